@@ -1,0 +1,47 @@
+"""Moves between DRAM and tile buffers."""
+
+from typing import Any
+
+from dnncc.isa import dma
+
+from ..ir.tile import Env, Load, Operand, Store
+from .locate import Located, Site, aligned, count_of, in_dram, locate, order_of
+
+
+def load(site: Site, step: Load, env: Env) -> Any:
+    inside = in_dram(site, step.out, env)
+    tile = locate(site, step.out, env, framed=step.fill is not None)
+    fields = block(inside, tile, order_of(site, step.out))
+    engine = site.target.load_engine(site.buffers[step.out.buffer].kind)  # type: ignore[arg-type]
+    frame = padding(inside) if step.fill is not None else {}
+    queue = int(engine.name[-1])
+    return dma.Load.records(count_of(env), queue=queue, fill=step.fill or 0, **frame, **fields)
+
+
+def store(site: Site, step: Store, env: Env) -> Any:
+    operand: Operand = step.source
+    fields = block(in_dram(site, operand, env), locate(site, operand, env), order_of(site, operand))
+    engine = site.target.store_engine(site.buffers[operand.buffer].kind)  # type: ignore[arg-type]
+    return dma.Store.records(count_of(env), queue=int(engine.name[-1]), **fields)
+
+
+def block(inside: Located, tile: Located, order: tuple[int, ...]) -> dict[str, Any]:
+    """The fields that say where a block lies on both sides, dimensions in storage order."""
+    sizes = aligned(tuple(inside.sizes[i] for i in order), 1)
+    dram = aligned(tuple(inside.strides[i] for i in order), 0)
+    spad = aligned(tuple(tile.strides[i] for i in order), 0)
+    fields = {"dram": inside.address, "spad": tile.address}
+    fields |= {f"d{i}": size for i, size in enumerate(sizes)}
+    fields |= {f"dram_s{i}": stride for i, stride in enumerate(dram)}
+    fields |= {f"spad_s{i}": spad[i] for i in range(3)}
+    return {**fields, "dram_dtype": inside.dtype, "spad_dtype": tile.dtype}
+
+
+def padding(inside: Located) -> dict[str, Any]:
+    rows, columns = inside.extents[-2:]
+    return {
+        "top": rows.before,
+        "bottom": rows.after,
+        "left": columns.before,
+        "right": columns.after,
+    }

@@ -1,0 +1,108 @@
+"""The binary's parts: code, constants, symbols, host models, and where each instruction came from."""
+
+from typing import Any
+
+import numpy as np
+
+from dnncc.isa.image import DRAM_ALIGN, Debug, HostPart, Image, Symbol
+from dnncc.targets import Target
+
+from ..host.export import export_host
+from ..ir.graph import Array, Graph, Node, Tensor
+from ..mapping.cost import layout
+from ..mapping.workload import scratchpad_dtype
+from .stream import Stream
+
+
+def image(stream: Stream, target: Target, tool: str, options: dict[str, Any]) -> Image:
+    graph = stream.tile.graph
+    rodata = constants(graph)
+    return Image(
+        text=stream.encode(),
+        rodata=rodata,
+        dram_bytes=dram_bytes(graph, len(rodata)),
+        target=target.dumps(),
+        symbols=tuple(symbols(graph, target)),
+        host=tuple(host_part(n, graph) for n in graph.nodes if n.op == "host"),
+        debug=debug(stream),
+        tool=tool,
+        options=options,
+    )
+
+
+def constants(graph: Graph) -> bytes:
+    """Every constant that has an address, in the order of its view, padded to whole lines."""
+    placed = {k: v for k, v in graph.constants.items() if graph.tensors[k].address >= 0}
+    end = max((graph.tensors[k].address + v.nbytes for k, v in placed.items()), default=0)
+    out = np.zeros(-(-end // DRAM_ALIGN) * DRAM_ALIGN, np.uint8)
+    for name, value in placed.items():
+        start = graph.tensors[name].address
+        out[start : start + value.nbytes] = stored(value, graph.tensors[name])
+    return out.tobytes()
+
+
+def stored(value: Array, tensor: Tensor) -> Array:
+    """The bytes of a constant, its elements in the order in which they are stored."""
+    order = sorted(range(value.ndim), key=lambda i: (-layout(tensor)[i], i))
+    return np.ascontiguousarray(value.transpose(order)).reshape(-1).view(np.uint8)
+
+
+def dram_bytes(graph: Graph, start: int) -> int:
+    ends = [
+        t.address + t.size * t.dtype.itemsize
+        for n, t in graph.tensors.items()
+        if t.address >= 0 and t.memory == "dram" and is_root(n, t)
+    ]
+    return -(-max([start, *ends]) // DRAM_ALIGN) * DRAM_ALIGN
+
+
+def is_root(name: str, tensor: Tensor) -> bool:
+    return tensor.view is None or tensor.view.root == name
+
+
+def symbols(graph: Graph, target: Target) -> list[Symbol]:
+    """Inputs and outputs in the model's order, then every other value that lies in a memory."""
+    others = [n for n in graph.tensors if n not in graph.inputs and n not in graph.outputs]
+    kinds = [("input", n) for n in graph.inputs] + [("output", n) for n in graph.outputs]
+    kinds += [("tensor", n) for n in others if has_place(graph, n)]
+    return [symbol(graph.tensors[name], kind, target) for kind, name in kinds]
+
+
+def has_place(graph: Graph, name: str) -> bool:
+    tensor = graph.tensors[name]
+    return tensor.address >= 0 and tensor.view is not None and name not in graph.constants
+
+
+def symbol(tensor: Tensor, kind: str, target: Target) -> Symbol:
+    memory = next((m.id for m in target.memories if m.name == tensor.memory), 0)
+    first = tensor.view.offset if tensor.view else 0
+    quant = tensor.quant
+    dtype = scratchpad_dtype(tensor.dtype, target) if memory else tensor.dtype
+    return Symbol(
+        tensor.name,
+        kind,
+        dtype.name,
+        tensor.shape,
+        layout(tensor),
+        memory,
+        tensor.address + first * dtype.itemsize,
+        float(quant.scale[0]) if quant else 0.0,
+        int(quant.zero[0]) if quant else 0,
+    )
+
+
+def host_part(node: Node, graph: Graph) -> HostPart:
+    inputs = tuple(i for i in node.inputs if i and i not in graph.constants)
+    reasons = tuple((loc, text) for loc, text in zip(node.loc, node.attrs["reason"], strict=False))
+    return HostPart(export_host(node, graph), inputs, node.outputs, reasons)
+
+
+def debug(stream: Stream) -> Debug:
+    nodes = [" + ".join(n.loc) for n in stream.tile.nests]
+    steps = list(dict.fromkeys(p.step for p in stream.pieces))
+    node_of = np.zeros(stream.count, np.int32)
+    step_of = np.zeros(stream.count, np.int32)
+    for piece in stream.pieces:
+        node_of[piece.order] = piece.nest
+        step_of[piece.order] = steps.index(piece.step)
+    return Debug(tuple(nodes), tuple(steps), node_of, step_of)

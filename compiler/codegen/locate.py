@@ -1,0 +1,113 @@
+"""Where the operands of a step lie: addresses, sizes and strides, for all its iterations at once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dnncc.isa import core
+from dnncc.targets import Target
+
+from ..ir.graph import Graph, Tensor
+from ..ir.tile import Buffer, Env, Extent, Nest, Operand, slot_index
+from ..mapping.cost import layout, storage_order
+
+
+class Located(NamedTuple):
+    """Per dimension of the tensor its extents and strides, in elements, and the first one's address."""
+
+    address: Any
+    extents: tuple[Extent, ...]
+    strides: tuple[Any, ...]
+    dtype: int
+
+    @property
+    def sizes(self) -> tuple[Any, ...]:
+        return tuple(e.size for e in self.extents)
+
+    def axis(self, axes: str, name: str) -> tuple[Any, Any]:
+        """(size, stride) of the axis called `name`; (1, 0) where there is none."""
+        if name not in axes:
+            return 1, 0
+        index = axes.index(name)
+        return self.extents[index].size, self.strides[index]
+
+
+@dataclass(frozen=True)
+class Site:
+    """The nest that instructions are made for, and all that their fields are taken from."""
+
+    graph: Graph
+    target: Target
+    nest: Nest
+    buffers: Mapping[str, Buffer]
+
+    def memory_id(self, name: str) -> int:
+        return next(m.id for m in self.target.memories if m.name == name)
+
+
+def locate(site: Site, operand: Operand, env: Env, framed: bool = False) -> Located:
+    """`framed`: what the box asks for beyond the tensor has its place in the tile, too."""
+    extents = tuple(d.range(env) for d in operand.box)
+    code = core.dtype_code(operand.dtype)
+    if operand.buffer:
+        return in_buffer(site, operand, env, extents, code, framed)
+    tensor = site.graph.tensors[operand.tensor]
+    strides = layout(tensor)
+    first = element(tensor, extents) * operand.dtype.itemsize
+    address = core.address(site.memory_id(tensor.memory), tensor.address + first)
+    return Located(address, extents, strides, code)
+
+
+def in_buffer(
+    site: Site, operand: Operand, env: Env, extents: tuple[Extent, ...], code: int, framed: bool
+) -> Located:
+    buffer = site.buffers[operand.buffer]
+    sizes = [e.size + e.before + e.after if framed else e.size for e in extents]
+    slot = slot_index(operand, buffer.slots, env) * buffer.slot_bytes
+    address = core.address(site.memory_id(buffer.memory), buffer.address + slot)
+    return Located(address, extents, dense(sizes, order_of(site, operand)), code)
+
+
+def order_of(site: Site, operand: Operand) -> tuple[int, ...]:
+    """A tile is laid out in the order in which its tensor is stored; psums are row-major."""
+    if not operand.tensor:
+        return tuple(range(len(operand.box)))
+    return storage_order(layout(site.graph.tensors[operand.tensor]))
+
+
+def dense(sizes: list[Any], order: tuple[int, ...]) -> tuple[Any, ...]:
+    strides: list[Any] = [1] * len(sizes)
+    step: Any = 1
+    for index in reversed(order):
+        strides[index] = step
+        step = step * sizes[index]
+    return tuple(strides)
+
+
+def element(tensor: Tensor, extents: tuple[Extent, ...]) -> Any:
+    """The place of the box's first element in the tensor's storage."""
+    first: Any = tensor.view.offset if tensor.view else 0
+    for extent, stride in zip(extents, layout(tensor), strict=True):
+        first = first + extent.low * stride
+    return first
+
+
+def in_dram(site: Site, operand: Operand, env: Env) -> Located:
+    """Where the box lies in DRAM."""
+    tensor = site.graph.tensors[operand.tensor]
+    extents = tuple(d.range(env) for d in operand.box)
+    address = tensor.address + element(tensor, extents) * tensor.dtype.itemsize
+    return Located(address, extents, layout(tensor), core.dtype_code(tensor.dtype))
+
+
+def aligned(values: tuple[Any, ...], fill: Any) -> tuple[Any, Any, Any, Any]:
+    """Right-aligned to four dimensions."""
+    a, b, c, d = (*(fill,) * (4 - len(values)), *values)
+    return a, b, c, d
+
+
+def count_of(env: Env) -> int:
+    """Iterations that the arrays of an environment hold."""
+    return max((len(np.atleast_1d(r.low)) for r in env.values()), default=1)

@@ -1,0 +1,112 @@
+"""The Tile program as instruction records, each with its place in program order and its origin."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from dnncc.isa import control
+from dnncc.isa.program import Program
+from dnncc.targets import Target
+
+from ..ir.tile import Compute, HostCall, Load, Nest, Step, Store, TileProgram, Unrolled, size_of, unroll
+from . import dma, tensor, vector
+from .locate import Site
+
+Emit = Callable[[Site, Any, Any], Any]
+
+COMPUTE: Mapping[str, Emit] = {
+    "tensor": tensor.emit,
+    "requantize": vector.requantize,
+    "elementwise": vector.elementwise,
+    "map": vector.map_,
+    "pool": vector.pool,
+}
+
+
+class Piece(NamedTuple):
+    """Records of one class: their places in program order, int64[n], the nest and the step."""
+
+    records: Any
+    order: Any
+    nest: int
+    step: str
+
+
+def emit_step(site: Site, step: Step, env: Any) -> Any:
+    if isinstance(step, Load):
+        return dma.load(site, step, env)
+    if isinstance(step, Store):
+        return dma.store(site, step, env)
+    if isinstance(step, HostCall):
+        return control.Host.records(1, part=step.part)
+    return COMPUTE[step.op](site, step, env)
+
+
+def describe(step: Step) -> str:
+    if isinstance(step, Load):
+        return f"load {step.out.buffer} <- {step.out.tensor}"
+    if isinstance(step, Store):
+        return f"store {step.source.tensor} <- {step.source.buffer}"
+    return step.op if isinstance(step, Compute) else "host"
+
+
+def pieces(program: TileProgram, target: Target) -> list[Piece]:
+    """All instructions of the program but the closing Halt; places are consecutive, without waits."""
+    made: list[Piece] = []
+    start = 0
+    for number, nest in enumerate(program.nests):
+        site = Site(program.graph, target, nest, {b.name: b for b in nest.buffers})
+        made += [piece(site, item, start, number) for item in unroll(nest)]
+        start += size_of(nest.body)
+    return renumbered([p for p in made if len(p.order)])
+
+
+def piece(site: Site, item: Unrolled, start: int, number: int) -> Piece:
+    records = emit_step(site, item.step, item.env)
+    return Piece(records, item.order + start, number, describe(item.step))
+
+
+def renumbered(made: list[Piece]) -> list[Piece]:
+    """The same order, without the gaps that left-out iterations leave."""
+    order = np.concatenate([p.order for p in made]) if made else np.zeros(0, np.int64)
+    rank = np.empty(len(order), np.int64)
+    rank[np.argsort(order, kind="stable")] = np.arange(len(order))
+    ends = np.cumsum([len(p.order) for p in made])
+    return [p._replace(order=rank[end - len(p.order) : end]) for p, end in zip(made, ends, strict=True)]
+
+
+
+
+@dataclass(frozen=True)
+class Stream:
+    """The whole program as records, the closing Halt included, and what its tiles lie in.
+
+    `tile` is the Tile program it came from; `nest_of` says for each instruction its nest, int64[n].
+    """
+
+    tile: TileProgram
+    pieces: tuple[Piece, ...]
+
+    @property
+    def count(self) -> int:
+        return sum(len(p.order) for p in self.pieces)
+
+    @property
+    def nest_of(self) -> npt.NDArray[np.int64]:
+        out = np.zeros(self.count, np.int64)
+        for item in self.pieces:
+            out[item.order] = item.nest
+        return out
+
+    def encode(self) -> bytes:
+        return Program.encode([(p.order, p.records) for p in self.pieces])
+
+
+def stream(program: TileProgram, target: Target) -> Stream:
+    made = pieces(program, target)
+    end = sum(len(p.order) for p in made)
+    halt = Piece(control.Halt.records(1), np.array([end]), len(program.nests) - 1, "halt")
+    return Stream(program, (*made, halt))

@@ -1,0 +1,80 @@
+"""Steps of the SIMD lanes."""
+
+from typing import Any
+
+from dnncc.isa import vector
+
+from ..ir.tile import Compute, Env
+from .locate import Located, Site, aligned, count_of, locate
+
+
+def requantize(site: Site, step: Compute, env: Env) -> Any:
+    place = {name: locate(site, o, env) for name, o in step.operands.items()}
+    out, axes = place["out"], step.attrs["axes"]
+    fields = {axis: out.axis(axes, axis)[0] for axis in "nkpq"}
+    fields |= {f"out_s{axis}": out.axis(axes, axis)[1] for axis in "nkpq"}
+    fields |= {name: step.attrs[name] for name in ("zero", "low", "high", "mode")}
+    return vector.Requantize.records(
+        count_of(env),
+        psum=place["psum"].address,
+        params=place["params"].address,
+        out=out.address,
+        out_dtype=out.dtype,
+        **fields,
+    )
+
+
+def broadcast_strides(operand: Located, out: Located) -> tuple[Any, Any, Any, Any]:
+    """Right-aligned strides; 0 along a dimension that the operand repeats."""
+    sizes, strides = operand.extents, operand.strides
+    shared = out.extents[len(out.extents) - len(sizes) :]
+    spread = [
+        stride * ((mine.size == theirs.size) | (mine.size != 1))
+        for mine, theirs, stride in zip(sizes, shared, strides, strict=True)
+    ]
+    return aligned(tuple(spread), 0)
+
+
+def block(site: Site, step: Compute, env: Env, names: str) -> dict[str, Any]:
+    """Addresses, types and strides of operands over the result's block, and its sizes."""
+    out = locate(site, step.operands["out"], env)
+    fields: dict[str, Any] = {f"d{i}": size for i, size in enumerate(aligned(out.sizes, 1))}
+    for name in (*names, "out"):
+        operand = locate(site, step.operands[name], env)
+        fields |= {name: operand.address, f"{name}_dtype": operand.dtype}
+        strides = broadcast_strides(operand, out)
+        fields |= {f"{name}_s{i}": stride for i, stride in enumerate(strides)}
+    return fields
+
+
+def elementwise(site: Site, step: Compute, env: Env) -> Any:
+    fields = block(site, step, env, "ab")
+    return vector.Elementwise.records(count_of(env), **fields, **step.attrs)
+
+
+def map_(site: Site, step: Compute, env: Env) -> Any:
+    fields = block(site, step, env, "x")
+    if "table" in step.operands:
+        fields["table"] = locate(site, step.operands["table"], env).address
+    return vector.Map.records(count_of(env), **fields, **step.attrs)
+
+
+def pool(site: Site, step: Compute, env: Env) -> Any:
+    x, out = (locate(site, step.operands[name], env) for name in ("x", "out"))
+    fields: dict[str, Any] = {}
+    for axis, ours, size in zip("nchw", "ncpq", out.sizes, strict=True):
+        fields[f"x_s{axis}"] = x.axis("nchw", axis)[1]
+        fields[f"out_s{ours}"] = out.axis("ncpq", ours)[1]
+        fields[ours] = size
+    fields |= {"h": x.axis("nchw", "h")[0], "w": x.axis("nchw", "w")[0]}
+    fields |= {"pad_top": x.extents[2].before, "pad_left": x.extents[3].before}
+    attrs = {n: v for n, v in step.attrs.items() if n not in ("axes", "out_axes")}
+    return vector.Pool.records(
+        count_of(env),
+        x=x.address,
+        out=out.address,
+        x_dtype=x.dtype,
+        out_dtype=out.dtype,
+        **fields,
+        **attrs,
+    )

@@ -1,0 +1,20 @@
+"""Errors a user can act on: each is one line that names the file, the node, the fault, the remedy."""
+
+
+class CompileError(Exception):
+    """Printed as `FILE: node 'Conv_12': what, and what to do`; absent parts are left out."""
+
+    def __init__(
+        self, message: str, *, file: str | None = None, node: str | None = None, hint: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.file = file
+        self.node = node
+        self.message = " ".join(message.split())
+        self.hint = hint
+
+    def __str__(self) -> str:
+        where = [self.file] if self.file else []
+        where += [f"node '{self.node}'"] if self.node else []
+        what = f"{self.message}; {self.hint}" if self.hint else self.message
+        return ": ".join([*where, what])

@@ -1,0 +1,106 @@
+"""Every input of a ModelProto has a static shape, and ONNX's shape inference has run."""
+
+import re
+from collections.abc import Mapping
+
+import onnx
+from onnx import ModelProto, ValueInfoProto
+
+from ..diagnostics import CompileError
+
+
+def bind_shapes(
+    model: ModelProto, shapes: Mapping[str, tuple[int, ...]], notes: list[str], file: str
+) -> None:
+    """Fix dynamic dimensions: as `shapes` says, and the first one, a batch, to 1 with a note."""
+    constants = {t.name for t in model.graph.initializer}
+    inputs = [v for v in model.graph.input if v.name not in constants]
+    unknown = set(shapes) - {v.name for v in inputs}
+    if unknown:
+        names = ", ".join(f"'{v.name}'" for v in inputs)
+        raise CompileError(
+            f"there is no input '{min(unknown)}' to give a shape", file=file,
+            hint=f"the inputs are {names}",
+        )  # fmt: skip
+    symbols: dict[str, int] = {}
+    for value in inputs:
+        if not value.type.HasField("tensor_type"):
+            raise CompileError(f"input '{value.name}' is not a tensor", file=file)
+        if value.name in shapes:
+            bind_all(value, shapes[value.name], symbols, file)
+    for value in inputs:
+        bind_rest(value, symbols, notes, file)
+    forget_symbols(model)
+
+
+def bind_all(
+    value: ValueInfoProto, shape: tuple[int, ...], symbols: dict[str, int], file: str
+) -> None:
+    dims = value.type.tensor_type.shape.dim
+    if value.type.tensor_type.HasField("shape") and len(dims) != len(shape):
+        raise CompileError(
+            f"input '{value.name}' has {len(dims)} dimensions, the given shape {len(shape)}",
+            file=file,
+        )
+    while len(dims) < len(shape):
+        dims.add()
+    value.type.tensor_type.shape.SetInParent()
+    for index, (dim, size) in enumerate(zip(dims, shape, strict=True)):
+        if size < 1 or (dim.HasField("dim_value") and dim.dim_value not in (size, 0, -1)):
+            raise CompileError(
+                f"dimension {index} of input '{value.name}' is {dim.dim_value}, not {size}",
+                file=file,
+            )
+        if dim.dim_param:
+            symbols[dim.dim_param] = size
+        dim.dim_value = size
+
+
+def bind_rest(
+    value: ValueInfoProto, symbols: dict[str, int], notes: list[str], file: str
+) -> None:
+    if not value.type.tensor_type.HasField("shape"):
+        raise CompileError(
+            f"input '{value.name}' has no shape", file=file, hint=f"give --shape {value.name}=..."
+        )
+    for index, dim in enumerate(value.type.tensor_type.shape.dim):
+        if dim.HasField("dim_value") and dim.dim_value > 0:
+            continue
+        name = dim.dim_param or str(index)
+        if dim.dim_param in symbols:
+            dim.dim_value = symbols[dim.dim_param]
+        elif index == 0:
+            notes.append(f"{file}: the batch dimension '{name}' of input '{value.name}' is taken as 1")
+            symbols |= {dim.dim_param: 1} if dim.dim_param else {}
+            dim.dim_value = 1
+        else:
+            raise CompileError(
+                f"dimension '{name}' of input '{value.name}' is dynamic", file=file,
+                hint=f"give --shape {value.name}=...",
+            )  # fmt: skip
+
+
+def forget_symbols(model: ModelProto) -> None:
+    """Declared shapes of inner values and outputs may name symbols: inference finds them anew."""
+    del model.graph.value_info[:]
+    for value in model.graph.output:
+        if value.type.HasField("tensor_type"):
+            dims = value.type.tensor_type.shape.dim
+            if any(not d.HasField("dim_value") or d.dim_value < 1 for d in dims):
+                value.type.tensor_type.ClearField("shape")
+
+
+def infer_shapes(model: ModelProto, file: str) -> ModelProto:
+    try:
+        return onnx.shape_inference.infer_shapes(
+            model, check_type=True, strict_mode=True, data_prop=True
+        )
+    except Exception as error:
+        raise refusal(str(error), file) from None
+
+
+def refusal(text: str, file: str) -> CompileError:
+    """The first fault that ONNX's inference reports, and its node."""
+    found = re.search(r"node name: ([^)]*)\)", text)
+    first = text.split("\n")[0] if "\n" not in text.strip() else text.strip().split("\n")[-1]
+    return CompileError(f"the model is not valid: {first}", file=file, node=found and found[1])

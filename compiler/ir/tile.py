@@ -1,0 +1,261 @@
+"""The Tile program: per group a nest of loops over tiles; buffers with slots; moves and steps.
+
+A loop variable stands for a range of indices, [low, high), not for one. A `Dim` says which indices
+of a tensor's dimension a step touches, as an affine image of those ranges; a `Box` is one Dim per
+dimension. All of it works on ints, or on int64 arrays that hold every iteration at once.
+
+Double buffering is explicit: iteration i of the loops in `Operand.slots` uses slot i mod
+`Buffer.slots`. Steps run as if in program order; the engines overlap them as the slots allow.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .graph import Graph
+
+
+class Range(NamedTuple):
+    """The present indices [low, high) of a loop variable, in its iteration `index` of `trips`."""
+
+    low: Any
+    high: Any
+    index: Any
+    trips: int
+
+
+class Extent(NamedTuple):
+    """Indices [low, high) of a dimension; `before`, `after` more were asked for outside of it."""
+
+    low: Any
+    high: Any
+    before: Any
+    after: Any
+
+    @property
+    def size(self) -> Any:
+        return self.high - self.low
+
+
+Env = Mapping[str, Range]
+
+
+@dataclass(frozen=True, slots=True)
+class Dim:
+    """[sum(scale * low) + offset, sum(scale * (high - 1)) + offset + extent), cut to [0, bound)."""
+
+    bound: int
+    terms: tuple[tuple[str, int], ...] = ()
+    offset: int = 0
+    extent: int = 1
+
+    @classmethod
+    def whole(cls, bound: int) -> "Dim":
+        return cls(bound, (), 0, bound)
+
+    def range(self, env: Env) -> Extent:
+        low: Any = self.offset + sum(scale * env[var].low for var, scale in self.terms)
+        high: Any = self.offset + self.extent
+        high = high + sum(scale * (env[var].high - 1) for var, scale in self.terms)
+        inside_low = np.minimum(np.maximum(low, 0), self.bound)
+        inside_high = np.maximum(np.minimum(high, self.bound), inside_low)
+        return Extent(inside_low, inside_high, inside_low - low, high - inside_high)
+
+    def largest(self, steps: Mapping[str, Any]) -> Any:
+        """The most indices that one iteration touches, for loops with these steps."""
+        span = sum(scale * (steps[var] - 1) for var, scale in self.terms)
+        return np.minimum(self.bound, span + self.extent)
+
+    def variables(self) -> frozenset[str]:
+        return frozenset(var for var, _ in self.terms)
+
+
+Box = tuple[Dim, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """`slots` tiles of at most `shape` elements in a scratchpad; `address` is -1 until allocated.
+
+    `kind` is what it holds: "ifmap", "weight", "params", "psum" or "ofmap".
+    """
+
+    name: str
+    kind: str
+    memory: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    slots: int = 1
+    address: int = -1
+
+    @property
+    def slot_bytes(self) -> int:
+        """One slot, rounded up so that the next one is aligned."""
+        size = int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+        return -(-size // SLOT_ALIGN) * SLOT_ALIGN
+
+    @property
+    def bytes(self) -> int:
+        return self.slot_bytes * self.slots
+
+
+SLOT_ALIGN = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """The part `box` of `tensor`, as `dtype`, in a slot of `buffer` or where the tensor is resident.
+
+    A tile buffer holds exactly `box`, dense, in the order in which the tensor is stored. With no
+    buffer the tensor's own view says where the box lies in the scratchpad `Tensor.memory`. Psums
+    are no tensor of the graph: theirs is "".
+    """
+
+    tensor: str
+    box: Box
+    dtype: np.dtype[Any]
+    buffer: str = ""
+    slots: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """buffer <- box of the tensor in DRAM; only where every loop in `first` is in its first iteration.
+
+    With `fill`, indices outside of the tensor are there too, with that value.
+    """
+
+    out: Operand
+    first: tuple[str, ...] = ()
+    fill: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """box of the tensor in DRAM <- buffer."""
+
+    source: Operand
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """An instruction on tiles: `op` names it, `operands` by role; `attrs` are its numbers.
+
+    Its result starts from zero where all loops in `accumulate` are in their first iteration.
+    """
+
+    op: str
+    operands: Mapping[str, Operand]
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+    accumulate: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HostCall:
+    """The host runs its part number `part`."""
+
+    part: int
+
+
+Step = Load | Store | Compute | HostCall
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """for `var` in 0:extent:step; the last range may be shorter."""
+
+    var: str
+    extent: int
+    step: int
+    body: tuple["Loop | Step", ...]
+
+    @property
+    def trips(self) -> int:
+        return -(-self.extent // self.step)
+
+
+@dataclass(frozen=True, slots=True)
+class Nest:
+    """What one group of the graph became; `dims` are the extents of all its variables."""
+
+    loc: tuple[str, ...]
+    op: str
+    dims: Mapping[str, int]
+    body: tuple[Loop | Step, ...]
+    buffers: tuple[Buffer, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TileProgram:
+    graph: Graph
+    nests: tuple[Nest, ...]
+
+
+
+
+def size_of(body: tuple[Loop | Step, ...]) -> int:
+    """Steps that one run of `body` takes, every loop unrolled."""
+    return sum(i.trips * size_of(i.body) if isinstance(i, Loop) else 1 for i in body)
+
+
+class Unrolled(NamedTuple):
+    """All iterations of one step: their places in the unrolled nest, int64[n], and loop ranges."""
+
+    step: Step
+    order: Any
+    env: dict[str, Range]
+
+
+def unroll(nest: Nest) -> Iterator[Unrolled]:
+    """Each step of the nest with every iteration at once; predicated-off iterations are left out."""
+    env = {v: Range(np.zeros(1, np.int64), np.full(1, e), np.zeros(1, np.int64), 1)
+           for v, e in nest.dims.items()}  # fmt: skip
+    yield from unroll_body(nest.body, np.zeros(1, np.int64), env)
+
+
+def unroll_body(
+    body: tuple[Loop | Step, ...], start: Any, env: dict[str, Range]
+) -> Iterator[Unrolled]:
+    for item in body:
+        if isinstance(item, Loop):
+            yield from unroll_loop(item, start, env)
+            start = start + item.trips * size_of(item.body)
+        else:
+            yield kept(item, start, env)
+            start = start + 1
+
+
+def unroll_loop(loop: Loop, start: Any, env: dict[str, Range]) -> Iterator[Unrolled]:
+    index = np.tile(np.arange(loop.trips), len(start))
+    inner = {v: Range(*(np.repeat(a, loop.trips) for a in r[:3]), r.trips) for v, r in env.items()}
+    low = index * loop.step
+    inner[loop.var] = Range(low, np.minimum(low + loop.step, loop.extent), index, loop.trips)
+    inner_start = np.repeat(start, loop.trips) + index * size_of(loop.body)
+    yield from unroll_body(loop.body, inner_start, inner)
+
+
+def kept(step: Step, order: Any, env: dict[str, Range]) -> Unrolled:
+    """Leave out the iterations in which `first` does not hold."""
+    if not isinstance(step, Load) or not step.first:
+        return Unrolled(step, order, env)
+    mask = np.logical_and.reduce([env[v].index == 0 for v in step.first])
+    cut = {v: Range(*(a[mask] for a in r[:3]), r.trips) for v, r in env.items()}
+    return Unrolled(step, order[mask], cut)
+
+
+def slot_index(operand: Operand, slots: int, env: Env) -> Any:
+    """Which slot an iteration uses: the loops' iteration number, mixed radix, mod `slots`."""
+    index: Any = 0
+    for var in operand.slots:
+        index = index * env[var].trips + env[var].index
+    return index % slots
+
+
+def steps(body: tuple[Loop | Step, ...]) -> Iterator[Step]:
+    for item in body:
+        if isinstance(item, Loop):
+            yield from steps(item.body)
+        else:
+            yield item

@@ -1,0 +1,221 @@
+"""What candidate tilings cost: bytes per scratchpad, DMA, array and vector cycles; all vectorised.
+
+The array is priced by the target's dataflow and the rest by targets/cost.py, as in the simulator.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dnncc.targets import Target, cost, dataflow
+
+from ..ir.graph import Graph, Tensor
+from ..ir.tile import SLOT_ALIGN
+from .space import Choice, trips
+from .workload import Access, Workload
+
+Ints = npt.NDArray[np.int64]
+Steps = Mapping[str, Ints]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A workload on a target, with the scratchpad bytes that are free for its tiles."""
+
+    load: Workload
+    graph: Graph
+    target: Target
+    free: Mapping[str, int]
+
+    def moves(self, access: Access) -> bool:
+        """Whether tiles of it go through DMA; a psum, or a resident tensor, stays where it is."""
+        return bool(access.tensor) and self.graph.tensors[access.tensor].memory == "dram"
+
+    def buffered(self, access: Access) -> bool:
+        return not access.tensor or self.moves(access)
+
+
+def layout(tensor: Tensor) -> tuple[int, ...]:
+    """The strides of a tensor in DRAM, in elements: its view's, or row-major."""
+    if tensor.view is not None:
+        return tensor.view.strides
+    return tuple(int(np.prod(tensor.shape[i + 1 :])) for i in range(len(tensor.shape)))
+
+
+def storage_order(strides: tuple[int, ...]) -> tuple[int, ...]:
+    """Dimensions from the outermost in storage to the innermost."""
+    return tuple(sorted(range(len(strides)), key=lambda i: (-strides[i], i)))
+
+
+def repetitions(access: Access, choice: Choice, count: Steps) -> Ints:
+    """How often its tiles are loaded: once per iteration of the loops down to its innermost own."""
+    own = access.variables()
+    if access.role in choice.resident:
+        return product_of(count, own)
+    total, begun = np.int64(1), np.bool_(False)
+    for var in reversed(choice.order):
+        begun = begun | ((count[var] > 1) if var in own else False)
+        total = total * np.where(begun, count[var], 1)
+    return np.asarray(total)
+
+
+def product_of(count: Steps, names: Any) -> Ints:
+    total = np.ones_like(next(iter(count.values())))
+    for var in names:
+        total = total * count[var]
+    return total
+
+
+def elements(shape: tuple[Any, ...]) -> Ints:
+    total = np.int64(1)
+    for size in shape:
+        total = total * np.asarray(size, np.int64)
+    return np.asarray(total)
+
+
+def slots(problem: Problem, access: Access, choice: Choice, count: Steps) -> Ints:
+    """Tiles that its buffer holds: all of a resident operand's, else as deep as there are tiles."""
+    if access.role in choice.resident:
+        return product_of(count, access.variables())
+    if access.kind in ("psum", "ofmap"):
+        outer = product_of(count, [v for v in choice.order if v not in problem.load.reduction])
+        return np.minimum(outer, choice.depth)
+    return np.minimum(repetitions(access, choice, count), choice.depth)
+
+
+def footprint(problem: Problem, choice: Choice, steps: Steps) -> dict[str, Ints]:
+    """Bytes that the tile buffers take of each scratchpad."""
+    count = trips(problem.load, steps)
+    used: dict[str, Ints] = {}
+    for access in filter(problem.buffered, problem.load.accesses()):
+        size = elements(access.tile_shape(steps)) * access.dtype.itemsize
+        size = -(-size // SLOT_ALIGN) * SLOT_ALIGN * slots(problem, access, choice, count)
+        memory = problem.target.memory_for(access.kind).name  # type: ignore[arg-type]
+        used[memory] = used.get(memory, np.int64(0)) + size
+    return used
+
+
+def fits(problem: Problem, choice: Choice, steps: Steps) -> npt.NDArray[np.bool_]:
+    used = footprint(problem, choice, steps)
+    length = len(next(iter(steps.values())))
+    within = [np.broadcast_to(b <= problem.free[m], (length,)) for m, b in used.items()]
+    return np.logical_and.reduce(within) if within else np.ones(length, np.bool_)
+
+
+def transfer(problem: Problem, access: Access, steps: Steps) -> tuple[Ints, Ints]:
+    """(bytes on the DRAM bus, bytes through the scratchpad's port) of the largest tile."""
+    tensor = problem.graph.tensors[access.tensor]
+    shape, strides = access.tile_shape(steps), layout(tensor)
+    order = storage_order(strides)
+    sizes = tuple(shape[i] for i in order)
+    burst = channel(problem, access).burst_bytes
+    runs, run = cost.contiguous_runs(
+        sizes, tuple(strides[i] for i in order), tensor.dtype.itemsize, burst
+    )
+    return cost.dma_bus_bytes(runs, run, burst), elements(shape) * access.dtype.itemsize
+
+
+def channel(problem: Problem, access: Access) -> Any:
+    target, kind = problem.target, access.kind
+    stores = access is problem.load.result
+    engine = target.store_engine(kind) if stores else target.load_engine(kind)  # type: ignore[arg-type]
+    return target.channel_of(engine.name)
+
+
+def dma(problem: Problem, choice: Choice, steps: Steps) -> tuple[dict[str, Ints], Ints, Ints]:
+    """Per DRAM channel the cycles that it is held, the number of moves, and the cycles that no
+    overlap can hide: the first tile of each operand in, the last result out."""
+    count = trips(problem.load, steps)
+    busy: dict[str, Ints] = {}
+    number, exposed = np.int64(0), np.int64(0)
+    for access in filter(problem.moves, problem.load.accesses()):
+        link = channel(problem, access)
+        memory = problem.target.memory_for(access.kind)  # type: ignore[arg-type]
+        bus, spad = transfer(problem, access, steps)
+        once = cost.dma_cycles(bus, spad, link.bytes_per_cycle, memory.bytes_per_cycle)
+        times = stored(problem, choice, count) if access is problem.load.result else repetitions(
+            access, choice, count
+        )
+        busy[link.name] = busy.get(link.name, np.int64(0)) + once * times
+        number, exposed = number + times, exposed + once
+    return busy, np.asarray(number), np.asarray(exposed)
+
+
+def stored(problem: Problem, choice: Choice, count: Steps) -> Ints:
+    return product_of(count, [v for v in choice.order if v not in problem.load.reduction])
+
+
+def tensor_work(load: Workload, steps: Steps, count: Steps) -> dataflow.Work | None:
+    """The dataflow's view of one full tile of each candidate."""
+    spec = next((s for s in load.inner if s.op == "tensor"), None)
+    if spec is None:
+        return None
+    ifmap = next(a for a in load.inputs if a.role == "ifmap")
+    axes = dict(zip(spec.attrs["ifmap_axes"], ifmap.tile_shape(steps), strict=True))
+    one = np.ones_like(steps["q"])
+    taken = {v: steps[v] for v in ("n", "g", "k", "c", "p", "q")}
+    names = ("r", "s", "stride_y", "stride_x", "dilation_y", "dilation_x")
+    return dataflow.Work(
+        **taken,
+        **{v: spec.attrs[v] * one for v in names},
+        h=axes.get("h", one) * one,
+        w=axes["w"] * one,
+        accumulate=count["c"] > 1,
+    )
+
+
+def macs(load: Workload) -> int:
+    spec = next((s for s in load.inner if s.op == "tensor"), None)
+    if spec is None:
+        return 0
+    return int(np.prod(list(load.dims.values()))) * spec.attrs["r"] * spec.attrs["s"]
+
+
+def vector_cycles(problem: Problem, choice: Choice, steps: Steps) -> Ints:
+    """Cycles of all steps after the sums, over all tiles."""
+    load, unit = problem.load, problem.target.vector
+    count = trips(load, steps)
+    times = stored(problem, choice, count)
+    total = np.zeros_like(times)
+    tile = elements(load.result.tile_shape(steps))
+    for spec in load.outer:
+        work = tile
+        if spec.op == "pool":
+            work = tile * spec.attrs["r"] * spec.attrs["s"]
+        total += times * cost.vector_cycles(work, unit.lanes, unit.latency_cycles)
+    return total
+
+
+def estimate(
+    problem: Problem, choice: Choice, steps: Steps, array_cycles: Ints
+) -> tuple[Ints, Ints]:
+    """(cycles, moves) of the whole group; `array_cycles` are those of the array over all tiles.
+
+    Engines overlap, so the busiest sets the time; the first load and the last store do not overlap.
+    """
+    busy, moves, exposed = dma(problem, choice, steps)
+    vector = vector_cycles(problem, choice, steps)
+    issue = issue_cycles(problem, choice, steps, moves)
+    slowest = np.maximum(array_cycles, np.maximum(vector, issue))
+    for cycles in busy.values():
+        slowest = np.maximum(slowest, cycles)
+    total = slowest + exposed
+    if choice.depth == 1:
+        total = array_cycles + vector + sum(busy.values()) + exposed
+    return np.broadcast_to(total, array_cycles.shape), np.broadcast_to(moves, array_cycles.shape)
+
+
+CODE_BYTES = 72
+"""Of an average instruction; its fetch is what keeps tiles from becoming too small."""
+
+
+def issue_cycles(problem: Problem, choice: Choice, steps: Steps, moves: Ints) -> Ints:
+    count = trips(problem.load, steps)
+    work = product_of(count, choice.order) * len(problem.load.inner)
+    work = work + stored(problem, choice, count) * len(problem.load.outer)
+    unit = problem.target.issue
+    once = cost.issue_cycles(CODE_BYTES, unit.bytes_per_cycle, unit.cycles_per_instruction)
+    return np.asarray((moves + work) * once)

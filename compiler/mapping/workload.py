@@ -1,0 +1,76 @@
+"""What a group of the graph asks of the machine, before any tiling: its loops, what each operand
+touches of its tensor per iteration, and the steps in the innermost loops and after them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from dnncc.targets import Target
+
+from ..ir.graph import Graph
+from ..ir.tile import Box
+
+PSUM_DTYPE = np.dtype(np.int32)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """An operand: the `box` that one iteration touches of `tensor`, held in a scratchpad as `dtype`.
+
+    `kind` ("ifmap", "weight", "params", "psum", "ofmap") says in which scratchpad. Psums are not a
+    tensor of the graph: their tensor is "".
+    """
+
+    role: str
+    tensor: str
+    box: Box
+    kind: str
+    dtype: np.dtype[Any]
+
+    def variables(self) -> frozenset[str]:
+        return frozenset().union(*(d.variables() for d in self.box))
+
+    def tile_shape(self, steps: Mapping[str, Any]) -> tuple[Any, ...]:
+        """The largest tile, in elements per dimension, for loop steps that may be arrays."""
+        return tuple(d.largest(steps) for d in self.box)
+
+
+@dataclass(frozen=True, slots=True)
+class StepSpec:
+    """A step in terms of roles: `uses` maps what the instruction calls an operand to the access
+    that holds it and the tensor that it then holds (a chain of steps may work in one buffer)."""
+
+    op: str
+    uses: Mapping[str, tuple[str, str]]
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """`inner` steps run in every iteration; `outer` ones when the loops of `reduction` are done.
+
+    `fill` is the value around the ifmap of a load that pads; then there may be no step at all.
+    """
+
+    dims: Mapping[str, int]
+    inputs: tuple[Access, ...]
+    result: Access
+    psum: Access | None = None
+    inner: tuple[StepSpec, ...] = ()
+    outer: tuple[StepSpec, ...] = ()
+    reduction: tuple[str, ...] = ()
+    fill: int | None = None
+
+    def accesses(self) -> tuple[Access, ...]:
+        psum = (self.psum,) if self.psum else ()
+        return (*self.inputs, *psum, self.result)
+
+
+def scratchpad_dtype(dtype: np.dtype[Any], target: Target) -> np.dtype[Any]:
+    """How elements of a DRAM dtype lie in a scratchpad: bytes widen where operands are 16 bits."""
+    if dtype.itemsize == 1 and target.datapath.operand_bytes == 2:
+        return np.dtype(np.int16)
+    return np.dtype(dtype)
+

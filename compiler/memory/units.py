@@ -1,0 +1,92 @@
+"""What is handed from one use to the next as a whole: a slot of a tile buffer, a resident tensor, a
+tensor in DRAM. Hazards are looked for within a unit, and between units that share bytes in turn."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from dnncc.targets import Target
+
+from ..codegen.stream import Stream
+from ..ir.graph import Graph
+from ..ir.tile import TileProgram
+from ..mapping.workload import scratchpad_dtype
+from ..passes.place_buffers import lifetimes
+
+Ints = npt.NDArray[np.int64]
+MEMORY_SHIFT = 44
+
+
+@dataclass(frozen=True)
+class Units:
+    """Columns, int64[units]: memory number, bytes [start, stop), nests first..last."""
+
+    memory: Ints
+    start: Ints
+    stop: Ints
+    first: Ints
+    last: Ints
+
+    def find(self, nest: Ints, memory: Ints, start: Ints) -> Ints:
+        """The unit that an access of a nest lies in, by its first byte; -1 for constants."""
+        found = np.full(len(nest), -1, np.int64)
+        for number in np.unique(nest):
+            here = np.flatnonzero(nest == number)
+            found[here] = self.find_in(int(number), memory[here], start[here])
+        return found
+
+    def find_in(self, nest: int, memory: Ints, start: Ints) -> Ints:
+        alive = np.flatnonzero((self.first <= nest) & (nest <= self.last))
+        keys = (self.memory[alive] << MEMORY_SHIFT) + self.start[alive]
+        alive = alive[np.argsort(keys)]
+        if not len(alive):
+            return np.full(len(memory), -1, np.int64)
+        index = np.searchsorted(np.sort(keys), (memory << MEMORY_SHIFT) + start, "right") - 1
+        unit = alive[np.maximum(index, 0)]
+        inside = (index >= 0) & (self.memory[unit] == memory) & (start < self.stop[unit])
+        return np.where(inside, unit, -1)
+
+    def earlier(self) -> npt.NDArray[np.bool_]:
+        """bool[v, u]: u shares bytes with v and is used in earlier nests only."""
+        shared = (self.memory[:, None] == self.memory) & (self.start[:, None] < self.stop)
+        shared &= self.start < self.stop[:, None]
+        return shared & (self.last < self.first[:, None])
+
+
+Row = tuple[int, int, int, int, int]
+
+
+def units_of(stream: Stream, target: Target) -> Units:
+    rows = [*slots(stream.tile, target), *storages(stream.tile.graph, target)]
+    columns = np.array(rows, np.int64).reshape(-1, 5).T
+    return Units(*columns)
+
+
+def slots(program: TileProgram, target: Target) -> list[Row]:
+    numbers = {m.name: m.id for m in target.memories}
+    return [
+        (
+            numbers[b.memory],
+            b.address + i * b.slot_bytes,
+            b.address + (i + 1) * b.slot_bytes,
+            nest,
+            nest,
+        )
+        for nest, item in enumerate(program.nests)
+        for b in item.buffers
+        for i in range(b.slots)
+    ]
+
+
+def storages(graph: Graph, target: Target) -> list[Row]:
+    numbers = {m.name: m.id for m in target.memories} | {"dram": 0}
+    nest_of_node = np.cumsum([n.op in ("group", "host") for n in graph.nodes]) - 1
+    rows = []
+    for root, (first, last) in lifetimes(graph).items():
+        tensor = graph.tensors[root]
+        dtype = tensor.dtype if tensor.memory == "dram" else scratchpad_dtype(tensor.dtype, target)
+        stop = tensor.address + tensor.size * dtype.itemsize
+        span = (int(nest_of_node[first]), int(nest_of_node[last]))
+        rows.append((numbers[tensor.memory], tensor.address, stop, max(span[0], 0), span[1]))
+    return rows

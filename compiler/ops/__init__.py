@@ -1,0 +1,22 @@
+"""The operators of the Graph: every module here has been imported, so `Op.named` has every class."""
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+from ..ir.graph import Node
+from .op import Op
+
+__all__ = ["Op", "find_op", "is_view"]
+
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")
+
+
+def find_op(node: Node) -> type[Op] | None:
+    """The class of `node`; None for ONNX nodes, groups and host parts."""
+    return Op.named.get(node.op)
+
+
+def is_view(node: Node) -> bool:
+    op = find_op(node)
+    return op is not None and op.is_view

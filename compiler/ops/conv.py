@@ -1,0 +1,109 @@
+"""Convolution of quantised tensors, as ONNX QLinearConv."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..ir.graph import Array, Node
+from .match import Match, Refused
+from .op import Op, Tensors, operand_reason
+from .scale import centered, requantized
+from .window import output_size, padded, window_attrs
+
+if TYPE_CHECKING:
+    from dnncc.targets import Target
+
+
+class Conv2d(Op, name="conv2d", onnx=("Conv",)):
+    """y = clamp(requantize(sum (x - zero) * (w - zero) + b)); x NCHW, w OIHW constant, b int32.
+
+    attrs: strides, pads (top, left, bottom, right), dilations, group, low, high. Padding is with the
+    zero point. onnxruntime: core/providers/cpu/quantization/qlinearconv.cc.
+    """
+
+    @classmethod
+    def shape(cls, node: Node, tensors: Tensors) -> tuple[int, ...]:
+        x, w = (tensors[i].shape for i in node.inputs[:2])
+        return x[0], w[0], *output_size(x[2:], w[2:], node.attrs)
+
+    @classmethod
+    def run(cls, node: Node, tensors: Tensors, inputs: Sequence[Array]) -> Array:
+        x, w = (
+            centered(v, tensors[name]) for v, name in zip(inputs, node.inputs[:2], strict=False)
+        )
+        sums = convolve(padded(x, node.attrs["pads"], 0.0), w, node)
+        if len(inputs) > 2:
+            sums += inputs[2].astype(np.float64).reshape(-1, 1, 1)
+        return requantized(sums, node, tensors, axis=1)
+
+    @classmethod
+    def recognize(cls, match: Match) -> Node:
+        x, w = match.operand(0), match.weight(1)
+        if match.bias:
+            raise Refused("a convolution takes its bias as its third input")
+        if len(match.shape(w)) == 3:
+            return recognize_1d(match, x, w)
+        if len(match.shape(w)) != 4:
+            raise Refused(f"it has {len(match.shape(w)) - 2} spatial dimensions, not 1 or 2")
+        return build(match, x, w, window_attrs(match.node, match.shape(w)[2:]))
+
+    @classmethod
+    def reason_not(cls, node: Node, tensors: Tensors, target: Target | None) -> str | None:
+        quant = tensors[node.inputs[1]].quant
+        if quant is not None and quant.axis not in (None, 0):
+            return f"its weights are quantised along axis {quant.axis}, not per output channel"
+        return operand_reason(node, tensors)
+
+
+def build(match: Match, x: str, w: str, attrs: dict[str, object]) -> Node:
+    inputs = [x, w]
+    if len(match.node.inputs) > 2 and match.node.inputs[2]:
+        units = match.quant(x).scale.astype(np.float64) * match.quant(w).scale
+        units = np.broadcast_to(units, match.shape(w)[:1])
+        inputs.append(match.bias_of(match.node.inputs[2], units))
+    x, attrs["pads"] = absorb_pad(match, x, attrs["pads"])
+    inputs[0] = x
+    return match.make("conv2d", inputs, group=match.attr("group", 1), **attrs)
+
+
+def absorb_pad(match: Match, x: str, pads: object) -> tuple[str, object]:
+    """The tensor before an integer Pad by its zero point, and the convolution's pads with it."""
+    pad = match.edit.producer(x)
+    if pad is None or pad.op != "pad" or match.edit.tensors[pad.inputs[0]].quant != match.quant(x):
+        return x, pads
+    before, after = pad.attrs["before"], pad.attrs["after"]
+    if any(before[:2]) or any(after[:2]) or pad.attrs["value"] != match.quant(x).zero[0]:
+        return x, pads
+    assert isinstance(pads, tuple)
+    more = (*before[2:], *after[2:])
+    return pad.inputs[0], tuple(int(a + b) for a, b in zip(pads, more, strict=True))
+
+
+def recognize_1d(match: Match, x: str, w: str) -> Node:
+    """A 1-D convolution is a 2-D one of height 1."""
+    n, c, length = match.shape(x)
+    k, depth, taps = match.shape(w)
+    attrs = window_attrs(match.node, (1, taps))
+    x, w = match.reshaped(x, (n, c, 1, length)), match.reshaped(w, (k, depth, 1, taps))
+    inner = match.inside((n, k, 1, match.result.shape[2]))
+    return inner.view_as(match, build(inner, x, w, attrs))
+
+
+def convolve(x: Array, w: Array, node: Node) -> Array:
+    """Exact sums in float64: one matrix product per filter tap, batched over images and groups."""
+    group, (sy, sx), (dy, dx) = (node.attrs[a] for a in ("group", "strides", "dilations"))
+    taps_y, taps_x = w.shape[2:]
+    rows, columns = output_size(x.shape[2:], w.shape[2:], {**node.attrs, "pads": (0, 0, 0, 0)})
+    x = x.reshape(x.shape[0], group, -1, *x.shape[2:])
+    w = w.reshape(group, -1, *w.shape[1:])
+    sums = np.zeros((x.shape[0], group, w.shape[1], rows * columns))
+    for r, s in np.ndindex(taps_y, taps_x):
+        top, left = r * dy, s * dx
+        seen = x[..., top : top + rows * sy : sy, left : left + columns * sx : sx]
+        sums += w[..., r, s] @ seen[..., :rows, :columns].reshape(*x.shape[:3], -1)
+    return sums.reshape(x.shape[0], -1, rows, columns)
+
+

@@ -1,0 +1,70 @@
+"""What an operator of the Graph is: one class, declared once, found by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from ..ir.graph import Array, Node, Tensor
+
+if TYPE_CHECKING:
+    from dnncc.targets import Target
+
+    from .match import Match
+
+Tensors = Mapping[str, Tensor]
+
+OPERANDS = tuple(np.dtype(t) for t in ("int8", "uint8", "int16", "uint16"))
+
+
+class Op:
+    """Subclasses register by being defined; all have one result. Nothing is ever instantiated."""
+
+    name: ClassVar[str]
+    onnx: ClassVar[tuple[str, ...]] = ()
+    """The ONNX operators that it is the quantised form of."""
+    is_view: ClassVar[bool] = False
+    """Its result is its input's storage, addressed otherwise: it computes nothing."""
+
+    named: ClassVar[dict[str, type[Op]]] = {}
+
+    def __init_subclass__(cls, name: str = "", onnx: tuple[str, ...] = ()) -> None:
+        cls.onnx = onnx
+        if name:
+            cls.name = name
+            Op.named[name] = cls
+
+    @classmethod
+    def shape(cls, node: Node, tensors: Tensors) -> tuple[int, ...]:
+        """The shape of the result."""
+        raise NotImplementedError(cls.name)
+
+    @classmethod
+    def run(cls, node: Node, tensors: Tensors, inputs: Sequence[Array]) -> Array:
+        """The reference semantics; an absent optional input is not in `inputs`."""
+        raise NotImplementedError(cls.name)
+
+    @classmethod
+    def recognize(cls, match: Match) -> Node:
+        """The node of this class that computes the matched ONNX nodes; raises Refused."""
+        raise NotImplementedError(cls.name)
+
+    @classmethod
+    def reason_not(cls, node: Node, tensors: Tensors, target: Target | None) -> str | None:
+        """Why the accelerator cannot take `node`, or None."""
+        return operand_reason(node, tensors)
+
+
+def operand_reason(node: Node, tensors: Tensors) -> str | None:
+    """Accelerator values are integers of 8 or 16 bits, besides int32 biases."""
+    for name in (*node.inputs[:2], *node.outputs):
+        if name and tensors[name].dtype not in OPERANDS:
+            return f"'{name}' is {tensors[name].dtype}, not an integer of 8 or 16 bits"
+    return None
+
+
+def limits(dtype: np.dtype[np.generic]) -> tuple[int, int]:
+    info = np.iinfo(dtype)
+    return int(info.min), int(info.max)

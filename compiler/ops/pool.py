@@ -1,0 +1,178 @@
+"""Pooling of quantised tensors, as ONNX MaxPool and com.microsoft QLinearAveragePool."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dnncc.isa import numerics
+
+from ..ir.graph import Array, Node
+from .match import Match, Refused, dequantize
+from .op import Op, Tensors, limits, operand_reason
+from .scale import quant_of
+from .window import output_size, padded, taps, window_attrs
+
+if TYPE_CHECKING:
+    from dnncc.targets import Target
+
+
+class Pool(Op):
+    @classmethod
+    def shape(cls, node: Node, tensors: Tensors) -> tuple[int, ...]:
+        x = tensors[node.inputs[0]].shape
+        return *x[:2], *output_size(x[2:], node.attrs["kernel"], node.attrs)
+
+    @classmethod
+    def reason_not(cls, node: Node, tensors: Tensors, target: Target | None) -> str | None:
+        if len(tensors[node.inputs[0]].shape) != 4:
+            return "it does not have two spatial dimensions"
+        return operand_reason(node, tensors)
+
+
+def pool_attrs(node: Node) -> dict[str, Any]:
+    kernel = tuple(node.attrs["kernel_shape"])
+    if len(kernel) != 2:
+        raise Refused(f"it has {len(kernel)} spatial dimensions, not 2")
+    attrs = window_attrs(node, kernel)
+    return {"kernel": kernel, "ceil": node.attrs.get("ceil_mode", 0), **attrs}
+
+
+class MaxPool(Pool, name="maxpool", onnx=("MaxPool",)):
+    """The greatest element of each window; padding never wins.
+
+    attrs: kernel, strides, pads (top, left, bottom, right), dilations, ceil.
+    """
+
+    @classmethod
+    def run(cls, node: Node, tensors: Tensors, inputs: Sequence[Array]) -> Array:
+        (x,) = inputs
+        out = cls.shape(node, tensors)[2:]
+        framed = fitted(x, node, out, limits(x.dtype)[0])
+        best: Array = taps(framed, node.attrs, out).max(axis=0)
+        return best
+
+    @classmethod
+    def recognize(cls, match: Match) -> Node:
+        if len(match.node.outputs) > 1 and match.node.outputs[1]:
+            raise Refused("its indices are used")
+        attrs = pool_attrs(match.node)
+        return Node("maxpool", match.node.inputs, match.node.outputs, attrs, loc=match.loc)
+
+
+def fitted(x: Array, node: Node, out: tuple[int, ...], fill: object) -> Array:
+    """x padded, and by more below and to the right where `ceil` makes windows reach further."""
+    top, left, bottom, right = node.attrs["pads"]
+    needed = [
+        (o - 1) * s + (k - 1) * d + 1
+        for o, s, k, d in zip(
+            out, node.attrs["strides"], node.attrs["kernel"],
+            node.attrs.get("dilations", (1, 1)), strict=True,
+        )
+    ]  # fmt: skip
+    bottom = max(bottom, needed[0] - x.shape[2] - top)
+    right = max(right, needed[1] - x.shape[3] - left)
+    return padded(x, (top, left, bottom, right), fill)
+
+
+class AveragePool(Pool, name="avgpool", onnx=("AveragePool", "GlobalAveragePool", "ReduceMean")):
+    """The mean of each window: dequantised, summed row by row in float32, divided, quantised.
+
+    attrs: as maxpool, and count_include_pad, low, high, and zero_first: whether the zero point is
+    added before rounding. onnxruntime: contrib_ops/cpu/quantization/qlinear_pool.cc (zero_first), or
+    QuantizeLinear of the float AveragePool.
+    """
+
+    @classmethod
+    def run(cls, node: Node, tensors: Tensors, inputs: Sequence[Array]) -> Array:
+        out = tensors[node.outputs[0]]
+        real = dequantize(inputs[0], quant_of(tensors, node.inputs[0]))
+        total = np.zeros(out.shape, np.float32)
+        for tap in taps(fitted(real, node, out.shape[2:], 0), node.attrs, out.shape[2:]):
+            total += tap
+        y = quant_of(tensors, out.name)
+        steps = total / counts(node, real.shape[2:], out.shape[2:]) / y.scale
+        zero = np.float32(y.zero)
+        steps = np.rint(steps + zero) if node.attrs["zero_first"] else np.rint(steps) + zero
+        return np.clip(steps, node.attrs["low"], node.attrs["high"]).astype(out.dtype)
+
+    @classmethod
+    def recognize(cls, match: Match) -> Node:
+        x = match.operand(0)
+        if match.node.op != "onnx.AveragePool":
+            return recognize_mean(match, x)
+        attrs = pool_attrs(match.node)
+        integer = match.attr("kernel", "float") == "integer"
+        whole = attrs["kernel"] == match.shape(x)[2:] and not any(attrs["pads"])
+        if integer and whole:
+            return match.make("global_avgpool", [x])
+        include = match.attr("count_include_pad", 0)
+        return match.make("avgpool", [x], count_include_pad=include, zero_first=integer, **attrs)
+
+
+def counts(node: Node, size: Sequence[int], out: Sequence[int]) -> Array:
+    """Elements that each mean is of."""
+    kernel, framed = node.attrs["kernel"], np.ones((1, 1, *size), np.float32)
+    if node.attrs["count_include_pad"]:
+        return np.float32(kernel[0] * kernel[1])[None]
+    total: Array = taps(fitted(framed, node, out, 0), node.attrs, out).sum(axis=0)
+    return total
+
+
+def recognize_mean(match: Match, x: str) -> Node:
+    """A mean over the last axes: an average pool whose window is all of the plane."""
+    shape = match.shape(x)
+    kept = 2 if match.node.op == "onnx.GlobalAveragePool" else first_reduced(match, len(shape))
+    plane = shape[kept:] if len(shape) - kept == 2 else (1, math.prod(shape[kept:]))
+    frame = (1, math.prod(shape[:kept]), *plane)
+    inner = match.inside((*frame[:2], 1, 1))
+    source = match.reshaped(x, frame)
+    if match.attr("kernel", "float") == "integer":
+        return inner.view_as(match, inner.make("global_avgpool", [source]))
+    once = {"strides": (1, 1), "dilations": (1, 1), "pads": (0, 0, 0, 0), "ceil": 0}
+    extra = {"kernel": plane, "count_include_pad": 0, "zero_first": False, **once}
+    return inner.view_as(match, inner.make("avgpool", [source], **extra))
+
+
+class GlobalAveragePool(Op, name="global_avgpool"):
+    """The mean of each plane of [N, C, H, W], as [N, C, 1, 1]: an int32 sum, requantised once.
+
+    attrs: low, high. onnxruntime: contrib_ops/cpu/quantization/qlinear_global_average_pool.cc.
+    """
+
+    @classmethod
+    def shape(cls, node: Node, tensors: Tensors) -> tuple[int, ...]:
+        return *tensors[node.inputs[0]].shape[:2], 1, 1
+
+    @classmethod
+    def run(cls, node: Node, tensors: Tensors, inputs: Sequence[Array]) -> Array:
+        x, y = quant_of(tensors, node.inputs[0]), quant_of(tensors, node.outputs[0])
+        total = (inputs[0].astype(np.int32) - x.zero).sum(axis=(2, 3), keepdims=True, dtype=np.int32)
+        low, high = node.attrs["low"], node.attrs["high"]
+        dtype = tensors[node.outputs[0]].dtype
+        scale = mean_scale(node, tensors)
+        return numerics.requantize(total, scale, int(y.zero[0]), low, high, dtype)
+
+
+def mean_scale(node: Node, tensors: Tensors) -> Array:
+    """float32[1]: what `global_avgpool` multiplies its sum with."""
+    x, y = quant_of(tensors, node.inputs[0]), quant_of(tensors, node.outputs[0])
+    count = np.float32(math.prod(tensors[node.inputs[0]].shape[2:]))
+    return np.asarray(x.scale / (y.scale * count), np.float32)
+
+
+def first_reduced(match: Match, rank: int) -> int:
+    """ReduceMean over the last axes: the first of them."""
+    axes = match.attr("axes", None)
+    if axes is None and len(match.node.inputs) > 1 and match.node.inputs[1]:
+        value = match.edit.value(match.node.inputs[1])
+        axes = None if value is None else value.tolist()
+    if axes is None:
+        raise Refused("the axes of its mean are not constant")
+    reduced = sorted(a % rank for a in axes)
+    if reduced != list(range(rank - len(reduced), rank)) or len(reduced) == rank:
+        raise Refused(f"a mean over axes {tuple(reduced)}, which are not the last ones")
+    return reduced[0]

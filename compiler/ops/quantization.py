@@ -1,0 +1,56 @@
+"""The borders between float32 and quantised values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..ir.graph import Array, Node
+from .match import dequantize, quantize
+from .op import OPERANDS, Op, Tensors
+from .scale import quant_of
+
+if TYPE_CHECKING:
+    from dnncc.targets import Target
+
+
+class Border(Op):
+    @classmethod
+    def shape(cls, node: Node, tensors: Tensors) -> tuple[int, ...]:
+        return tensors[node.inputs[0]].shape
+
+
+class Quantize(Border, name="quantize"):
+    """saturate(rint(x / scale) + zero) of float32, as ONNX QuantizeLinear, per tensor."""
+
+    @classmethod
+    def run(cls, node: Node, tensors: Tensors, inputs: Sequence[Array]) -> Array:
+        out = tensors[node.outputs[0]]
+        return quantize(inputs[0], quant_of(tensors, out.name), out.dtype)
+
+    @classmethod
+    def reason_not(cls, node: Node, tensors: Tensors, target: Target | None) -> str | None:
+        return border_reason(node.inputs[0], node.outputs[0], tensors)
+
+
+class Dequantize(Border, name="dequantize"):
+    """(x - zero) * scale in float32, as ONNX DequantizeLinear, per tensor."""
+
+    @classmethod
+    def run(cls, node: Node, tensors: Tensors, inputs: Sequence[Array]) -> Array:
+        return dequantize(inputs[0], quant_of(tensors, node.inputs[0]))
+
+    @classmethod
+    def reason_not(cls, node: Node, tensors: Tensors, target: Target | None) -> str | None:
+        return border_reason(node.outputs[0], node.inputs[0], tensors)
+
+
+def border_reason(real: str, integer: str, tensors: Tensors) -> str | None:
+    quant = tensors[integer].quant
+    if quant is None or quant.axis is not None:
+        return "it is not quantised per tensor"
+    if tensors[real].dtype != np.float32 or tensors[integer].dtype not in OPERANDS:
+        return f"it is between {tensors[real].dtype} and {tensors[integer].dtype}"
+    return None

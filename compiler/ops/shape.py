@@ -1,0 +1,178 @@
+"""Operators that move elements and compute nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..ir.graph import Array, Node
+from .match import Match, Refused
+from .op import Op, Tensors, operand_reason
+
+if TYPE_CHECKING:
+    from dnncc.targets import Target
+
+
+class Reshape(Op, name="reshape", onnx=("Reshape",)):
+    """The same elements, in the same order, as the shape of the result; also for a new scale."""
+
+    is_view = True
+
+    @classmethod
+    def shape(cls, node: Node, tensors: Tensors) -> tuple[int, ...]:
+        """Any of the input's size: the result's own declaration decides."""
+        before, after = tensors[node.inputs[0]], tensors[node.outputs[0]]
+        return after.shape if before.size == after.size else before.shape
+
+    @classmethod
+    def run(cls, node: Node, tensors: Tensors, inputs: Sequence[Array]) -> Array:
+        return inputs[0].reshape(tensors[node.outputs[0]].shape)
+
+    @classmethod
+    def recognize(cls, match: Match) -> Node:
+        return Node("reshape", match.node.inputs[:1], match.node.outputs, loc=match.loc)
+
+
+class Transpose(Op, name="transpose", onnx=("Transpose",)):
+    """ONNX Transpose. attrs: perm."""
+
+    is_view = True
+
+    @classmethod
+    def shape(cls, node: Node, tensors: Tensors) -> tuple[int, ...]:
+        shape = tensors[node.inputs[0]].shape
+        return tuple(shape[axis] for axis in node.attrs["perm"])
+
+    @classmethod
+    def run(cls, node: Node, tensors: Tensors, inputs: Sequence[Array]) -> Array:
+        return inputs[0].transpose(node.attrs["perm"])
+
+    @classmethod
+    def recognize(cls, match: Match) -> Node:
+        rank = len(match.shape(match.node.inputs[0]))
+        perm = tuple(match.attr("perm", range(rank)[::-1]))
+        return Node("transpose", match.node.inputs, match.node.outputs, {"perm": perm}, loc=match.loc)
+
+
+class Slice(Op, name="slice", onnx=("Slice",)):
+    """ONNX Slice with positive steps. attrs: starts, stops, steps, one per axis."""
+
+    is_view = True
+
+    @classmethod
+    def shape(cls, node: Node, tensors: Tensors) -> tuple[int, ...]:
+        return tuple(len(range(*span)) for span in spans(node))
+
+    @classmethod
+    def run(cls, node: Node, tensors: Tensors, inputs: Sequence[Array]) -> Array:
+        return inputs[0][tuple(slice(*span) for span in spans(node))]
+
+    @classmethod
+    def recognize(cls, match: Match) -> Node:
+        shape = match.shape(match.node.inputs[0])
+        ranges = [slice(0, size, 1) for size in shape]
+        starts, ends, axes, steps = slice_arguments(match, len(shape))
+        for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+            ranges[axis] = slice(start, end, step)
+            if step < 0:
+                raise Refused(f"a slice with step {step}")
+        bounds = [r.indices(size) for r, size in zip(ranges, shape, strict=True)]
+        attrs = dict(zip(("starts", "stops", "steps"), zip(*bounds, strict=True), strict=True))
+        return Node("slice", match.node.inputs[:1], match.node.outputs, attrs, loc=match.loc)
+
+
+def spans(node: Node) -> list[tuple[int, int, int]]:
+    attrs = node.attrs
+    return list(zip(attrs["starts"], attrs["stops"], attrs["steps"], strict=True))
+
+
+def slice_arguments(match: Match, rank: int) -> list[list[int]]:
+    """starts, ends, axes, steps, as attributes (opset < 10) or constant inputs."""
+    found: list[list[int] | None] = []
+    for position, name in enumerate(("starts", "ends", "axes", "steps"), 1):
+        given = match.attr(name, None)
+        if given is None and len(match.node.inputs) > position and match.node.inputs[position]:
+            value = match.edit.value(match.node.inputs[position])
+            if value is None:
+                raise Refused(f"its {name} are not constant")
+            given = value.tolist()
+        found.append(None if given is None else list(given))
+    starts, ends, axes, steps = found
+    if starts is None or ends is None:
+        raise Refused("a slice without bounds")
+    axes = list(range(len(starts))) if axes is None else axes
+    return [starts, ends, [a % rank for a in axes], steps or [1] * len(starts)]
+
+
+class Concat(Op, name="concat", onnx=("Concat",)):
+    """ONNX Concat of tensors with one quantisation. attrs: axis (not negative)."""
+
+    is_view = True
+
+    @classmethod
+    def shape(cls, node: Node, tensors: Tensors) -> tuple[int, ...]:
+        shapes = [tensors[i].shape for i in node.inputs]
+        axis = node.attrs["axis"]
+        total = sum(shape[axis] for shape in shapes)
+        return *shapes[0][:axis], total, *shapes[0][axis + 1 :]
+
+    @classmethod
+    def run(cls, node: Node, tensors: Tensors, inputs: Sequence[Array]) -> Array:
+        return np.concatenate(inputs, node.attrs["axis"])
+
+    @classmethod
+    def recognize(cls, match: Match) -> Node:
+        axis = match.attr("axis", 1) % len(match.result.shape)
+        return Node("concat", match.node.inputs, (match.output,), {"axis": axis}, loc=match.loc)
+
+
+class Pad(Op, name="pad", onnx=("Pad",)):
+    """Frame a tensor with a constant. attrs: before, after (one per axis), value (an integer)."""
+
+    @classmethod
+    def shape(cls, node: Node, tensors: Tensors) -> tuple[int, ...]:
+        shape, attrs = tensors[node.inputs[0]].shape, node.attrs
+        return tuple(map(sum, zip(shape, attrs["before"], attrs["after"], strict=True)))
+
+    @classmethod
+    def run(cls, node: Node, tensors: Tensors, inputs: Sequence[Array]) -> Array:
+        around = list(zip(node.attrs["before"], node.attrs["after"], strict=True))
+        return np.pad(inputs[0], around, constant_values=node.attrs["value"])
+
+    @classmethod
+    def recognize(cls, match: Match) -> Node:
+        value, before, after = pad_arguments(match)
+        if min(*before, *after) < 0:
+            raise Refused("a negative pad")
+        attrs = {"before": before, "after": after, "value": value}
+        return Node("pad", match.node.inputs[:1], match.node.outputs, attrs, loc=match.loc)
+
+
+def pad_arguments(match: Match) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
+    if match.attr("mode", "constant") != "constant" or len(match.node.inputs) > 3:
+        raise Refused("a pad that is not by a constant, of all axes")
+    pads = match.edit.value(match.node.inputs[1]) if len(match.node.inputs) > 1 else None
+    fill = match.edit.value(match.node.inputs[2]) if len(match.node.inputs) > 2 else None
+    if pads is None:
+        raise Refused("its pads are not constant")
+    sizes = tuple(int(p) for p in pads)
+    half = len(sizes) // 2
+    return (0 if fill is None else int(fill.reshape(-1)[0])), sizes[:half], sizes[half:]
+
+
+class Copy(Op, name="copy"):
+    """The same tensor, stored elsewhere or in another order."""
+
+    @classmethod
+    def shape(cls, node: Node, tensors: Tensors) -> tuple[int, ...]:
+        return tensors[node.inputs[0]].shape
+
+    @classmethod
+    def run(cls, node: Node, tensors: Tensors, inputs: Sequence[Array]) -> Array:
+        return inputs[0]
+
+    @classmethod
+    def reason_not(cls, node: Node, tensors: Tensors, target: Target | None) -> str | None:
+        return operand_reason(node, tensors)

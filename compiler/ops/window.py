@@ -1,0 +1,72 @@
+"""Sliding windows: the attributes and sizes that convolutions and pools share."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..ir.graph import Array, Node
+
+
+def window_attrs(node: Node, kernel: Sequence[int]) -> dict[str, Any]:
+    """strides, pads, dilations of an ONNX node in two dimensions; a 1-D node's have height 1."""
+
+    def pair(name: str) -> tuple[int, int]:
+        return pad_pair(node.attrs.get(name, (1,) * len(kernel)))
+
+    pads = tuple(node.attrs.get("pads", (0, 0, 0, 0)))
+    if len(pads) == 2:
+        pads = (0, pads[0], 0, pads[1])
+    return {"strides": pair("strides"), "pads": pads, "dilations": pair("dilations")}
+
+
+def pad_pair(values: Sequence[int]) -> tuple[int, int]:
+    """The last two of 1, 1, values..."""
+    _, y, x = (1, *(1,) * (2 - len(values)), *values)[-3:] if len(values) < 3 else values
+    return int(y), int(x)
+
+
+def output_size(
+    size: Sequence[int], kernel: Sequence[int], attrs: Mapping[str, Any]
+) -> tuple[int, ...]:
+    """Rows and columns of the result: floor, or ceil with attribute `ceil` (ONNX MaxPool)."""
+    pads, dilations = attrs["pads"], attrs.get("dilations", (1, 1))
+    return tuple(
+        out_length(
+            size[i] + pads[i],
+            pads[i + 2] - (kernel[i] - 1) * dilations[i] - 1,
+            attrs["strides"][i],
+            attrs.get("ceil", 0),
+        )
+        for i in range(2)
+    )
+
+
+def out_length(begin: int, rest: int, stride: int, ceil: int) -> int:
+    """Windows along an axis; one that `ceil` adds must not begin in the padding at the end."""
+    if not ceil:
+        return (begin + rest) // stride + 1
+    length = -(-(begin + rest) // stride) + 1
+    return length - 1 if (length - 1) * stride >= begin else length
+
+
+def padded(x: Array, pads: Sequence[int], fill: Any) -> Array:
+    """x [..., H, W] with `pads` (top, left, bottom, right) of `fill` around."""
+    if not any(pads):
+        return x
+    top, left, bottom, right = pads
+    around = [(0, 0)] * (x.ndim - 2) + [(top, bottom), (left, right)]
+    return np.pad(x, around, constant_values=fill)
+
+
+def taps(x: Array, attrs: Mapping[str, Any], out: Sequence[int]) -> Array:
+    """The windows [R, S, ..., P, Q] of an already padded x."""
+    (sy, sx), (dy, dx) = attrs["strides"], attrs.get("dilations", (1, 1))
+    (rows, columns), kernel = out, attrs["kernel"]
+    return np.stack(
+        [
+            x[..., r * dy : r * dy + rows * sy : sy, s * dx : s * dx + columns * sx : sx]
+            for r in range(kernel[0])
+            for s in range(kernel[1])
+        ]
+    )

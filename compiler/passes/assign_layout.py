@@ -1,0 +1,185 @@
+"""Every value has a View: transposes, reshapes and slices are addressing, and compute nothing.
+
+Where an address cannot express a view, the storage order of the value's producer is chosen so that
+it can; where that is not enough, a `copy` stands in a group of its own. The parts of a concatenation
+are written to their places in it. The graph's outputs are dense, in ONNX order, and no view of an
+input. Constants have no View.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from ..ir.edit import Editor
+from ..ir.graph import Graph, Node, Tensor, View
+from ..ir.strides import Strides, dense, is_dense, is_row_major, reshape_strides
+from ..ops import is_view
+from .context import Context
+
+
+def assign_layout(graph: Graph, ctx: Context) -> Graph:
+    """Each try that fails has chosen one more storage order or inserted one more copy."""
+    plan = Plan(*gather(graph))
+    while (views := plan.place()) is None:
+        pass
+    tensors = {k: replace(t, view=views.get(k)) for k, t in plan.graph.tensors.items()}
+    return replace(plan.graph, tensors=tensors)
+
+
+@dataclass(frozen=True)
+class Home:
+    """A part of a concatenation: it starts at `start` of `axis` of `whole`."""
+
+    whole: str
+    axis: int
+    start: int
+
+
+def gather(graph: Graph) -> tuple[Graph, dict[str, Home]]:
+    """Each input of a concatenation gets its place in it, through a copy if it has another."""
+    edit = Editor(graph)
+    homes: dict[str, Home] = {}
+    for node in graph.nodes:
+        if node.op != "concat":
+            edit.emit(node)
+            continue
+        start, inputs = 0, []
+        for name in node.inputs:
+            if name in homes or name in graph.outputs or not can_choose(edit.producer(name)):
+                name = emit_copy(edit, name, node.loc)
+            homes[name] = Home(node.outputs[0], node.attrs["axis"], start)
+            start += edit.tensors[name].shape[node.attrs["axis"]]
+            inputs.append(name)
+        edit.emit(replace(node, inputs=tuple(inputs)))
+    return edit.finish(), homes
+
+
+def can_choose(producer: Node | None) -> bool:
+    """It can store its result anywhere, in any order."""
+    return producer is not None and producer.op in ("group", "concat")
+
+
+def emit_copy(edit: Editor, name: str, loc: tuple[str, ...]) -> str:
+    new = edit.like(name, f"{name}.copy")
+    edit.emit(copy_group(name, new, loc))
+    return new
+
+
+def copy_group(source: str, result: str, loc: tuple[str, ...]) -> Node:
+    inner = Node("copy", (source,), (result,), loc=loc)
+    return Node("group", inner.inputs, inner.outputs, body=(inner,), loc=loc)
+
+
+@dataclass
+class Plan:
+    """What is decided so far; `orders` has the strides of roots that are not row-major."""
+
+    graph: Graph
+    homes: dict[str, Home]
+    orders: dict[str, Strides] = field(default_factory=dict)
+
+    def place(self) -> dict[str, View] | None:
+        """All views; or None, having changed the plan where one could not be had."""
+        views = {name: self.stored(name) for name in self.graph.inputs}
+        for node in self.graph.nodes:
+            if not is_view(node) or node.op == "concat":
+                views.update((name, self.stored(name)) for name in node.outputs if name)
+                continue
+            view = derived(node, views[node.inputs[0]], self.graph.tensors)
+            if view is None:
+                return self.mend(node.inputs[0], node)
+            views[node.outputs[0]] = view
+        for name in self.graph.outputs:
+            if name in views and not is_output(self.graph, name, views[name]):
+                return self.mend(name, None)
+        return views
+
+    def stored(self, name: str) -> View:
+        """The view of a value that has storage: its own, or its place in a concatenation."""
+        if name not in self.homes:
+            shape = self.graph.tensors[name].shape
+            return View(name, 0, self.orders.get(name, dense(shape)))
+        home = self.homes[name]
+        whole = self.stored(home.whole)
+        return replace(whole, offset=whole.offset + home.start * whole.strides[home.axis])
+
+    def mend(self, name: str, reader: Node | None) -> None:
+        """See to it that `name` is row-major: by the order of its root, else by a copy."""
+        found = root_order(self.graph, name)
+        if found is not None and self.is_free(found[0]):
+            self.orders[found[0]] = found[1]
+        elif reader is not None:
+            self.graph = copied_for(self.graph, name, reader)
+        else:
+            self.graph = copied_out(self.graph, name)
+
+    def is_free(self, root: str) -> bool:
+        fixed = root in self.orders or root in self.homes
+        return not fixed and can_choose(self.graph.producers().get(root))
+
+
+def derived(node: Node, view: View, tensors: dict[str, Tensor] | object) -> View | None:
+    """The view of a view node's result, if strides can express it."""
+    assert isinstance(tensors, dict)
+    if node.op == "transpose":
+        return replace(view, strides=tuple(view.strides[axis] for axis in node.attrs["perm"]))
+    if node.op == "slice":
+        starts = zip(node.attrs["starts"], view.strides, strict=True)
+        steps = zip(node.attrs["steps"], view.strides, strict=True)
+        offset = view.offset + sum(start * stride for start, stride in starts)
+        return View(view.root, offset, tuple(step * stride for step, stride in steps))
+    before, after = tensors[node.inputs[0]].shape, tensors[node.outputs[0]].shape
+    strides = reshape_strides(before, view.strides, after)
+    return None if strides is None else replace(view, strides=strides)
+
+
+def root_order(graph: Graph, name: str) -> tuple[str, Strides] | None:
+    """The root that `name` views through transposes and reshapes, and its strides if `name` is
+    row-major."""
+    made = graph.producers()
+    strides: Strides | None = dense(graph.tensors[name].shape)
+    while (node := made.get(name)) is not None and is_view(node) and node.op != "concat":
+        if strides is None or node.op == "slice":
+            return None
+        (source,) = node.inputs
+        if node.op == "transpose":
+            strides = tuple(strides[node.attrs["perm"].index(i)] for i in range(len(strides)))
+        else:
+            shapes = (graph.tensors[n].shape for n in (name, source))
+            strides = reshape_strides(next(shapes), strides, next(shapes))
+        name = source
+    if strides is None or not is_dense(graph.tensors[name].shape, strides):
+        return None
+    return name, strides
+
+
+def is_output(graph: Graph, name: str, view: View) -> bool:
+    tensor, root = graph.tensors[name], graph.tensors[view.root]
+    if name in graph.inputs:
+        return True
+    whole = root.size == tensor.size and view.offset == 0 and root.dtype == tensor.dtype
+    return whole and root.name not in graph.inputs and is_row_major(tensor.shape, view.strides)
+
+
+def copied_for(graph: Graph, name: str, reader: Node) -> Graph:
+    """`reader` reads a copy of `name`."""
+    edit = Editor(graph)
+    for node in graph.nodes:
+        if node is reader:
+            new = emit_copy(edit, name, node.loc)
+            node = replace(node, inputs=tuple(new if i == name else i for i in node.inputs))
+        edit.emit(node)
+    return edit.finish()
+
+
+def copied_out(graph: Graph, name: str) -> Graph:
+    """Output `name` is a copy of what was computed as it."""
+    edit = Editor(graph)
+    for node in graph.nodes:
+        if name not in node.outputs:
+            edit.emit(edit.resolved(node))
+            continue
+        inner = edit.like(name, f"{name}.inner")
+        edit.emit(replace(node, outputs=tuple(inner if o == name else o for o in node.outputs)))
+        edit.emit(copy_group(inner, name, node.loc))
+    return edit.finish()

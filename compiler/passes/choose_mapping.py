@@ -1,0 +1,29 @@
+"""After it, every group carries its mapping: tile sizes, loop order, residency, slots per buffer."""
+
+from dataclasses import replace
+
+from ..diagnostics import CompileError
+from ..ir.graph import Graph, Node
+from ..mapping.cost import Problem
+from ..mapping.lowering import workload
+from ..mapping.search import NoMapping, search
+from .context import Context, target_of
+
+
+def choose_mapping(graph: Graph, ctx: Context) -> Graph:
+    nodes = tuple(mapped(n, graph, ctx) if n.op == "group" else n for n in graph.nodes)
+    return replace(graph, nodes=nodes)
+
+
+def mapped(group: Node, graph: Graph, ctx: Context) -> Node:
+    target = target_of(ctx)
+    problem = Problem(workload(group, graph, target), graph, target, group.attrs["free"])
+    try:
+        mapping = search(problem)
+    except NoMapping as shortage:
+        raise CompileError(
+            f"does not fit target '{target.name}' in any tiling: {shortage}",
+            node=", ".join(group.loc),
+            hint="give the target more scratchpad",
+        ) from None
+    return replace(group, attrs={**group.attrs, "mapping": mapping.to_attr()})

@@ -1,0 +1,165 @@
+"""Quantised operators are nodes of compiler/ops on integer tensors that carry their Quant.
+
+What is still onnx.* is the host's, and says in attribute `reason` why if it was matched and refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from ..ir.edit import Editor
+from ..ir.graph import Graph, Node
+from ..ops import Op
+from ..ops.expression import table_of
+from ..ops.match import Match, Refused, constant_value, dequantizer, quantize, typed
+from ..ops.op import OPERANDS, limits
+from .context import Context
+
+INTEGER_OPS = ("Reshape", "Transpose", "Slice", "Pad", "MaxPool")
+CLAMPS = ("onnx.Relu", "onnx.Clip")
+
+
+def legalize(graph: Graph, ctx: Context) -> Graph:
+    edit = Editor(graph)
+    declare_quants(edit)
+    classes = {f"onnx.{name}": op for op in Op.named.values() for name in op.onnx}
+    for node in graph.nodes:
+        node = edit.resolved(node)
+        try:
+            edit.emit(legal(edit, node, classes, ctx))
+        except Refused as reason:
+            edit.emit(replace(node, attrs={**node.attrs, "reason": str(reason)}))
+    return edit.finish()
+
+
+def legal(edit: Editor, node: Node, classes: Mapping[str, type[Op]], ctx: Context) -> Node:
+    if node.op == "onnx.QuantizeLinear":
+        return quantized(edit, node, classes, ctx)
+    name = node.op.removeprefix("onnx.")
+    if name not in INTEGER_OPS or edit.tensors[node.inputs[0]].dtype not in OPERANDS:
+        return node
+    match = Match(edit, node, node.outputs[0], 0, 0, node.loc)
+    return checked(edit, classes[node.op].recognize(match), ctx)
+
+
+def checked(edit: Editor, node: Node, ctx: Context) -> Node:
+    reason = Op.named[node.op].reason_not(node, edit.tensors, ctx.target)
+    if reason:
+        raise Refused(reason)
+    return node
+
+
+def quantized(edit: Editor, node: Node, classes: Mapping[str, type[Op]], ctx: Context) -> Node:
+    """The operator whose result `node` quantises."""
+    quant = dequantizer(edit, node)
+    output = node.outputs[0]
+    if quant is None or quant.axis is not None:
+        raise Refused("its result is not quantised per tensor")
+    edit.retype(output, quant=quant)
+    table = table_of(edit, node, quant)
+    if table is not None:
+        return checked(edit, table, ctx)
+    match = find_match(edit, node)
+    if match is None or match.node.op not in classes:
+        return node
+    mark = len(edit.nodes)
+    try:
+        return checked(edit, classes[match.node.op].recognize(match), ctx)
+    except Refused as reason:
+        del edit.nodes[mark:]
+        blame(edit, match.node, str(reason))
+        return node
+
+
+def blame(edit: Editor, node: Node, reason: str) -> None:
+    """Write the reason on the ONNX node that was refused."""
+    index = next(i for i in reversed(range(len(edit.nodes))) if edit.nodes[i] is node)
+    edit.nodes[index] = replace(node, attrs={**node.attrs, "reason": reason})
+    edit.made.update((o, edit.nodes[index]) for o in node.outputs)
+
+
+def find_match(edit: Editor, node: Node) -> Match | None:
+    """From a QuantizeLinear back over Relu and Clip, and the Add of a bias, to an operator."""
+    output, name = node.outputs[0], node.inputs[0]
+    low, high = limits(edit.tensors[output].dtype)
+    loc = node.loc
+    producer = edit.producer(name)
+    while producer is not None and producer.op in CLAMPS and edit.is_single_use(name):
+        bounds = clamp_bounds(edit, producer, output)
+        if bounds is None:
+            return None
+        low, high = min(max(low, bounds[0]), high), max(min(high, bounds[1]), low)
+        loc, name = producer.loc + loc, producer.inputs[0]
+        producer = edit.producer(name)
+    if producer is None or not edit.is_single_use(name):
+        return None
+    anchor, bias = under_bias(edit, producer)
+    loc = (anchor.loc + producer.loc if bias else producer.loc) + loc
+    return Match(edit, anchor, output, low, high, loc, bias)
+
+
+def clamp_bounds(edit: Editor, node: Node, output: str) -> tuple[int, int] | None:
+    """The quantised bounds of a Relu or Clip: quantisation is monotone, so clamping commutes."""
+    tensor = edit.tensors[output]
+    assert tensor.quant is not None
+    bounds: list[float] = [0.0, np.inf]
+    if node.op == "onnx.Clip":
+        bounds = [node.attrs.get("min", -np.inf), node.attrs.get("max", np.inf)]
+        for index, name in enumerate(node.inputs[1:]):
+            value = constant_value(edit, name) if name else np.array(bounds[index])
+            if value is None:
+                return None
+            bounds[index] = float(value)
+    low, high = limits(tensor.dtype)
+    real = np.array(bounds, np.float32)
+    steps = quantize(real, tensor.quant, tensor.dtype)
+    first = low if np.isneginf(real[0]) else int(steps[0])
+    last = high if np.isposinf(real[1]) else int(steps[1])
+    return first, last
+
+
+def under_bias(edit: Editor, node: Node) -> tuple[Node, str]:
+    """MatMul + constant vector: the MatMul and the bias."""
+    if node.op != "onnx.Add":
+        return node, ""
+    for name, other in (node.inputs, node.inputs[::-1]):
+        product = edit.producer(name)
+        if product is None or product.op not in ("onnx.MatMul",) or not edit.is_single_use(name):
+            continue
+        if is_bias(edit, other, edit.tensors[name].shape[-1]):
+            return product, other
+    return node, ""
+
+
+def is_bias(edit: Editor, name: str, channels: int) -> bool:
+    value = constant_value(edit, name)
+    return value is not None and value.size in (1, channels) and value.shape[-1:] in ((), (1,), (channels,))
+
+
+def declare_quants(edit: Editor) -> None:
+    """The Quant of each integer value: as its QuantizeLinear or first DequantizeLinear says."""
+    for node in edit.graph.nodes:
+        if node.op in ("onnx.QuantizeLinear", "onnx.DequantizeLinear"):
+            name = (node.outputs if node.op == "onnx.QuantizeLinear" else node.inputs)[0]
+            quant = dequantizer(edit, node)
+            if quant is not None and edit.tensors[name].quant is None:
+                edit.retype(name, quant=quant)
+    for node in reversed(edit.graph.nodes):
+        share_quant(edit, node, node.outputs[0], node.inputs[:1])
+    for node in edit.graph.nodes:
+        share_quant(edit, node, *node.inputs[:1], node.outputs[:1])
+
+
+def share_quant(edit: Editor, node: Node, source: str = "", targets: tuple[str, ...] = ()) -> None:
+    if node.op.removeprefix("onnx.") not in INTEGER_OPS or not source:
+        return
+    for name in targets:
+        quant = edit.tensors[source].quant
+        if quant is not None and quant.axis is None and edit.tensors[name].quant is None:
+            edit.retype(name, quant=quant)
+
+
+__all__ = ["legalize", "typed"]

@@ -1,0 +1,127 @@
+"""After it, every activation that can stay on chip from the node that makes it to the last that
+reads it does: `Tensor.memory` and `address` say where; and every group knows, in its attribute
+`free`, how many bytes at the bottom of each scratchpad are left for its tiles."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from dnncc.targets import Target
+
+from ..ir.graph import Graph, Node
+from ..ir.tile import SLOT_ALIGN
+from ..mapping.cost import Problem
+from ..mapping.lowering import workload
+from ..mapping.search import smallest
+from ..mapping.workload import scratchpad_dtype
+from .context import Context, target_of
+from .reorder_ops import storage
+
+TILE_SHARE = 0.5
+"""Of a scratchpad, what stays free for tiles while anything is resident."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resident:
+    """Storage `root` in bytes [address, address + size), alive in nodes first..last."""
+
+    root: str
+    memory: str
+    address: int
+    size: int
+    first: int
+    last: int
+
+
+def place_buffers(graph: Graph, ctx: Context) -> Graph:
+    target = target_of(ctx)
+    needs = [smallest_tiles(n, graph, target) for n in graph.nodes]
+    placed: list[Resident] = []
+    for candidate in candidates(graph, target):
+        fitted = fit(candidate, placed, needs, target)
+        if fitted is not None:
+            placed.append(fitted)
+    return mark(graph, placed, target)
+
+
+def smallest_tiles(node: Node, graph: Graph, target: Target) -> Mapping[str, int]:
+    if node.op != "group":
+        return {}
+    whole = {m.name: m.bytes for m in target.memories}
+    return smallest(Problem(workload(node, graph, target), graph, target, whole))
+
+
+def lifetimes(graph: Graph) -> dict[str, tuple[int, int]]:
+    """First and last node that touches each storage."""
+    spans: dict[str, tuple[int, int]] = {}
+    for index, node in enumerate(graph.nodes):
+        for name in (*node.inputs, *node.outputs):
+            if name and name not in graph.constants:
+                root = storage(graph, name)
+                spans[root] = (spans.get(root, (index, index))[0], index)
+    return spans
+
+
+def in_dram(graph: Graph) -> set[str]:
+    """Storages that must be in DRAM: the model's inputs and outputs, and what the host touches."""
+    names = [*graph.inputs, *graph.outputs]
+    for node in graph.nodes:
+        if node.op == "host":
+            names += [i for i in (*node.inputs, *node.outputs) if i]
+    return {storage(graph, n) for n in names}
+
+
+def candidates(graph: Graph, target: Target) -> list[Resident]:
+    """Storages that may be resident; the shortest lives and the largest bytes first."""
+    memory = target.memory_for("ofmap").name
+    if memory != target.memory_for("ifmap").name:
+        return []
+    barred, spans = in_dram(graph), lifetimes(graph)
+    found = []
+    for root, (first, last) in spans.items():
+        tensor = graph.tensors[root]
+        size = tensor.size * scratchpad_dtype(tensor.dtype, target).itemsize
+        size = -(-size // SLOT_ALIGN) * SLOT_ALIGN
+        if root not in barred:
+            found.append(Resident(root, memory, -1, size, first, last))
+    return sorted(found, key=lambda r: (r.last - r.first, -r.size, r.first))
+
+
+def fit(
+    new: Resident, placed: list[Resident], needs: list[Mapping[str, int]], target: Target
+) -> Resident | None:
+    """`new` at the highest address that is free in all its life, or None if tiles need the room."""
+    memory = next(m for m in target.memories if m.name == new.memory)
+    rivals = [p for p in placed if p.first <= new.last and new.first <= p.last]
+    top = memory.bytes // SLOT_ALIGN * SLOT_ALIGN
+    for rival in sorted(rivals, key=lambda p: -p.address):
+        if rival.address + rival.size <= top - new.size:
+            break
+        top = min(top, rival.address)
+    address = top - new.size
+    nodes = range(new.first, new.last + 1)
+    room = max((needs[i].get(new.memory, 0) for i in nodes), default=0)
+    if address < max(room, TILE_SHARE * memory.bytes):
+        return None
+    return replace(new, address=address)
+
+
+def mark(graph: Graph, placed: list[Resident], target: Target) -> Graph:
+    where = {p.root: p for p in placed}
+    tensors = dict(graph.tensors)
+    for name, tensor in tensors.items():
+        if name not in graph.constants and (home := where.get(storage(graph, name))):
+            tensors[name] = replace(tensor, memory=home.memory, address=home.address)
+    nodes = tuple(
+        with_free(node, [p for p in placed if p.first <= i <= p.last], target)
+        for i, node in enumerate(graph.nodes)
+    )
+    return replace(graph, tensors=tensors, nodes=nodes)
+
+
+def with_free(node: Node, alive: list[Resident], target: Target) -> Node:
+    if node.op != "group":
+        return node
+    free = {m.name: m.bytes for m in target.memories}
+    for resident in alive:
+        free[resident.memory] = min(free[resident.memory], resident.address)
+    return replace(node, attrs={**node.attrs, "free": free})

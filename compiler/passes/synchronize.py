@@ -1,0 +1,128 @@
+"""After it, every instruction waits for those on other engines that it must follow: what wrote the
+bytes it reads, and what read or wrote the bytes it writes. Waits that others imply are left out."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from dnncc.isa import core
+from dnncc.isa.program import WAIT_NAMES, Program
+
+from ..codegen.stream import Piece, Stream
+from ..memory.units import Units, units_of
+from .context import Context, target_of
+
+Ints = npt.NDArray[np.int64]
+ENGINES = len(core.ENGINES)
+
+
+def synchronize(stream: Stream, ctx: Context) -> Stream:
+    program = Program.decode(stream.encode())
+    place = Place.of(program)
+    waits = hazards(program, place, units_of(stream, target_of(ctx)), stream.nest_of)
+    waits = beyond_barriers(waits, place)
+    needed = reduced(waits, place)
+    distance = np.where(needed > 0, place.issued - needed + 1, core.NO_WAIT)
+    # A wait too far back for its field is for a nearer instruction, which retires later.
+    distance = np.minimum(distance, core.FARTHEST_WAIT)
+    distance[place.engine == core.CONTROL] = place.issued[place.engine == core.CONTROL] > 0
+    return Stream(stream.tile, tuple(with_waits(p, distance) for p in stream.pieces))
+
+
+def with_waits(piece: Piece, distance: Ints) -> Piece:
+    records = piece.records.copy()
+    for engine, name in enumerate(WAIT_NAMES):
+        records[name] = distance[piece.order, engine]
+    return piece._replace(records=records)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Of each instruction: its engine, its number on it from 1, and how many were `issued` to each
+    engine before it, int64[n, engines]."""
+
+    engine: Ints
+    number: Ints
+    issued: Ints
+
+    @classmethod
+    def of(cls, program: Program) -> "Place":
+        engine = program.engine_of.astype(np.int64)
+        own = engine[:, None] == np.arange(ENGINES)
+        through = np.cumsum(own, axis=0)
+        number = np.where(engine >= 0, (through * own).sum(axis=1), 0)
+        return cls(engine, number, through - own)
+
+
+def hazards(program: Program, place: Place, units: Units, nest_of: Ints) -> Ints:
+    """int64[n, engines]: how many of each engine's instructions must be retired first, 0 for none."""
+    regions = program.regions()
+    unit = units.find(nest_of[regions.instruction], regions.memory, regions.start)
+    known = unit >= 0
+    instruction, unit, write = regions.instruction[known], unit[known], regions.is_write[known]
+    order = np.lexsort((instruction, unit))
+    instruction, unit, write = instruction[order], unit[order], write[order]
+    engine, number = place.engine[instruction], place.number[instruction]
+    waits = np.zeros((program.count, ENGINES), np.int64)
+    before = units.earlier()
+    for other in range(ENGINES):
+        mine = engine == other
+        written = running(np.where(mine & write, number, 0), unit)
+        touched = running(np.where(mine, number, 0), unit)
+        handed = handed_over(np.where(mine, number, 0), unit, before)
+        need = np.where(write, np.maximum(touched, handed[unit]), written)
+        np.maximum.at(waits[:, other], instruction, np.where(mine, 0, need))
+    return waits
+
+
+def running(values: Ints, group: Ints) -> Ints:
+    """For each entry the largest value before it in its group; groups are contiguous."""
+    shift = np.int64(1) << 40
+    raised = np.maximum.accumulate(values + group * shift)
+    previous = np.concatenate(([0], raised[:-1]))
+    out: Ints = np.maximum(previous - group * shift, 0)
+    return out
+
+
+def handed_over(values: Ints, unit: Ints, before: npt.NDArray[np.bool_]) -> Ints:
+    """Per unit the last instruction of the engine on any unit that had its bytes earlier."""
+    last = np.zeros(len(before), np.int64)
+    np.maximum.at(last, unit, values)
+    if not len(before):
+        return last
+    handed: Ints = np.where(before, last[None, :], 0).max(axis=1)
+    return handed
+
+
+def beyond_barriers(waits: Ints, place: Place) -> Ints:
+    """Nothing is issued past a control instruction before all that it waits for: drop such waits."""
+    barriers = np.flatnonzero(place.engine == core.CONTROL)
+    latest = np.searchsorted(barriers, np.arange(len(waits))) - 1
+    settled = np.where(latest[:, None] >= 0, place.issued[barriers[latest]], 0)
+    return np.where(waits > settled, waits, 0)
+
+
+def reduced(waits: Ints, place: Place) -> Ints:
+    """Drop what is implied: an engine knows what it waited for, and all that those knew.
+
+    `known[e]` is what engine e's next instruction can rely on; `clocks` is what each retired
+    instruction could, so that waiting for it is knowing as much.
+    """
+    known = [[0] * ENGINES for _ in range(ENGINES)]
+    clocks: list[list[list[int]]] = [[] for _ in range(ENGINES)]
+    kept = waits.copy()
+    for index, (engine, need) in enumerate(zip(place.engine.tolist(), waits.tolist(), strict=True)):
+        if engine < 0:
+            continue
+        mine = known[engine]
+        for other, count in enumerate(need):
+            if count > mine[other]:
+                mine = [max(a, b) for a, b in zip(mine, clocks[other][count - 1], strict=True)]
+            elif count:
+                kept[index, other] = 0
+        mine = list(mine)
+        mine[engine] += 1
+        known[engine] = mine
+        clocks[engine].append(mine)
+    return kept

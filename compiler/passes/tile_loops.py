@@ -1,0 +1,116 @@
+"""After it, the graph is a Tile program: per group a loop nest of loads, steps and stores on
+buffers whose slots make double buffering explicit; per host part a call."""
+
+from collections.abc import Iterable
+
+from dnncc.targets import Target
+
+from ..ir.graph import Graph, Node
+from ..ir.tile import Buffer, Compute, HostCall, Load, Loop, Nest, Operand, Step, Store, TileProgram
+from ..mapping.cost import Problem
+from ..mapping.lowering import workload
+from ..mapping.mapping import Mapping
+from ..mapping.workload import Access, StepSpec, Workload, scratchpad_dtype
+from .context import Context, target_of
+
+Body = tuple[Loop | Step, ...]
+
+
+def tile_loops(graph: Graph, ctx: Context) -> TileProgram:
+    nests: list[Nest] = []
+    parts = 0
+    for node in graph.nodes:
+        if node.op == "host":
+            nests.append(Nest(node.loc, "host", {}, (HostCall(parts),)))
+            parts += 1
+        elif node.op == "group":
+            nests.append(nest_of(node, graph, target_of(ctx)))
+    return TileProgram(graph, tuple(nests))
+
+
+def nest_of(group: Node, graph: Graph, target: Target) -> Nest:
+    load = workload(group, graph, target)
+    tiler = Tiler(load, Mapping.from_attr(group.attrs["mapping"]), Problem(load, graph, target, {}))
+    op = "+".join(n.op for n in group.body)
+    return Nest(group.loc, op, load.dims, tiler.body(0), tiler.buffers())
+
+
+class Tiler:
+    """Lays the loads, steps and stores of one workload into the loops of its mapping.
+
+    Level i is inside the first i loops of the order; level 0 is outside of them all.
+    """
+
+    def __init__(self, load: Workload, mapping: Mapping, problem: Problem) -> None:
+        self.load, self.mapping, self.problem = load, mapping, problem
+        self.order = mapping.order
+        self.outer_level = sum(v not in load.reduction for v in self.order)
+        self.by_role = {a.role: a for a in load.accesses()}
+
+    def level(self, access: Access) -> int:
+        """Where its tile changes."""
+        if access.kind in ("psum", "ofmap"):
+            return self.outer_level
+        own = access.variables()
+        return max((i + 1 for i, v in enumerate(self.order) if v in own), default=0)
+
+    def slot_loops(self, access: Access) -> tuple[str, ...]:
+        if access.role in self.mapping.resident:
+            return tuple(v for v in self.order if v in access.variables())
+        return self.order[: self.level(access)]
+
+    def operand(self, access: Access, tensor: str = "") -> Operand:
+        """The tile of `access`, holding `tensor` of the chain that works in one buffer."""
+        dtype = access.dtype
+        if tensor:
+            held = self.problem.graph.tensors[tensor].dtype
+            dtype = scratchpad_dtype(held, self.problem.target)
+        if not self.problem.buffered(access):
+            return Operand(access.tensor, access.box, dtype)
+        return Operand(access.tensor, access.box, dtype, access.role, self.slot_loops(access))
+
+    def body(self, level: int) -> Body:
+        items: list[Loop | Step] = list(self.loads(level))
+        if level < len(self.order):
+            var = self.order[level]
+            step = self.mapping.steps[var]
+            items.append(Loop(var, self.load.dims[var], step, self.body(level + 1)))
+        else:
+            items += [self.compute(s, self.load.reduction) for s in self.load.inner]
+        if level == self.outer_level:
+            items += [self.compute(s, ()) for s in self.load.outer]
+            items += self.stores()
+        return tuple(items)
+
+    def loads(self, level: int) -> Iterable[Load]:
+        for access in self.load.inputs:
+            if self.level(access) == level and self.problem.moves(access):
+                yield Load(self.operand(access), self.first(access, level), self.load.fill)
+
+    def first(self, access: Access, level: int) -> tuple[str, ...]:
+        """A resident operand is loaded once: in the first iteration of the loops it does not know."""
+        if access.role not in self.mapping.resident:
+            return ()
+        return tuple(v for v in self.order[:level] if v not in access.variables())
+
+    def stores(self) -> Iterable[Store]:
+        if self.problem.moves(self.load.result):
+            yield Store(self.operand(self.load.result))
+
+    def compute(self, spec: StepSpec, reduction: tuple[str, ...]) -> Compute:
+        operands = {
+            name: self.operand(self.by_role[role], tensor)
+            for name, (role, tensor) in spec.uses.items()
+        }
+        accumulate = tuple(v for v in self.order if v in reduction)
+        return Compute(spec.op, operands, spec.attrs, accumulate)
+
+    def buffers(self) -> tuple[Buffer, ...]:
+        made = [self.buffer(a) for a in self.by_role.values() if self.problem.buffered(a)]
+        return tuple(made)
+
+    def buffer(self, access: Access) -> Buffer:
+        shape = tuple(int(s) for s in access.tile_shape(self.mapping.steps))
+        memory = self.problem.target.memory_for(access.kind).name  # type: ignore[arg-type]
+        slots = self.mapping.slots[access.role]
+        return Buffer(access.role, access.kind, memory, shape, access.dtype, slots)

@@ -1,0 +1,266 @@
+"""Vector instructions from elements to elements: of two operands, and of one."""
+
+from collections.abc import Callable, Iterator
+from math import erf as scalar_erf
+from typing import Annotated, Any
+
+import numpy as np
+
+from .blocks import collides, region, region_if, shared, view
+from .core import (
+    DTYPES,
+    F32,
+    I16,
+    U16,
+    U32,
+    Address,
+    Array,
+    Dtype,
+    Instruction,
+    Machine,
+    OptionalAddress,
+    Region,
+    Size16,
+    choice,
+    dtype_code,
+    dtype_size,
+    too_many,
+)
+from .numerics import fma, quantize, saturate, shift_and_round
+
+QADD, QMUL = 0, 1
+COPY, DEQUANTIZE, QUANTIZE, TABLE = 0, 1, 2, 13
+TABLE_ENTRIES = 256
+
+FLOAT = dtype_code(np.dtype("<f4"))
+INT32 = dtype_code(np.dtype("<i4"))
+
+BinaryOp = Annotated[Any, choice("qadd", "qmul", "add", "sub", "mul", "div", "max", "min")]
+UnaryOp = Annotated[
+    Any,
+    choice(
+        "copy", "dequantize", "quantize", "exp", "log", "sqrt", "reciprocal", "tanh", "sigmoid",
+        "erf", "abs", "neg", "floor", "table",
+    ),
+]  # fmt: skip
+
+
+class Elementwise(Instruction, opcode=0x31, engine="vector"):
+    """out = op(a, b) over a 4-D block; a stride of 0 broadcasts.
+
+    qadd: clip(rint(fma(a, scale_a, fma(b, scale_b, offset)))), float32, onnxruntime's QLinearAdd
+    with scale_a = sA / sY, scale_b = sB / sY, offset = zY - fma(scale_a, zA, scale_b * zB).
+    qmul: clip(rint((a - zero_a) * (b - zero_b) * scale_a + zero)), float32, its QLinearMul with
+    scale_a = sA * sB / sY. Both are clipped to `low`..`high`, cut to what out_dtype holds.
+    add, sub, mul, max, min: in float32 if an operand is, else in int32, which wraps; div: in
+    float32; the result saturates to out_dtype, rounded with ties to even.
+    """
+
+    a: Address
+    b: Address
+    out: Address
+    d0: Size16 = 1
+    d1: Size16 = 1
+    d2: Size16 = 1
+    d3: Size16 = 1
+    a_s0: U32 = 0
+    a_s1: U32 = 0
+    a_s2: U32 = 0
+    a_s3: U16 = 1
+    b_s0: U32 = 0
+    b_s1: U32 = 0
+    b_s2: U32 = 0
+    b_s3: U16 = 1
+    out_s0: U32 = 0
+    out_s1: U32 = 0
+    out_s2: U32 = 0
+    out_s3: U16 = 1
+    op: BinaryOp = 0
+    a_dtype: Dtype = 0
+    b_dtype: Dtype = 0
+    out_dtype: Dtype = 0
+    scale_a: F32 = 1.0
+    scale_b: F32 = 1.0
+    offset: F32 = 0.0
+    zero_a: I16 = 0
+    zero_b: I16 = 0
+    zero: I16 = 0
+    low: I16 = -128
+    high: I16 = 127
+
+    def sizes(self) -> tuple[Any, ...]:
+        return self.d0, self.d1, self.d2, self.d3
+
+    def strides(self, operand: str) -> tuple[Any, ...]:
+        return tuple(getattr(self, f"{operand}_s{i}") for i in range(4))
+
+    def operand(self, machine: Machine, name: str) -> Array:
+        where, code = getattr(self, name), getattr(self, f"{name}_dtype")
+        return view(machine, where, self.sizes(), self.strides(name), code)
+
+    def elements(self) -> Any:
+        return self.d0 * self.d1 * self.d2 * self.d3
+
+    def reads(self) -> Iterator[Region]:
+        for name, code in (("a", self.a_dtype), ("b", self.b_dtype)):
+            yield region(getattr(self, name), self.sizes(), self.strides(name), dtype_size(code))
+
+    def writes(self) -> Iterator[Region]:
+        yield region(self.out, self.sizes(), self.strides("out"), dtype_size(self.out_dtype))
+
+    def faults(self) -> Iterator[tuple[Any, str]]:
+        yield too_many(*self.sizes()), "the block is too large"
+        yield collides(self.sizes(), self.strides("out")), "elements of out coincide"
+        wide = (self.a_dtype >= INT32) | (self.b_dtype >= INT32)
+        yield (self.op <= QMUL) & wide, "qadd and qmul take operands of 8 or 16 bits"
+
+    def execute(self, machine: Machine) -> None:
+        a, b = self.operand(machine, "a"), self.operand(machine, "b")
+        out = self.operand(machine, "out")
+        with np.errstate(all="ignore"):
+            out[...] = self.result(a, b, out.dtype)
+
+    def result(self, a: Array, b: Array, dtype: np.dtype[Any]) -> Array:
+        if self.op == QADD:
+            return shift_and_round(self.quantized_sum(a, b), self.low, self.high, dtype)
+        if self.op == QMUL:
+            return shift_and_round(self.quantized_product(a, b), self.low, self.high, dtype)
+        kind = np.float32 if FLOAT in (self.a_dtype, self.b_dtype) or self.op == DIV else np.int32
+        return saturate(BINARY[self.op](a.astype(kind), b.astype(kind)), dtype)
+
+    def quantized_sum(self, a: Array, b: Array) -> Array:
+        inner = fma(b.astype(np.float32), np.float32(self.scale_b), np.float64(self.offset))
+        return fma(a.astype(np.float32), np.float32(self.scale_a), inner)
+
+    def quantized_product(self, a: Array, b: Array) -> Array:
+        product = (a.astype(np.int32) - self.zero_a) * (b.astype(np.int32) - self.zero_b)
+        scaled: Array = product.astype(np.float32) * np.float32(self.scale_a)
+        return scaled + np.float32(self.zero)
+
+
+DIV = 5
+BINARY: dict[int, Callable[..., Array]] = {
+    2: np.add,
+    3: np.subtract,
+    4: np.multiply,
+    DIV: np.divide,
+    6: np.maximum,
+    7: np.minimum,
+}
+
+
+class Map(Instruction, opcode=0x32, engine="vector"):
+    """out = op(x) over a 4-D block, saturating to out_dtype, rounded with ties to even.
+
+    copy: x. dequantize: float32(x - zero) * scale. quantize: rint(x / scale) + zero, in float32,
+    clipped to `low`..`high`, cut to what out_dtype holds. table: table[x - first] of 256 elements
+    of out_dtype; an index outside takes the nearest. The functions exp, log, sqrt, reciprocal,
+    tanh, sigmoid, erf, abs, neg, floor of float32(x) are evaluated in float64, then rounded to
+    float32.
+    """
+
+    x: Address
+    out: Address
+    table: OptionalAddress = 0
+    d0: Size16 = 1
+    d1: Size16 = 1
+    d2: Size16 = 1
+    d3: Size16 = 1
+    x_s0: U32 = 0
+    x_s1: U32 = 0
+    x_s2: U32 = 0
+    x_s3: U16 = 1
+    out_s0: U32 = 0
+    out_s1: U32 = 0
+    out_s2: U32 = 0
+    out_s3: U16 = 1
+    op: UnaryOp = 0
+    x_dtype: Dtype = 0
+    out_dtype: Dtype = 0
+    first: I16 = 0
+    scale: F32 = 1.0
+    zero: I16 = 0
+    low: I16 = -128
+    high: I16 = 127
+
+    def sizes(self) -> tuple[Any, ...]:
+        return self.d0, self.d1, self.d2, self.d3
+
+    def strides(self, operand: str) -> tuple[Any, ...]:
+        return tuple(getattr(self, f"{operand}_s{i}") for i in range(4))
+
+    def elements(self) -> Any:
+        return self.d0 * self.d1 * self.d2 * self.d3
+
+    def reads(self) -> Iterator[Region]:
+        yield region(self.x, self.sizes(), self.strides("x"), dtype_size(self.x_dtype))
+        size = TABLE_ENTRIES * dtype_size(self.out_dtype)
+        yield region_if(self.op == TABLE, self.table, size)
+
+    def writes(self) -> Iterator[Region]:
+        yield region(self.out, self.sizes(), self.strides("out"), dtype_size(self.out_dtype))
+
+    def faults(self) -> Iterator[tuple[Any, str]]:
+        yield too_many(*self.sizes()), "the block is too large"
+        yield collides(self.sizes(), self.strides("out")), "elements of out coincide"
+        yield (self.op == TABLE) != (self.table != 0), "op=table and table= go together"
+        yield (self.op == TABLE) & (self.x_dtype == FLOAT), "a table is indexed by integers"
+
+    def execute(self, machine: Machine) -> None:
+        x = view(machine, self.x, self.sizes(), self.strides("x"), self.x_dtype)
+        out = view(machine, self.out, self.sizes(), self.strides("out"), self.out_dtype)
+        if self.op == TABLE:
+            out[...] = self.looked_up(machine, x)
+        else:
+            out[...] = saturate(self.result(x), out.dtype)
+
+    def result(self, x: Array) -> Array:
+        if self.op == COPY:
+            return x
+        if self.op == DEQUANTIZE:
+            return self.dequantized(x)
+        if self.op == QUANTIZE:
+            limits = (self.zero, self.low, self.high, DTYPES[self.out_dtype])
+            return quantize(x, self.scale, *limits)
+        with np.errstate(all="ignore"):
+            wide = x.astype(np.float32).astype(np.float64)
+            return np.asarray(UNARY[self.op](wide), np.float32)
+
+    def dequantized(self, x: Array) -> Array:
+        if x.dtype.kind == "f":
+            real: Array = (x - np.float32(self.zero)) * np.float32(self.scale)
+            return real
+        difference: Array = x.astype(np.int32) - self.zero
+        return difference.astype(np.float32) * np.float32(self.scale)
+
+    def looked_up(self, machine: Machine, x: Array) -> Array:
+        tables = shared(view(machine, self.table, (TABLE_ENTRIES,), (1,), self.out_dtype))
+        index = x.astype(np.intp) - self.first
+        if len(tables) == 1:
+            return tables[0].take(index, mode="clip")
+        pairs = zip(tables, index, strict=True)
+        return np.stack([table.take(i, mode="clip") for table, i in pairs])
+
+
+def sigmoid(x: Array) -> Array:
+    result: Array = 1 / (1 + np.exp(-x))
+    return result
+
+
+def erf(x: Array) -> Array:
+    values: Array = np.vectorize(scalar_erf, otypes=[np.float64])(x)
+    return values
+
+
+UNARY: dict[int, Callable[..., Array]] = {
+    3: np.exp,
+    4: np.log,
+    5: np.sqrt,
+    6: np.reciprocal,
+    7: np.tanh,
+    8: sigmoid,
+    9: erf,
+    10: np.abs,
+    11: np.negative,
+    12: np.floor,
+}

@@ -1,0 +1,207 @@
+"""Vector instructions that fold many elements into one: over windows, and over an axis."""
+
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any
+
+import numpy as np
+
+from .blocks import collides, region, view
+from .core import (
+    DTYPES,
+    F32,
+    I16,
+    U8,
+    U16,
+    U32,
+    Address,
+    Array,
+    Dtype,
+    Flag,
+    Instruction,
+    Machine,
+    Region,
+    Size8,
+    Size16,
+    choice,
+    dtype_code,
+    dtype_size,
+    too_many,
+)
+from .numerics import pad_window, reach, saturate, shift_and_round, windows
+
+MAX, AVERAGE, SUM = 0, 1, 2
+FLOAT = dtype_code(np.dtype("<f4"))
+
+PoolOp = Annotated[Any, choice("max", "average", "sum")]
+ReduceOp = Annotated[Any, choice("sum", "max", "min")]
+
+
+class Pool(Instruction, opcode=0x34, engine="vector"):
+    """Slide an r x s window over the planes of x.
+
+    out[n,c,p,q] from rows p * stride_y - pad_top + 0..r-1 (times dilation_y) of the h x w tile;
+    what lies outside the tile is skipped. max keeps the type. average is onnxruntime's
+    QLinearAveragePool, in float32: dequantised elements are summed row by row, divided by their
+    count (r * s with `include_pad`), then clip(rint(mean / out_scale + out_zero)) to `low`..`high`,
+    cut to what out_dtype holds. sum is int32, of x - x_zero, saturating to out_dtype.
+    """
+
+    x: Address
+    out: Address
+    n: Size8 = 1
+    r: Size8 = 1
+    s: Size8 = 1
+    op: PoolOp = 0
+    c: Size16 = 1
+    p: Size16 = 1
+    q: Size16 = 1
+    h: Size16 = 1
+    w: Size16 = 1
+    x_sn: U32 = 0
+    x_sc: U32 = 0
+    x_sh: U32 = 0
+    x_sw: U16 = 1
+    out_sn: U32 = 0
+    out_sc: U32 = 0
+    out_sp: U32 = 0
+    out_sq: U16 = 1
+    stride_y: Size8 = 1
+    stride_x: Size8 = 1
+    dilation_y: Size8 = 1
+    dilation_x: Size8 = 1
+    pad_top: U8 = 0
+    pad_left: U8 = 0
+    include_pad: Flag = 0
+    x_dtype: Dtype = 0
+    out_dtype: Dtype = 0
+    x_zero: I16 = 0
+    out_zero: I16 = 0
+    low: I16 = -128
+    high: I16 = 127
+    x_scale: F32 = 1.0
+    out_scale: F32 = 1.0
+
+    def x_layout(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """Sizes and strides of [n, c, h, w]."""
+        sizes = (self.n, self.c, self.h, self.w)
+        return sizes, (self.x_sn, self.x_sc, self.x_sh, self.x_sw)
+
+    def out_layout(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """Sizes and strides of [n, c, p, q]."""
+        sizes = (self.n, self.c, self.p, self.q)
+        return sizes, (self.out_sn, self.out_sc, self.out_sp, self.out_sq)
+
+    def elements(self) -> Any:
+        """Elements that pass through the lanes: one per window tap."""
+        return self.n * self.c * self.p * self.q * self.r * self.s
+
+    def reads(self) -> Iterator[Region]:
+        yield region(self.x, *self.x_layout(), dtype_size(self.x_dtype))
+
+    def writes(self) -> Iterator[Region]:
+        yield region(self.out, *self.out_layout(), dtype_size(self.out_dtype))
+
+    def plane(self) -> tuple[Any, Any]:
+        """Rows and columns that the windows cover, padding included."""
+        height = reach(self.p, self.stride_y, self.r, self.dilation_y)
+        return height, reach(self.q, self.stride_x, self.s, self.dilation_x)
+
+    def faults(self) -> Iterator[tuple[Any, str]]:
+        yield too_many(*self.x_layout()[0]), "the tile of x is too large"
+        yield too_many(*self.out_layout()[0]), "the tile of out is too large"
+        yield too_many(self.n, self.c, *self.plane()), "the padded tile of x is too large"
+        yield collides(*self.out_layout()), "elements of out coincide"
+        is_float = (self.x_dtype == FLOAT) | (self.out_dtype == FLOAT)
+        yield is_float & (self.op != MAX), "average and sum are of integers"
+
+    def taps(self, x: Array, fill: Any) -> Array:
+        """The windows [..., R, S, P, Q] of x, with `fill` outside of it."""
+        padded = pad_window(x, self.pad_top, self.pad_left, *self.plane(), fill)
+        stride, dilation = (self.stride_y, self.stride_x), (self.dilation_y, self.dilation_x)
+        return windows(padded, (self.r, self.s), (self.p, self.q), stride, dilation)
+
+    def execute(self, machine: Machine) -> None:
+        x = view(machine, self.x, *self.x_layout(), self.x_dtype)
+        out = view(machine, self.out, *self.out_layout(), self.out_dtype)
+        if self.op == AVERAGE:
+            out[...] = self.average(x)
+        elif self.op == MAX:
+            lowest = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
+            out[...] = saturate(self.fold(np.maximum, self.taps(x, lowest)), out.dtype)
+        else:
+            real = x.astype(np.int32) - self.x_zero
+            out[...] = saturate(self.fold(np.add, self.taps(real, 0)), out.dtype)
+
+    def average(self, x: Array) -> Array:
+        real = (x.astype(np.int32) - self.x_zero).astype(np.float32) * np.float32(self.x_scale)
+        with np.errstate(all="ignore"):
+            mean = self.fold(np.add, self.taps(real, 0)) / self.count(x)
+            scaled = mean / np.float32(self.out_scale) + np.float32(self.out_zero)
+            return shift_and_round(scaled, self.low, self.high, DTYPES[self.out_dtype])
+
+    def count(self, x: Array) -> Any:
+        """How many elements each mean is of: a number, or float32 [P, Q]."""
+        if self.include_pad:
+            return np.float32(self.r * self.s)
+        return self.fold(np.add, self.taps(np.ones(x.shape[-2:], np.float32), 0))
+
+    def fold(self, step: Callable[..., Any], taps: Array) -> Array:
+        """Tap by tap, row by row, as float32 sums depend on the order."""
+        total = taps[..., 0, 0, :, :].copy()
+        for r in range(self.r):
+            for s in range(r == 0, self.s):
+                step(total, taps[..., r, s, :, :], out=total)
+        return total
+
+
+class Reduce(Instruction, opcode=0x35, engine="vector"):
+    """out[d0] = sum, max or min over d1 of x[d0, d1].
+
+    Integers less `zero`, in int32, which wraps; floats in float32, summed in order. The result
+    saturates to out_dtype.
+    """
+
+    x: Address
+    out: Address
+    d0: Size16 = 1
+    d1: Size16 = 1
+    x_s0: U32 = 1
+    x_s1: U32 = 1
+    out_s0: U32 = 1
+    op: ReduceOp = 0
+    x_dtype: Dtype = 0
+    out_dtype: Dtype = 0
+    zero: I16 = 0
+
+    def elements(self) -> Any:
+        return self.d0 * self.d1
+
+    def reads(self) -> Iterator[Region]:
+        yield region(self.x, (self.d0, self.d1), (self.x_s0, self.x_s1), dtype_size(self.x_dtype))
+
+    def writes(self) -> Iterator[Region]:
+        yield region(self.out, (self.d0,), (self.out_s0,), dtype_size(self.out_dtype))
+
+    def faults(self) -> Iterator[tuple[Any, str]]:
+        yield too_many(self.d0, self.d1), "the block is too large"
+        yield collides((self.d0,), (self.out_s0,)), "elements of out coincide"
+
+    def execute(self, machine: Machine) -> None:
+        x = view(machine, self.x, (self.d0, self.d1), (self.x_s0, self.x_s1), self.x_dtype)
+        out = view(machine, self.out, (self.d0,), (self.out_s0,), self.out_dtype)
+        wide = x if x.dtype.kind == "f" else x.astype(np.int32) - self.zero
+        with np.errstate(all="ignore"):
+            out[...] = saturate(REDUCTIONS[self.op](wide), out.dtype)
+
+
+def sum_in_order(x: Array) -> Array:
+    """Along the last axis, one after the other: np.sum would pair, which rounds differently."""
+    total: Array = np.add.accumulate(x, axis=-1, dtype=x.dtype)[..., -1]
+    return total
+
+
+REDUCTIONS: dict[int, Callable[[Array], Array]] = {
+    0: sum_in_order,
+    1: lambda x: x.max(axis=-1),
+    2: lambda x: x.min(axis=-1),
+}

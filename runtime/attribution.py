@@ -1,0 +1,75 @@
+"""To whom each cycle belongs: every cycle of a run goes to one instruction, and so to one ONNX node."""
+
+import numpy as np
+import numpy.typing as npt
+
+from dnncc.isa.core import ENGINES
+from dnncc.isa.image import Debug
+
+from .timing import Timeline
+
+Ints = npt.NDArray[np.int64]
+
+PRECEDENCE = ("tensor", "vector", "store0", "store1", "load0", "load1")
+"""Of the instructions that are busy in a cycle, the one on the first of these engines has it."""
+
+
+def owners(timeline: Timeline) -> Ints:
+    """Cycles int64[count] that belong to each instruction; they sum to `timeline.cycles`.
+
+    A cycle in which no engine is busy belongs to the next instruction to be, and at the end to the
+    last one.
+    """
+    edges = np.unique(np.concatenate([timeline.start, timeline.end, [0, timeline.cycles]]))
+    left, width = edges[:-1], np.diff(edges)
+    if len(left) == 0:
+        return np.zeros(len(timeline.end), np.int64)
+    owner = upcoming(timeline, left)
+    for name in reversed(PRECEDENCE):
+        queue = np.flatnonzero(timeline.engine == ENGINES.index(name))
+        if len(queue):
+            owner = np.where(active(timeline, queue, left), current(timeline, queue, left), owner)
+    cycles = np.zeros(len(timeline.end), np.int64)
+    np.add.at(cycles, owner, width)
+    return cycles
+
+
+def upcoming(timeline: Timeline, at: Ints) -> Ints:
+    """The instruction on an engine that is the first to start at or after each time."""
+    engine = np.flatnonzero(timeline.engine >= 0)
+    if len(engine) == 0:
+        return np.zeros(len(at), np.int64) + len(timeline.end) - 1
+    ordered = engine[np.argsort(timeline.start[engine], kind="stable")]
+    last = engine[np.argmax(timeline.end[engine])]
+    position = np.searchsorted(timeline.start[ordered], at)
+    return np.asarray(np.append(ordered, last)[position])
+
+
+def current(timeline: Timeline, queue: Ints, at: Ints) -> Ints:
+    """The last instruction of an engine that has started by each time; the first one before that."""
+    position = np.searchsorted(timeline.start[queue], at, side="right") - 1
+    return np.asarray(queue[np.maximum(position, 0)])
+
+
+def active(timeline: Timeline, queue: Ints, at: Ints) -> npt.NDArray[np.bool_]:
+    """Whether the engine is busy at each time."""
+    found = current(timeline, queue, at)
+    return np.asarray((timeline.start[found] <= at) & (at < timeline.end[found]))
+
+
+def node_index(debug: Debug | None, count: int) -> tuple[Ints, tuple[str, ...]]:
+    """Per instruction the row of a per-node table int64[count], and the rows' labels.
+
+    Rows are the nodes in program order, and a last one for instructions that have none.
+    """
+    if debug is None:
+        return np.zeros(count, np.int64), ("",)
+    node_of = np.asarray(debug.node_of, np.int64)
+    return np.where(node_of < 0, len(debug.nodes), node_of), (*debug.nodes, "")
+
+
+def per_node(rows: Ints, values: Ints, nodes: int) -> Ints:
+    """Sums int64[nodes] of values of instructions."""
+    sums = np.zeros(nodes, np.int64)
+    np.add.at(sums, rows, values)
+    return sums

@@ -1,0 +1,141 @@
+"""dnncc-run: run a binary on inputs; print and save its outputs and what they cost."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # all else is imported when it is needed: --help has to be quick
+    from .machine import Array
+    from .session import InferenceSession
+
+FAILED, BUG = 1, 70
+MOST_CLASSES = 5
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser("dnncc-run", description=(__doc__ or "").partition(": ")[2])
+    p.add_argument("model", help="a binary that dnncc made")
+    p.add_argument(
+        "--input",
+        action="append",
+        default=[],
+        metavar="FILE.npz|NAME=FILE.npy",
+        help="inputs, by their ONNX names; a first dimension of B times the model's is a batch",
+    )
+    p.add_argument("--random", type=int, metavar="SEED", help="random values for other inputs")
+    p.add_argument("--output", type=Path, metavar="FILE.npz", help="where outputs go")
+    p.add_argument("--report", type=Path, metavar="FILE.json", help="where the report goes")
+    p.add_argument("--target", help="refuse a binary that was not compiled for this target")
+    p.add_argument(
+        "--schedule", default="serial", help="order of execution: serial (default), random:SEED"
+    )
+    p.add_argument("-q", "--quiet", action="store_true", help="print nothing but errors")
+    p.add_argument("-v", "--verbose", action="store_true", help="print stalls, and tracebacks")
+    p.add_argument("--version", action="store_true", help="print the version")
+    return p
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if "--version" in arguments:
+        from dnncc import __version__
+
+        print(f"dnncc-run {__version__}")
+        return 0
+    options = parser().parse_args(arguments)
+    try:
+        run(options)
+    except Exception as error:
+        return failed(error, options.verbose)
+    return 0
+
+
+def failed(error: Exception, verbose: bool) -> int:
+    """Say what went wrong on stderr: one line for the user's errors, more for bugs of ours."""
+    from dnncc.targets import TargetError
+
+    from .errors import RunError
+
+    if verbose:
+        import traceback
+
+        traceback.print_exc()
+    if isinstance(error, OSError):
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        return FAILED
+    if isinstance(error, (RunError, TargetError)):
+        print(f"error: {error}", file=sys.stderr)
+        return FAILED
+    what = " ".join(f"{type(error).__name__}: {error}".split())
+    print(f"internal error: {what}; -v shows where; please report it", file=sys.stderr)
+    return BUG
+
+
+def run(options: argparse.Namespace) -> None:
+    from .files import write_json, write_npz
+    from .session import load, named
+
+    session = load(options.model, options.target)
+    feeds = inputs(session, options.input, options.random)
+    names = [t.name for t in session.get_outputs()]
+    with named(options.model):
+        values = session.run(None, feeds, options.schedule)
+        report = session.profile.report
+    outputs = dict(zip(names, values, strict=True))
+    if not options.quiet:
+        show(outputs, report, options.verbose)
+    if options.output:
+        write_npz(options.output, outputs)
+    if options.report:
+        write_json(options.report, report)
+
+
+def inputs(
+    session: "InferenceSession", sources: Sequence[str], seed: int | None
+) -> "dict[str, Array]":
+    """Feeds from files, and random ones for the inputs that no file has."""
+    from .errors import RunError
+    from .files import random_inputs, read_inputs
+
+    feeds = read_inputs(sources, session.get_inputs())
+    if seed is not None and seed < 0:
+        raise RunError("--random: the seed must not be negative")
+    if seed is not None:
+        return random_inputs(session.get_inputs(), seed) | feeds
+    for tensor in session.get_inputs():
+        if tensor.name not in feeds:
+            what = f"input {tensor.name!r}, {tensor.type} {tensor.shape}, is missing"
+            raise RunError(f"{session.source}: {what}; give --input or --random SEED")
+    return feeds
+
+
+def show(outputs: "dict[str, Array]", report: dict[str, Any], verbose: bool) -> None:
+    from .table import printable, stalls, summary, table
+
+    for name, value in outputs.items():
+        print(printable(f"output       {name}: {described(value)}"))
+    print(summary(report))
+    print()
+    print(table(report))
+    if verbose:
+        print()
+        print(stalls(report))
+
+
+def described(value: "Array") -> str:
+    """Type, shape and range; of class scores also the best classes of the first input."""
+    text = f"{value.dtype}{list(value.shape)}"
+    if value.size == 0:
+        return text
+    text += f" in {value.min():g}..{value.max():g}"
+    if value.ndim == 2 and value.shape[1] > 1:
+        best = (-value[0].astype(float)).argsort(kind="stable")[:MOST_CLASSES]
+        text += f", best classes {', '.join(map(str, best))}"
+    return text
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,155 @@
+"""When each instruction is issued, begins and ends: the event loop, on plain lists.
+
+Engines, queues, waits and DRAM channels are all that it knows; prices come from outside. Times are
+cycles. Every rule is one method below; nothing else in the runtime decides a time.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from .errors import RunError
+
+UNKNOWN = -1
+
+
+class TimingError(RunError):
+    """The model of time cannot go on; names the engine and the instruction that block it."""
+
+
+@dataclass(slots=True)
+class Work:
+    """What is to be timed; one entry per instruction unless noted.
+
+    `queues` holds per engine its instructions in program order, `after` the instructions that have
+    to end first, `slot` the one that has to leave the queue first (-1: there is room), `channel`
+    the DRAM channel or -1, `latency` the cycles from a DRAM request to its first byte, `cycles` the
+    time that the engine (and its channel) is busy. `fetch` is spent in the issue unit. `overlap` is
+    how long before its predecessor's end an instruction may begin on the same engine.
+    """
+
+    engine: Sequence[int]
+    queues: Sequence[Sequence[int]]
+    after: Sequence[Sequence[int]]
+    slot: Sequence[int]
+    fetch: Sequence[int]
+    channel: Sequence[int]
+    latency: Sequence[int]
+    cycles: Sequence[int]
+    overlap: Sequence[int]
+
+
+@dataclass(slots=True)
+class Clock:
+    """The state of the loop, and its result: `issue`, `begin`, `start`, `end` per instruction.
+
+    `begin` is when an instruction leaves its queue (a DMA sends its request), `start` when its
+    engine becomes busy with it (the first byte moves); they differ only where DRAM is involved.
+    """
+
+    work: Work
+    issue: list[int] = field(init=False)
+    begin: list[int] = field(init=False)
+    start: list[int] = field(init=False)
+    end: list[int] = field(init=False)
+    now: int = 0
+    next_issue: int = 0
+    position: list[int] = field(init=False)
+    free: list[int] = field(init=False)
+    requests: dict[int, int] = field(default_factory=dict)
+    channel_free: dict[int, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        count, engines = len(self.work.engine), len(self.work.queues)
+        self.issue, self.begin = [UNKNOWN] * count, [UNKNOWN] * count
+        self.start, self.end = [UNKNOWN] * count, [UNKNOWN] * count
+        self.position, self.free = [0] * engines, [0] * engines
+
+    def run(self) -> None:
+        """Time everything. Raises TimingError if nothing can go on, which no legal program causes."""
+        engines = range(len(self.work.queues))
+        while True:
+            moved = self.issue_all()
+            for engine in engines:
+                moved |= self.begin_all(engine)
+            if not moved and not self.grant():
+                break
+        if self.next_issue < len(self.work.engine):
+            raise TimingError(self.blocked())
+
+    def issue_all(self) -> bool:
+        """Issue in program order as far as times are known; a full queue holds everything up."""
+        work, i, now = self.work, self.next_issue, self.now
+        for i in range(self.next_issue, len(work.engine)):
+            slot = work.slot[i]
+            room = self.begin[slot] if slot >= 0 else 0
+            if work.engine[i] < 0:
+                room = self.ended(work.after[i])
+            if room == UNKNOWN:
+                break
+            now = max(now + work.fetch[i], room)
+            self.issue[i] = now
+            if work.engine[i] < 0:
+                self.begin[i] = self.start[i] = self.end[i] = now
+        else:
+            i = len(work.engine)
+        moved = i > self.next_issue
+        self.next_issue, self.now = i, now
+        return moved
+
+    def ended(self, instructions: Sequence[int]) -> int:
+        """When the last of them ends; UNKNOWN while one has no end yet."""
+        end, latest = self.end, 0
+        for i in instructions:
+            if end[i] == UNKNOWN:
+                return UNKNOWN
+            latest = max(latest, end[i])
+        return latest
+
+    def begin_all(self, engine: int) -> bool:
+        """Begin the engine's instructions in order; a DMA stops at its request for a channel."""
+        work, queue = self.work, self.work.queues[engine]
+        first = at = self.position[engine]
+        while engine not in self.requests and at < len(queue):
+            i = queue[at]
+            ready = self.ended(work.after[i])
+            if self.issue[i] == UNKNOWN or ready == UNKNOWN:
+                break
+            free = self.free[engine] - work.overlap[i]
+            begin = self.begin[i] = max(self.issue[i], ready, free)
+            at += 1
+            if work.channel[i] >= 0:
+                self.requests[engine] = i
+                break
+            self.start[i] = begin
+            self.end[i] = self.free[engine] = max(begin + work.cycles[i], self.free[engine])
+        self.position[engine] = at
+        return at > first
+
+    def grant(self) -> bool:
+        """Give a channel to the earliest request.
+
+        Whatever is still blocked waits for the end of a pending transfer, so it cannot ask earlier
+        than the earliest request: granting that one is what would happen in order of time.
+        """
+        if not self.requests:
+            return False
+        engine = min(self.requests, key=lambda e: (self.begin[self.requests[e]], e))
+        i = self.requests.pop(engine)
+        channel = self.work.channel[i]
+        first_byte = self.begin[i] + self.work.latency[i]
+        start = max(first_byte, self.channel_free.get(channel, 0))
+        end = start + self.work.cycles[i]
+        self.start[i], self.end[i] = start, end
+        self.channel_free[channel] = end
+        self.free[engine] = start
+        return True
+
+    def blocked(self) -> str:
+        """One line on what each engine waits for."""
+        i = self.next_issue
+        heads = [
+            f"engine {e} at instruction {queue[at]}"
+            for e, (queue, at) in enumerate(zip(self.work.queues, self.position, strict=True))
+            if at < len(queue)
+        ]
+        return f"no progress: issue at instruction {i}; " + ", ".join(heads or ["engines idle"])

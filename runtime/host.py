@@ -1,0 +1,82 @@
+"""Host parts: the nodes that are not on the accelerator, run by onnx.reference on tensors in DRAM."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from dnncc.isa.image import HostPart, Symbol
+
+from .errors import RunError
+from .machine import Array, Machine
+
+
+class HostError(RunError):
+    """A host part that cannot run; the text is one line."""
+
+
+class HostRunner:
+    """A host part, ready to run. Raises HostError when its model is not valid."""
+
+    def __init__(self, number: int, part: HostPart, symbols: Mapping[str, Symbol]) -> None:
+        self.name = f"host part {number}"
+        missing = [n for n in (*part.inputs, *part.outputs) if n not in symbols]
+        if missing:
+            raise HostError(f"{self.name}: {missing[0]!r} has no symbol; compile the model again")
+        self.inputs = {n: symbols[n] for n in part.inputs}
+        self.outputs = {n: symbols[n] for n in part.outputs}
+        self.evaluate = evaluator(self.name, part.model)
+
+    def run(self, machine: Machine) -> None:
+        """Run the part for each input of the batch and put its outputs where their symbols are."""
+        sources = {n: machine.symbol(s) for n, s in self.inputs.items()}
+        targets = {n: machine.symbol(s) for n, s in self.outputs.items()}
+        for b in range(machine.batch):
+            feeds = {n: np.ascontiguousarray(v[b]) for n, v in sources.items()}
+            for (name, target), value in zip(targets.items(), self.results(feeds), strict=True):
+                self.write(target[b], np.asarray(value), name)
+
+    def results(self, feeds: dict[str, Array]) -> list[Any]:
+        try:
+            return list(self.evaluate(list(self.outputs), feeds))
+        except Exception as error:  # whatever a reference operator raises is about the model
+            raise HostError(f"{self.name}: {one_line(error)}") from None
+
+    def write(self, target: Array, value: Array, name: str) -> None:
+        if value.shape != target.shape or value.dtype != target.dtype:
+            got, expected = (
+                f"{value.dtype}{list(value.shape)}",
+                f"{target.dtype}{list(target.shape)}",
+            )
+            raise HostError(f"{self.name}: output {name!r} is {got}, its symbol is {expected}")
+        target[...] = value
+
+
+def evaluator(name: str, model: bytes) -> Any:
+    """The `run(outputs, feeds)` of onnx.reference for an encoded model."""
+    import onnx  # slow to import: only programs with host parts pay for it
+    from onnx.reference import ReferenceEvaluator
+
+    try:
+        proto = onnx.load_model_from_string(model)
+        external = [t.name for t in tensors(proto.graph) if t.data_location == t.EXTERNAL]
+        run = None if external else ReferenceEvaluator(proto).run
+    except Exception as error:  # a malformed model fails in many ways
+        raise HostError(f"{name}: not a valid model: {one_line(error)}") from None
+    if external:
+        raise HostError(f"{name}: {external[0]!r} is data outside of the binary; refused")
+    return run
+
+
+def tensors(graph: Any) -> Iterator[Any]:
+    """All tensors that a graph and its subgraphs hold."""
+    yield from graph.initializer
+    for attribute in (a for node in graph.node for a in node.attribute):
+        yield attribute.t
+        yield from attribute.tensors
+        for inner in (attribute.g, *attribute.graphs):
+            yield from tensors(inner) if inner.ByteSize() else ()
+
+
+def one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]

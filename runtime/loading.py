@@ -1,0 +1,156 @@
+"""From an image to a program that is safe to run: whatever could go out of bounds is refused here."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dnncc.isa import elf
+from dnncc.isa.control import Host
+from dnncc.isa.core import ENGINES, IsaError
+from dnncc.isa.image import Image, Symbol
+from dnncc.isa.program import Program, check_bounds
+from dnncc.isa.tensor import Tensor
+from dnncc.targets import Target, TargetError, diff, loads
+from dnncc.targets.dataflow import model
+
+from .errors import RunError
+from .pricing import array_params, array_work
+
+LARGEST_FILE = 1 << 31
+LARGEST_ARENA = 1 << 31
+"""Bytes of a binary, and of its private DRAM per input, that this simulator takes."""
+
+MOST_DIMENSIONS = 32
+TYPES = {
+    "int8": "int8",
+    "uint8": "uint8",
+    "int16": "int16",
+    "uint16": "uint16",
+    "int32": "int32",
+    "uint32": "uint32",
+    "int64": "int64",
+    "uint64": "uint64",
+    "bool": "bool",
+    "float16": "float16",
+    "float32": "float",
+    "float64": "double",
+}
+"""The dtypes that a symbol may have, with their names in ONNX type strings."""
+
+
+def read(path: Path) -> Image:
+    """The image in an ELF file. Raises RunError or IsaError, OSError if it cannot be read."""
+    if path.stat().st_size > LARGEST_FILE:
+        raise RunError(f"larger than {LARGEST_FILE} bytes")
+    return elf.read(path.read_bytes())
+
+
+def target_of(image: Image) -> Target:
+    """The target that an image was compiled for, which it holds as text."""
+    try:
+        return loads(image.target, "the target in the binary")
+    except TargetError as error:
+        raise RunError(str(error)) from None
+
+
+def check_target(own: Target, wanted: Target) -> None:
+    """Refuse, with what differs, a binary for another target than the one that is wanted."""
+    differences = diff(own, wanted)
+    if differences:
+        lines = "".join(f"\n  {line}" for line in differences)
+        raise RunError(
+            f"compiled for target {own.name!r}, not for {wanted.name!r}: compile it again "
+            f"with --target {wanted.name}, or run it without --target; they differ in{lines}"
+        )
+
+
+def decode(image: Image, target: Target) -> Program:
+    """The image's program, checked against its memories, its constants and its target.
+
+    Raises RunError or IsaError for the first thing that is not legal.
+    """
+    if not len(image.rodata) <= image.dram_bytes <= target.dram.bytes:
+        raise RunError(
+            f"needs {image.dram_bytes} bytes of DRAM, {len(image.rodata)} of them constants; "
+            f"the target has {target.dram.bytes}"
+        )
+    if image.dram_bytes - len(image.rodata) > LARGEST_ARENA:
+        raise RunError(f"needs {image.dram_bytes} bytes of DRAM; at most {LARGEST_ARENA} are taken")
+    program = Program.decode(image.text)
+    check_bounds(program, [image.dram_bytes, *(m.bytes for m in target.memories)])
+    for problem in problems(program, image, target):
+        raise RunError(problem)
+    return program
+
+
+def problems(program: Program, image: Image, target: Target) -> Iterator[str]:
+    """What else makes a program unfit for its image or its target, one line each."""
+    yield from constant_problems(program, len(image.rodata))
+    yield from engine_problems(program, target)
+    yield from mapping_problems(program, target)
+    yield from host_problems(program, len(image.host))
+    yield from symbol_problems(image, [image.dram_bytes, *(m.bytes for m in target.memories)])
+
+
+def constant_problems(program: Program, constants: int) -> Iterator[str]:
+    found = program.regions()
+    inside = (found.memory == 0) & (found.start < constants)
+    bad = np.flatnonzero(inside & (found.is_write | (found.stop > constants)))
+    for row in bad[:1]:
+        what = "writes to" if found.is_write[row] else "reads across the end of"
+        yield f"instruction {found.instruction[row]} {what} the constants"
+
+
+def engine_problems(program: Program, target: Target) -> Iterator[str]:
+    known = {e.name for e in target.engines} | {"tensor", "vector"}
+    for e in np.unique(program.engine_of[program.engine_of >= 0]):
+        if ENGINES[e] not in known:
+            first = int(np.argmax(program.engine_of == e))
+            yield f"instruction {first} runs on {ENGINES[e]}, which {target.name} does not have"
+
+
+def mapping_problems(program: Program, target: Target) -> Iterator[str]:
+    flow = model(target)
+    for _, indices, records in (part for part in program.parts if part.cls is Tensor):
+        item = Tensor.from_records(records)
+        works, params = array_work(item), array_params(item, flow)
+        for row in np.flatnonzero(~flow.legal(target, works, params))[:1]:
+            one: Any = Tensor.from_records(records[row : row + 1])
+            reason = flow.explain(target, array_work(one), array_params(one, flow))
+            yield f"instruction {indices[row]}: the array cannot run this tile: {reason}"
+
+
+def host_problems(program: Program, parts: int) -> Iterator[str]:
+    for part in (part for part in program.parts if part.cls is Host):
+        missing = np.flatnonzero(part.records["part"] >= parts)
+        for row in missing[:1]:
+            number = part.records["part"][row]
+            yield f"instruction {part.indices[row]}: there is no host part {number}"
+
+
+def symbol_problems(image: Image, memory_bytes: list[int]) -> Iterator[str]:
+    names = [(s.name, s.kind) for s in image.symbols]
+    if len(set(names)) < len(names):
+        yield f"symbol {max(names, key=names.count)[0]!r} is there twice"
+    for symbol in image.symbols:
+        if symbol.dtype not in TYPES:
+            yield f"symbol {symbol.name!r} has type {symbol.dtype!r}, which is not known"
+        elif not placed(symbol, memory_bytes):
+            yield f"symbol {symbol.name!r} lies outside of memory {symbol.memory}"
+        elif symbol.kind == "input" and symbol.memory == 0 and symbol.address < len(image.rodata):
+            yield f"input {symbol.name!r} lies in the constants"
+
+
+def placed(symbol: Symbol, memory_bytes: list[int]) -> bool:
+    """Whether all elements lie in the symbol's memory."""
+    rank = len(symbol.shape)
+    steps = zip(symbol.shape, symbol.strides, strict=False)
+    if rank != len(symbol.strides) or rank > MOST_DIMENSIONS or min(symbol.shape, default=0) < 0:
+        return False
+    if min(symbol.strides, default=0) < 0 or symbol.memory not in range(len(memory_bytes)):
+        return False
+    last = sum(max(size - 1, 0) * stride for size, stride in steps)
+    end = symbol.address + (last + 1) * np.dtype(symbol.dtype).itemsize
+    return 0 <= symbol.address and end <= memory_bytes[symbol.memory]

@@ -1,0 +1,95 @@
+"""The functional state of the accelerator for a batch of independent inputs, as bytes.
+
+Constants are shared by the batch and cannot be written; all else is private to one input and is
+filled with POISON before a run, so that what is read before it is written shows.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dnncc.isa.core import DRAM, DTYPES
+from dnncc.isa.image import Image, Symbol
+from dnncc.targets import Target
+
+from .errors import RunError
+
+Array = npt.NDArray[Any]
+
+POISON = 0xA5
+ALIGN = 64
+
+
+class MachineError(RunError):
+    """An access that the machine cannot make; the text is one line."""
+
+
+def row_bytes(size: int) -> int:
+    """Bytes that one input's copy of a memory takes: whole alignment units, so that rows align."""
+    return -(-size // ALIGN) * ALIGN
+
+
+def private_bytes(target: Target, image: Image) -> int:
+    """Bytes of all memories of one input, without the shared constants."""
+    arena = row_bytes(image.dram_bytes - len(image.rodata))
+    return arena + sum(row_bytes(m.bytes) for m in target.memories)
+
+
+class Machine:
+    """Memories of `batch` inputs. Implements dnncc.isa.core.Machine.
+
+    A view lies within its memory or MachineError is raised: NumPy checks each against the whole
+    buffer, and the loader has checked the program's regions against each memory.
+    """
+
+    def __init__(self, target: Target, image: Image, batch: int) -> None:
+        self.batch = batch
+        self.constants = image.rodata
+        self.first_private = len(image.rodata)
+        sizes = [image.dram_bytes - self.first_private]
+        sizes += [m.bytes for m in target.memories]
+        self.rows = [row_bytes(size) for size in sizes]
+        self.memories = [np.empty(batch * row, np.uint8) for row in self.rows]
+
+    def poison(self) -> None:
+        """Forget everything but the constants."""
+        for memory in self.memories:
+            memory.fill(POISON)
+
+    def view(
+        self, memory: int, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], code: int
+    ) -> Array:
+        """Elements of type DTYPES[code] in place, (batch, *shape); strides are in elements.
+
+        Constants are the same bytes for the whole batch, and read-only.
+        """
+        return self.place(memory, offset, shape, strides, DTYPES[code])
+
+    def place(
+        self,
+        memory: int,
+        offset: int,
+        shape: tuple[int, ...],
+        strides: tuple[int, ...],
+        dtype: np.dtype[Any],
+    ) -> Array:
+        """`view` with any dtype, as the model's inputs and outputs may have."""
+        size = dtype.itemsize
+        steps = [s * size for s in strides]
+        try:
+            if memory == DRAM and offset < self.first_private:
+                whole = (self.batch, *shape)
+                return np.ndarray(whole, dtype, self.constants, offset, (0, *steps))  # type: ignore[arg-type]
+            if memory == DRAM:
+                offset -= self.first_private
+            row, buffer = self.rows[memory], self.memories[memory]
+            return np.ndarray((self.batch, *shape), dtype, buffer, offset, (row, *steps))  # type: ignore[arg-type]
+        except (TypeError, ValueError, IndexError):
+            what = f"{dtype} {list(shape)} at byte {offset} of memory {memory}"
+            raise MachineError(f"out of bounds: {what}") from None
+
+    def symbol(self, symbol: Symbol) -> Array:
+        """The tensor of a symbol in place, (batch, *shape)."""
+        dtype = np.dtype(symbol.dtype)
+        return self.place(symbol.memory, symbol.address, symbol.shape, symbol.strides, dtype)

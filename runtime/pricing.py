@@ -1,0 +1,219 @@
+"""What each instruction of a program costs, vectorised over all instructions of a class.
+
+Everything is counted from the decoded records by the functions of `targets`, which the compiler
+uses too. Nothing here depends on values or on when an instruction runs.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dnncc.isa.core import Instruction, dtype_size, split_address
+from dnncc.isa.dma import Load, Store
+from dnncc.isa.program import Program
+from dnncc.isa.tensor import Tensor
+from dnncc.isa.vector import TABLE, Elementwise, Map, Pool, Reduce, Requantize, param_bytes
+from dnncc.targets import Channel, Target, cost
+from dnncc.targets.dataflow import Dataflow, Work, model
+
+Ints = npt.NDArray[np.int64]
+LEVELS = ("mac", "rf", "noc", "glb", "dram")
+"""Where energy goes: MACs, the registers of PEs, the array's network, on-chip memories, DRAM."""
+
+LOADED, STORED = 0, 1
+PIPELINE = ("head", "tail", "hide")
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """Per instruction, int64[count].
+
+    `cycles` its engine's time alone; `head`, `tail`, `hide` how a tensor instruction overlaps with
+    its neighbours; `channel` the DRAM link of a DMA (-1: none), `latency` the cycles until its
+    first byte, `fetch` those in the issue unit; `read`, `written` the DRAM bytes asked for, `bus`
+    those moved in whole bursts, `spad` the bytes in and out of on-chip memories; `macs`; and per
+    level of LEVELS the accesses, in operand words.
+    """
+
+    cycles: Ints
+    head: Ints
+    tail: Ints
+    hide: Ints
+    channel: Ints
+    latency: Ints
+    fetch: Ints
+    read: Ints
+    written: Ints
+    bus: Ints
+    spad: Ints
+    macs: Ints
+    mac: Ints
+    rf: Ints
+    noc: Ints
+    glb: Ints
+    dram: Ints
+
+    def accesses(self, level: str) -> Ints:
+        """Operand words at a level, per instruction."""
+        found: Ints = getattr(self, level)
+        return found
+
+
+def prices(program: Program, target: Target) -> Prices:
+    """The prices of all instructions of a program on a target."""
+    columns = {name: np.zeros(program.count, np.int64) for name in Prices.__slots__}
+    columns["channel"] -= 1
+    columns["fetch"] += issue_cycles(program, target)
+    for cls, indices, records in program.parts:
+        for name, values in durations(cls, records, target).items():
+            columns[name][indices] = values
+    return Prices(**columns)
+
+
+def issue_cycles(program: Program, target: Target) -> Ints:
+    code_bytes = np.zeros(program.count, np.int64)
+    for cls, indices, _ in program.parts:
+        code_bytes[indices] = cls.record.itemsize
+    unit = target.issue
+    cycles: Ints = cost.issue_cycles(code_bytes, unit.bytes_per_cycle, unit.cycles_per_instruction)
+    return cycles
+
+
+def durations(cls: type[Instruction], records: npt.NDArray[Any], target: Target) -> dict[str, Any]:
+    """The columns of Prices, but `fetch`, that records of one class fill; arrays or one number."""
+    item: Any = cls.from_records(records)
+    if cls is Load or cls is Store:
+        return dma(item, target)
+    if cls is Tensor:
+        return tensor(item, target)
+    return vector(item, target) if cls.engine == "vector" else {}
+
+
+# DMA
+
+
+def dma(item: Load | Store, target: Target) -> dict[str, Any]:
+    """Each queue has its own DRAM channel, so its records are priced together."""
+    queue = np.asarray(item.queue)
+    columns: dict[str, Any] = {}
+    for number in np.unique(queue):
+        chosen = queue == number
+        channel = target.channel_of(f"{item.engine}{number}")
+        for name, values in transfers(item, target, channel).items():
+            columns.setdefault(name, np.zeros(len(queue), np.int64))[chosen] = values[chosen]
+    return columns
+
+
+def transfers(item: Load | Store, target: Target, channel: Channel) -> dict[str, Ints]:
+    """Columns for all of `item`, as if all went through `channel`."""
+    burst, element = channel.burst_bytes, dtype_size(item.dram_dtype)
+    runs, run_bytes = cost.contiguous_runs(item.sizes(), item.dram_strides(), element, burst)
+    asked = product(item.sizes()) * element
+    bus = cost.dma_bus_bytes(runs, run_bytes, burst)
+    inside = item.framed() if isinstance(item, Load) else item.sizes()
+    spad = product(inside) * dtype_size(item.spad_dtype)
+    port = port_rates(target)[split_address(item.spad)[0]]
+    number = channel_number(target, channel, LOADED if isinstance(item, Load) else STORED)
+    return {
+        "cycles": cost.dma_cycles(bus, spad, channel.bytes_per_cycle, port),
+        "latency": np.full_like(bus, channel.latency_cycles),
+        "channel": np.full_like(bus, number),
+        "read" if isinstance(item, Load) else "written": asked,
+        "bus": bus,
+        "spad": spad,
+        "glb": words(spad, target),
+        "dram": words(bus, target),
+    }
+
+
+def port_rates(target: Target) -> npt.NDArray[np.float64]:
+    """Bytes per cycle of each memory's port, by the memory's number."""
+    return np.array([np.inf, *(m.bytes_per_cycle for m in target.memories)])
+
+
+def channel_number(target: Target, channel: Channel, direction: int) -> int:
+    """The link that a transfer holds: one per channel, or one per direction of a full-duplex one."""
+    return 2 * target.dram.channels.index(channel) + direction * (channel.duplex == "full")
+
+
+def product(sizes: tuple[Any, ...]) -> Any:
+    return np.prod(np.broadcast_arrays(*sizes), axis=0, dtype=np.int64)
+
+
+def words(size: Any, target: Target) -> Any:
+    """Operand words that hold `size` bytes."""
+    return cost.ceil_div(size, target.datapath.operand_bytes)
+
+
+# The array
+
+
+def tensor(item: Tensor, target: Target) -> dict[str, Any]:
+    """Time and counts of the target's dataflow; the record's fields are the work's."""
+    flow, work = model(target), array_work(item)
+    params = array_params(item, flow)
+    phases, counted = flow.phases(target, work, params), flow.accesses(target, work, params)
+    levels = level_sums(counted, target)
+    return {
+        **{name: getattr(phases, name) for name in PIPELINE},
+        **levels,
+        "cycles": flow.cycles(target, work, params),
+        "macs": product((item.n, item.g, item.k, item.c, item.p, item.q, item.r, item.s)),
+        "spad": levels["glb"] * target.datapath.operand_bytes,
+    }
+
+
+def array_work(item: Tensor) -> Work:
+    """The nest of a Tensor instruction, or of many, as the dataflow's formulas take it."""
+    return Work(**{name: getattr(item, name) for name in Work.__dataclass_fields__})
+
+
+def array_params(item: Tensor, flow: Dataflow) -> Ints:
+    """How the records map their tiles onto the array, int64[..., parameters]."""
+    columns = [getattr(item, f"map{i}") for i in range(len(flow.PARAMETERS))]
+    return np.stack(columns, axis=-1)
+
+
+def level_sums(counted: dict[str, Ints], target: Target) -> dict[str, Any]:
+    """Operand words per level; counts come per level and operand, those of psums in psum words."""
+    wide = target.datapath.accumulator_bits / target.datapath.operand_bits
+    sums: dict[str, Any] = dict.fromkeys(LEVELS[:-1], 0)
+    for name, count in counted.items():
+        level, _, operand = name.partition("_")
+        factor = wide if operand.startswith("psum") else 1
+        sums[level] = sums[level] + np.rint(count * factor).astype(np.int64)
+    return sums
+
+
+# The SIMD lanes
+
+
+def vector(item: Any, target: Target) -> dict[str, Any]:
+    size = vector_bytes(item)
+    unit = target.vector
+    return {
+        "cycles": cost.vector_cycles(item.elements(), unit.lanes, unit.latency_cycles),
+        "spad": size,
+        "glb": words(size, target),
+    }
+
+
+def vector_bytes(item: Any) -> Any:
+    """Bytes that a vector instruction moves in and out of on-chip memories."""
+    if isinstance(item, Requantize):
+        table = item.k * param_bytes(item.mode)
+        return item.elements() * (4 + dtype_size(item.out_dtype)) + table
+    if isinstance(item, Elementwise):
+        codes = (item.a_dtype, item.b_dtype, item.out_dtype)
+        return item.elements() * sum(dtype_size(code) for code in codes)
+    inputs = item.elements() * dtype_size(item.x_dtype)
+    element = dtype_size(item.out_dtype)
+    if isinstance(item, Map):
+        return inputs + item.elements() * element * np.where(item.op == TABLE, 2, 1)
+    if isinstance(item, Pool):
+        return inputs + product((item.n, item.c, item.p, item.q)) * element
+    if isinstance(item, Reduce):
+        return inputs + item.d0 * element
+    return sum(r.stop - r.start for r in (*item.reads(), *item.writes()))

@@ -1,0 +1,159 @@
+"""What a run costs, as JSON: in total, per engine, and per layer; the layers sum to the totals."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dnncc.isa.core import ENGINES
+from dnncc.isa.image import Image
+from dnncc.isa.program import Program
+from dnncc.targets import Target
+
+from .attribution import node_index, owners, per_node
+from .energy import accesses, energies
+from .pricing import LEVELS
+from .timing import CAUSES, Timeline
+
+SCHEMA = 1
+
+Ints = npt.NDArray[np.int64]
+Row = dict[str, Any]
+
+COUNTED = {
+    "macs": "macs",
+    "dram_read_bytes": "read",
+    "dram_written_bytes": "written",
+    "dram_bus_bytes": "bus",
+    "scratchpad_bytes": "spad",
+}
+"""Counts of a layer, and the column of Prices that each sums."""
+
+
+def report(image: Image, program: Program, target: Target, timeline: Timeline) -> Row:
+    """The report of a program's run; plain dicts, lists, strings and numbers.
+
+    `cycles` at `clock_mhz` are `time_us`. `utilisation` is MACs over cycles times PEs. DRAM bytes
+    are those asked for; `dram_bus_bytes` those moved in whole bursts. Energies are in
+    `energy.unit`. The engines' `busy` and `stalls` sum to `cycles`; cycles in which host parts run
+    are not the accelerator's, and not in it.
+    """
+    layers = layer_rows(image, program, target, timeline)
+    total = totals(layers, target)
+    return {
+        "schema": SCHEMA,
+        "tool": image.tool,
+        "target": target_row(target),
+        "cycles": timeline.cycles,
+        "time_us": target.seconds(timeline.cycles) * 1e6,
+        "instructions": program.count,
+        "code_bytes": len(image.text),
+        "weight_bytes": len(image.rodata),
+        **total,
+        "engines": engine_rows(timeline, target),
+        "layers": layers,
+        "host_parts": host_rows(image),
+    }
+
+
+def target_row(target: Target) -> Row:
+    return {
+        "name": target.name,
+        "sha256": target.sha256,
+        "dataflow": target.dataflow,
+        "clock_mhz": target.clock_mhz,
+        "peak_macs_per_cycle": target.pes,
+    }
+
+
+def layer_rows(image: Image, program: Program, target: Target, timeline: Timeline) -> list[Row]:
+    """One row per ONNX node, or group of fused ones, that has instructions, in program order."""
+    rows, labels = node_index(image.debug, program.count)
+    count = len(labels)
+    cycles = per_node(rows, owners(timeline), count)
+    words = accesses(timeline.prices, rows, count)
+    energy = energies(words, target)
+    columns = {
+        name: per_node(rows, getattr(timeline.prices, column), count)
+        for name, column in COUNTED.items()
+    }
+    instructions = np.bincount(rows, minlength=count)
+    steps = operations(program, rows, count)
+    return [
+        {
+            "node": labels[i],
+            "op": steps[i],
+            "instructions": int(instructions[i]),
+            "cycles": int(cycles[i]),
+            **{name: int(column[i]) for name, column in columns.items()},
+            "utilisation": utilisation(int(columns["macs"][i]), int(cycles[i]), target),
+            "accesses": dict(zip(LEVELS, words[i].tolist(), strict=True)),
+            "energy": energy_row(energy[i], target),
+        }
+        for i in first_seen(rows)
+    ]
+
+
+def first_seen(rows: Ints) -> list[int]:
+    """The rows that occur, in the order in which they first do."""
+    found, first = np.unique(rows, return_index=True)
+    return [int(i) for i in found[np.argsort(first)]]
+
+
+def operations(program: Program, rows: Ints, count: int) -> list[str]:
+    """Per node, the kinds of instructions that compute it, "tensor+requantize"."""
+    kinds: list[list[str]] = [[] for _ in range(count)]
+    for part in program.parts:
+        if part.cls.engine in ("tensor", "vector") or part.cls.mnemonic == "host":
+            for i in np.unique(rows[part.indices]):
+                kinds[i].append(part.cls.mnemonic)
+    return ["+".join(names) for names in kinds]
+
+
+def energy_row(levels: npt.NDArray[np.float64], target: Target) -> Row:
+    by_level = dict(zip(LEVELS, levels.tolist(), strict=True))
+    return {"unit": target.energy.unit, "total": sum(by_level.values()), "by_level": by_level}
+
+
+def totals(layers: list[Row], target: Target) -> Row:
+    """Sums over the layers, by the layers' own keys."""
+    cycles = sum(row["cycles"] for row in layers)
+    counts = {name: sum(row[name] for row in layers) for name in COUNTED}
+    words = {level: sum(row["accesses"][level] for row in layers) for level in LEVELS}
+    by_level = {level: sum(row["energy"]["by_level"][level] for row in layers) for level in LEVELS}
+    total = sum(row["energy"]["total"] for row in layers)
+    return {
+        **counts,
+        "utilisation": utilisation(counts["macs"], cycles, target),
+        "accesses": words,
+        "energy": {"unit": target.energy.unit, "total": total, "by_level": by_level},
+    }
+
+
+def utilisation(macs: int, cycles: int, target: Target) -> float:
+    """MACs done of those that the array could do in the time, 0..1."""
+    return macs / (cycles * target.pes) if cycles else 0.0
+
+
+def engine_rows(timeline: Timeline, target: Target) -> Row:
+    """Per engine that the target has: busy cycles and stalls by cause; they sum to all cycles."""
+    busy, stalls = timeline.busy().tolist(), timeline.stalled().tolist()
+    counts = [int(np.count_nonzero(timeline.engine == e)) for e in range(len(ENGINES))]
+    names = {e.name for e in target.engines} | {"tensor", "vector"}
+    return {
+        name: {
+            "instructions": counts[e],
+            "busy": busy[e],
+            "stalls": dict(zip(CAUSES, stalls[e], strict=True)),
+        }
+        for e, name in enumerate(ENGINES)
+        if name in names
+    }
+
+
+def host_rows(image: Image) -> list[Row]:
+    """The parts that the host runs, with the reason for each ONNX node."""
+    return [
+        {"part": n, "nodes": [{"node": node, "reason": why} for node, why in part.reasons]}
+        for n, part in enumerate(image.host)
+    ]

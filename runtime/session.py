@@ -1,0 +1,195 @@
+"""Load a binary and run it: values from the machine, cycles from the timing, one decoded program."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dnncc.isa import elf
+from dnncc.isa.control import Host
+from dnncc.isa.core import Instruction, IsaError
+from dnncc.isa.image import Image, Symbol
+from dnncc.isa.program import Program
+from dnncc.targets import Target
+from dnncc.targets import load as load_target
+
+from . import loading
+from .errors import RunError
+from .host import HostRunner
+from .machine import Array, Machine, private_bytes
+from .order import order
+from .signature import Tensor, batched, described, listed, merged
+from .timing import Timeline, simulate
+
+MEMORY_LIMIT = 256 << 20
+"""Bytes of machines' memories at a time: a larger batch runs in chunks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What a run costs, which no input changes."""
+
+    cycles: int
+    timeline: Timeline
+    report: dict[str, Any]
+
+
+class InferenceSession:
+    """A binary ready to run, with the interface of onnxruntime's class of this name."""
+
+    def __init__(self, image: Image, source: str = "model") -> None:
+        """Check the image. Raises RunError or IsaError, one line, if it is not safe to run."""
+        self.image, self.source = image, source
+        self.target: Target = loading.target_of(image)
+        self.program: Program = loading.decode(image, self.target)
+        self.symbols: dict[str, Symbol] = {s.name: s for s in image.symbols}
+        self._inputs = described(image.symbols, "input")
+        self._outputs = described(image.symbols, "output")
+        self._machine: Machine | None = None
+        self._ran = False
+
+    def get_inputs(self) -> list[Tensor]:
+        """Name, shape and type of each input."""
+        return list(self._inputs)
+
+    def get_outputs(self) -> list[Tensor]:
+        """Name, shape and type of each output."""
+        return list(self._outputs)
+
+    def run(
+        self,
+        output_names: Sequence[str] | None,
+        feeds: Mapping[str, Any],
+        schedule: str = "serial",
+    ) -> list[Array]:
+        """The outputs of that name, all if None; names of inner tensors that have a symbol do too.
+
+        Feeds whose first dimension is B times the model's are a batch of B inputs, independent of
+        each other. `schedule` "random:SEED" executes in another legal order, which must not change
+        anything. Raises RunError for feeds that do not fit.
+        """
+        names = [t.name for t in self._outputs] if output_names is None else list(output_names)
+        for name in names:
+            self.symbol(name)
+        sequence = list(order(self.program, schedule))
+        batch, arrays = batched(self._inputs, feeds)
+        chunks = [self.execute(part, names, sequence) for part in self.chunks(batch, arrays)]
+        return [merged(np.concatenate(parts)) for parts in zip(*chunks, strict=True)]
+
+    def tensor(self, name: str) -> Array:
+        """A tensor as it is in DRAM after the last run (of a batch, the last chunk).
+
+        Raises RunError if it has no symbol or nothing has run.
+        """
+        symbol = self.symbol(name)
+        if self._machine is None or not self._ran:
+            raise RunError(f"tensor {name!r}: run the model first")
+        return merged(self._machine.symbol(symbol).copy())
+
+    @cached_property
+    def profile(self) -> Profile:
+        """Cycles, timeline and report; computed once."""
+        from .report import report
+
+        timeline = simulate(self.program, self.target)
+        return Profile(
+            timeline.cycles, timeline, report(self.image, self.program, self.target, timeline)
+        )
+
+    def symbol(self, name: str) -> Symbol:
+        if name not in self.symbols:
+            known = listed([t.name for t in self._outputs])
+            raise RunError(f"output {name!r}: the binary has no such tensor; outputs are {known}")
+        return self.symbols[name]
+
+    def chunks(self, batch: int, arrays: dict[str, Array]) -> Iterator[dict[str, Array]]:
+        """The feeds in pieces whose machines stay below MEMORY_LIMIT."""
+        size = max(1, MEMORY_LIMIT // max(1, private_bytes(self.target, self.image)))
+        size = min(size, batch)
+        for first in range(0, batch, size):
+            yield {name: array[first : first + size] for name, array in arrays.items()}
+
+    def execute(
+        self, feeds: dict[str, Array], names: list[str], sequence: list[int]
+    ) -> list[Array]:
+        """Run one chunk; (B, *shape) per name."""
+        machine = self.machine(len(next(iter(feeds.values()), np.zeros(1))))
+        self._ran = False
+        machine.poison()
+        for name, value in feeds.items():
+            machine.symbol(self.symbols[name])[...] = value
+        for index in sequence:
+            self.step(index, machine)
+        self._ran = True
+        return [machine.symbol(self.symbols[name]).copy() for name in names]
+
+    def step(self, index: int, machine: Machine) -> None:
+        """Execute one instruction. Raises RunError that names it."""
+        instruction = self.instructions[index]
+        try:
+            if isinstance(instruction, Host):
+                self.hosts[instruction.part].run(machine)
+            else:
+                instruction.execute(machine)
+        except (ValueError, IndexError, MemoryError) as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise RunError(f"instruction {index} ({instruction.mnemonic}): {reason}") from error
+
+    def machine(self, batch: int) -> Machine:
+        """A machine for that many inputs; the last one is kept."""
+        if self._machine is None or self._machine.batch != batch:
+            self._machine = None  # free the memory before taking more
+            self._machine = Machine(self.target, self.image, batch)
+        return self._machine
+
+    @cached_property
+    def instructions(self) -> list[Instruction]:
+        """All instructions as objects, in program order."""
+        found: list[Instruction | None] = [None] * self.program.count
+        for cls, indices, records in self.program.parts:
+            names = cls.field_names()
+            for index, row in zip(indices.tolist(), records.tolist(), strict=True):
+                found[index] = cls(**dict(zip(names, row[1:], strict=False)))
+        return [i for i in found if i is not None]
+
+    @cached_property
+    def hosts(self) -> list[HostRunner]:
+        """The host parts, ready to run."""
+        return [HostRunner(n, part, self.symbols) for n, part in enumerate(self.image.host)]
+
+
+def load(
+    model: str | PathLike[str] | bytes | Image, target: str | Target | None = None
+) -> InferenceSession:
+    """A session for a binary: its path, its bytes or its image.
+
+    With `target`, a name, a file or a Target, a binary for another one is refused with the
+    differences. Raises RunError, one line (but for those) that names the file; OSError.
+    """
+    source = fspath(model) if isinstance(model, (str, PathLike)) else "model"
+    with named(source):
+        session = InferenceSession(image_of(model), source)
+        if target is not None:
+            wanted = target if isinstance(target, Target) else load_target(target)
+            loading.check_target(session.target, wanted)
+    return session
+
+
+def image_of(model: str | PathLike[str] | bytes | Image) -> Image:
+    if isinstance(model, Image):
+        return model
+    return elf.read(model) if isinstance(model, bytes) else loading.read(Path(model))
+
+
+@contextmanager
+def named(source: str) -> Iterator[None]:
+    """Errors about a binary name it."""
+    try:
+        yield
+    except (RunError, IsaError) as error:
+        raise RunError(f"{source}: {error}") from None

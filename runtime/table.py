@@ -1,0 +1,102 @@
+"""A report as text for terminals."""
+
+from collections.abc import Sequence
+from typing import Any
+
+Row = dict[str, Any]
+
+SUFFIXES = (("", 1.0), ("k", 1e3), ("M", 1e6), ("G", 1e9), ("T", 1e12))
+COLUMNS = ("layer", "steps", "cycles", "%", "MACs", "util", "DRAM B", "energy")
+
+
+def summary(report: Row) -> str:
+    """The totals, a few lines."""
+    target, energy = report["target"], report["energy"]
+    busy = ", ".join(
+        f"{name} {share(row['busy'], report['cycles'])}" for name, row in report["engines"].items()
+    )
+    lines = [
+        f"target       {target['name']}, {target['dataflow'].replace('_', ' ')}, "
+        f"{target['peak_macs_per_cycle']} PEs at {target['clock_mhz']:g} MHz",
+        f"cycles       {report['cycles']:,} = {report['time_us']:,.1f} us",
+        f"MACs         {short(report['macs'])}, utilisation {report['utilisation']:.1%}",
+        f"busy         {busy}",
+        f"DRAM         {short(report['dram_read_bytes'])}B read, "
+        f"{short(report['dram_written_bytes'])}B written",
+        f"energy       {short(energy['total'])} {energy['unit']}: {levels(energy)}",
+        f"code         {report['instructions']:,} instructions, {short(report['code_bytes'])}B; "
+        f"constants {short(report['weight_bytes'])}B",
+    ]
+    return "\n".join([*lines, *host_lines(report)])
+
+
+def levels(energy: Row) -> str:
+    total = energy["total"]
+    return ", ".join(f"{name} {share(value, total)}" for name, value in energy["by_level"].items())
+
+
+def host_lines(report: Row) -> list[str]:
+    """One line per ONNX node that the host runs."""
+    nodes = [node for part in report["host_parts"] for node in part["nodes"]]
+    return [printable(f"on the host  {node['node']}: {node['reason']}") for node in nodes]
+
+
+def table(report: Row, width: int = 100) -> str:
+    """The layers, one line each, and their sum; plain text of at most `width` columns."""
+    from rich.console import Console
+    from rich.table import Table
+
+    grid = Table(*COLUMNS[:2], box=None, pad_edge=False, width=None)
+    for name in COLUMNS[2:]:
+        grid.add_column(name, justify="right", no_wrap=True)
+    grid.columns[0].overflow = grid.columns[1].overflow = "ellipsis"
+    grid.columns[0].no_wrap = grid.columns[1].no_wrap = True
+    for row in report["layers"]:
+        grid.add_row(*cells(row, printable(row["node"]) or "(none)", row["op"], report["cycles"]))
+    grid.add_row(*cells(report, "total", "", report["cycles"]))
+    console = Console(width=width, color_system=None, markup=False, emoji=False, highlight=False)
+    with console.capture() as captured:
+        console.print(grid)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+
+def cells(row: Row, name: str, steps: str, cycles: int) -> Sequence[str]:
+    traffic = row["dram_read_bytes"] + row["dram_written_bytes"]
+    return (
+        name,
+        steps,
+        f"{row['cycles']:,}",
+        share(row["cycles"], cycles),
+        short(row["macs"]),
+        f"{row['utilisation']:.1%}",
+        short(traffic),
+        short(row["energy"]["total"]),
+    )
+
+
+def share(part: float, whole: float) -> str:
+    return f"{part / whole:.1%}" if whole else "-"
+
+
+def short(value: float) -> str:
+    """Three significant digits and a decimal suffix: 12.3M."""
+    suffix, unit = next((p for p in reversed(SUFFIXES) if abs(value) >= p[1]), SUFFIXES[0])
+    scaled = value / unit
+    digits = f"{scaled:.0f}" if scaled >= 100 or value == int(value) < 1000 else f"{scaled:.3g}"
+    return digits + suffix
+
+
+def printable(text: str) -> str:
+    """Names come from the binary: what would move a terminal's cursor is shown as "?"."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def stalls(report: Row) -> str:
+    """Per engine the share of all cycles that it is busy, and that it stalls, by cause."""
+    rows = []
+    for name, row in report["engines"].items():
+        causes = {c: n for c, n in row["stalls"].items() if n}
+        shares = [f"busy {share(row['busy'], report['cycles'])}"]
+        shares += [f"{cause} {share(n, report['cycles'])}" for cause, n in causes.items()]
+        rows.append(f"{name:8s} {', '.join(shares)}")
+    return "\n".join(rows)

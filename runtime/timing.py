@@ -1,0 +1,176 @@
+"""When a program's instructions run on a target, and what every engine does in every cycle.
+
+The order of events comes from events.py, the prices from pricing.py; here both meet, and the
+cycles of each engine are divided, exactly, into busy cycles and stalls by cause.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from dnncc.isa.control import Halt
+from dnncc.isa.core import ENGINES
+from dnncc.isa.program import Program
+from dnncc.targets import Target
+
+from .events import Clock, TimingError, Work
+from .pricing import Prices, prices
+
+Ints = npt.NDArray[np.int64]
+
+CAUSES = ("load", "store", "tensor", "vector", "issue", "dram_latency", "dram_bandwidth", "drained")
+"""Why an engine stalls: it waits for an engine of that kind, for its next instruction, for DRAM's
+first byte, for a DRAM link that is taken; or it has no more work."""
+
+ISSUE, LATENCY, BANDWIDTH, DRAINED = (CAUSES.index(c) for c in CAUSES[4:])
+CAUSE_OF_ENGINE = np.array([CAUSES.index(e.rstrip("01")) for e in ENGINES])
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """Times in cycles, int64[count] per instruction; `engine` indexes ENGINES, -1 is control.
+
+    `begin` is when an instruction leaves its queue, `start` when its engine is busy with it and no
+    more with the one before, `end` when it retires. `stalls` is int64[count, CAUSES]: what its
+    engine waited for between the end of the one before and `start`. `cycles` is the end of all.
+    """
+
+    engine: Ints
+    issue: Ints
+    begin: Ints
+    start: Ints
+    end: Ints
+    stalls: Ints
+    cycles: int
+    prices: Prices
+
+    def busy(self) -> Ints:
+        """Busy cycles per engine, int64[ENGINES]."""
+        return per_engine(self.engine, self.end - self.start)
+
+    def stalled(self) -> Ints:
+        """Stall cycles int64[ENGINES, CAUSES]; with `busy`, each row sums to `cycles`."""
+        columns = [per_engine(self.engine, self.stalls[:, c]) for c in range(len(CAUSES))]
+        table = np.stack(columns, axis=1)
+        table[:, DRAINED] = self.cycles - self.busy() - table.sum(axis=1)
+        return table
+
+
+def simulate(program: Program, target: Target) -> Timeline:
+    """Time a program. Raises TimingError for waits that nothing satisfies."""
+    engine = np.asarray(program.engine_of, np.int64)
+    priced = prices(program, target)
+    queues = [np.flatnonzero(engine == e) for e in range(len(ENGINES))]
+    waited = awaited(program, queues)
+    clock = Clock(work(program, target, priced, queues, waited))
+    clock.run()
+    times = [np.array(t, np.int64) for t in (clock.issue, clock.begin, clock.start, clock.end)]
+    return timeline(engine, queues, waited, priced, times)
+
+
+def awaited(program: Program, queues: list[Ints]) -> Ints:
+    """int64[count, ENGINES]: the instruction of each engine whose end is waited for, -1 for none."""
+    waits = np.asarray(program.waits, np.int64)
+    found = np.full((program.count, len(ENGINES)), -1, np.int64)
+    for e, queue in enumerate(queues):
+        waiting = np.flatnonzero(waits[:, e] > 0)
+        counts = waits[waiting, e]
+        if np.any(counts > len(queue)):
+            first = int(waiting[np.argmax(counts > len(queue))])
+            raise TimingError(f"instruction {first} waits for what {ENGINES[e]} never retires")
+        found[waiting, e] = queue[counts - 1]
+    for halt in np.flatnonzero(np.asarray(program.opcodes) == Halt.opcode):
+        found[halt] = [last_before(queue, int(halt)) for queue in queues]
+    return found
+
+
+def last_before(queue: Ints, index: int) -> int:
+    at = int(np.searchsorted(queue, index))
+    return int(queue[at - 1]) if at else -1
+
+
+def work(
+    program: Program, target: Target, priced: Prices, queues: list[Ints], waited: Ints
+) -> Work:
+    """The event loop's input: plain lists."""
+    after = [tuple(i for i in row if i >= 0) for row in waited.tolist()]
+    return Work(
+        engine=np.asarray(program.engine_of).tolist(),
+        queues=[queue.tolist() for queue in queues],
+        after=after,
+        slot=slots(program.count, queues, target.issue.queue_depth).tolist(),
+        fetch=priced.fetch.tolist(),
+        channel=priced.channel.tolist(),
+        latency=priced.latency.tolist(),
+        cycles=priced.cycles.tolist(),
+        overlap=overlaps(priced, queues).tolist(),
+    )
+
+
+def slots(count: int, queues: list[Ints], depth: int) -> Ints:
+    """Per instruction the one that has to leave its engine's queue before it fits in; -1 for none."""
+    slot = np.full(count, -1, np.int64)
+    for queue in queues:
+        slot[queue[depth:]] = queue[:-depth]
+    return slot
+
+
+def overlaps(priced: Prices, queues: list[Ints]) -> Ints:
+    """Cycles by which an instruction may begin before the end of the one before it in its queue.
+
+    The array fills for the next tile while this one drains (`tail`) and, as far as it can `hide` it,
+    while this one computes.
+    """
+    overlap = np.zeros_like(priced.cycles)
+    for queue in queues:
+        before, after = queue[:-1], queue[1:]
+        hidden = np.minimum(priced.hide[before], priced.head[after])
+        overlap[after] = np.minimum(priced.tail[before] + hidden, priced.cycles[before])
+    return overlap
+
+
+def timeline(
+    engine: Ints, queues: list[Ints], waited: Ints, priced: Prices, times: list[Ints]
+) -> Timeline:
+    """The result of the event loop with the stalls before each instruction."""
+    issue, begin, start, end = times
+    previous = np.zeros_like(end)
+    for queue in queues:
+        previous[queue[1:]] = end[queue[:-1]]
+    start = np.maximum(start, previous)
+    stalls = divide(previous, issue, waited, end, begin + priced.latency, start)
+    stalls[engine < 0] = 0
+    return Timeline(engine, issue, begin, start, end, stalls, int(end.max(initial=0)), priced)
+
+
+def divide(
+    previous: Ints, issue: Ints, waited: Ints, end: Ints, first_byte: Ints, start: Ints
+) -> Ints:
+    """int64[count, CAUSES]: the gap from `previous` to `start`, cut where each cause ends.
+
+    First the instruction is not there (issue), then its waits hold it (charged to the engine that
+    satisfies the last one), then DRAM's latency, then a DRAM link that others use.
+    """
+    released = np.where(waited >= 0, end[waited], 0)
+    culprit = CAUSE_OF_ENGINE[released.argmax(axis=1)]
+    rows = np.arange(len(end))
+    stalls = np.zeros((len(end), len(CAUSES)), np.int64)
+    at = previous
+    for cause, until in (
+        (ISSUE, issue),
+        (culprit, released.max(axis=1)),
+        (LATENCY, first_byte),
+        (BANDWIDTH, start),
+    ):
+        reached = np.clip(until, at, start)
+        stalls[rows, cause] += reached - at
+        at = reached
+    return stalls
+
+
+def per_engine(engine: Ints, values: Ints) -> Ints:
+    """Sums int64[ENGINES] of values of instructions; control instructions are on none."""
+    sums = np.zeros(len(ENGINES) + 1, np.int64)
+    np.add.at(sums, engine, values)
+    return sums[:-1]

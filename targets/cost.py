@@ -1,0 +1,66 @@
+"""What moving and vector work costs, in cycles: plain arrays in, plain arrays out.
+
+The simulator prices decoded instructions with these functions and the compiler prices candidate
+tiles with the same ones, so an estimate and a simulation cannot disagree on a single step.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+
+
+def ceil_div(value: Any, divisor: Any) -> Any:
+    """Whole steps of `divisor` that cover `value`; ints or arrays, `divisor` may be fractional."""
+    return np.ceil(np.asarray(value) / divisor).astype(np.int64)
+
+
+def bursts(run_bytes: Any, burst: int) -> Any:
+    """Bytes on the bus for one contiguous run: whole bursts."""
+    return -(-np.asarray(run_bytes) // burst) * burst
+
+
+def contiguous_runs(
+    sizes: tuple[Any, ...], strides: tuple[Any, ...], element: Any, burst: int
+) -> tuple[Ints, Ints]:
+    """How a strided block lies in DRAM: (number of runs, bytes of each).
+
+    Sizes and strides are in elements of `element` bytes, outermost first, and are walked in that
+    order. Runs that begin within the last burst of the one before them are one run: a burst is
+    moved once. An empty block has no runs.
+    """
+    run = np.asarray(element, np.int64)
+    count = np.ones_like(run)
+    joined: Any = True
+    for size, stride in zip(reversed(sizes), reversed(strides), strict=True):
+        size, step = np.asarray(size, np.int64), np.asarray(stride, np.int64) * element
+        joined = joined & ((step <= bursts(run, burst)) | (size <= 1))
+        longer = run + np.maximum(size - 1, 0) * step
+        count = np.where(joined, count * (size > 0), count * size)
+        run = np.where(joined, longer, run)
+    return count, run
+
+
+def dma_bus_bytes(runs: Any, run_bytes: Any, burst: int) -> Any:
+    """Bytes that the DRAM bus is occupied with: each run pays whole bursts."""
+    return runs * bursts(run_bytes, burst)
+
+
+def dma_cycles(bus_bytes: Any, spad_bytes: Any, dram_rate: float, spad_rate: float) -> Any:
+    """Cycles that a transfer holds its DRAM channel: the slower of the bus and the memory's port.
+
+    Rates are bytes per cycle. The latency of DRAM comes on top, once per request.
+    """
+    return np.maximum(ceil_div(bus_bytes, dram_rate), ceil_div(spad_bytes, spad_rate))
+
+
+def vector_cycles(elements: Any, lanes: int, latency: int) -> Any:
+    """Cycles of a vector instruction: `lanes` elements each, and the pipeline once."""
+    return -(-np.asarray(elements) // lanes) + latency
+
+
+def issue_cycles(code_bytes: Any, bytes_per_cycle: float, cycles: int) -> Any:
+    """Cycles that the issue unit spends on an instruction: fetching it or handing it on."""
+    return np.maximum(ceil_div(code_bytes, bytes_per_cycle), cycles)

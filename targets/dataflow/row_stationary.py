@@ -1,0 +1,320 @@
+"""Row stationary: Eyeriss (Chen et al., ISCA 2016 and JSSC 52(1), 2017).
+
+A PE convolves a row of a filter (s taps) with a row of the ifmap. A *set* of r x set_rows PEs makes
+`set_rows` rows of the ofmap: PE (i, j) holds filter row i, takes ifmap row j*stride + i*dilation,
+and adds its row of psums to that of the PE below. A set that is wider than the array is cut into
+segments, stacked; a smaller one is replicated, `sets_c` times on other input channels, one above
+the other, so that psums go through all of them, and `sets_k` times on other filters.
+
+A filter taller than the array, or wider than a PE's scratchpads, is folded (ours; the chip refuses
+it): its parts are like further input channels. When all k filters of a group fit in a PE, the
+`sets_k` sets work on different groups instead of filters (ours; what depthwise convolutions need);
+then no two of them share ifmaps. Groups otherwise come one after another.
+
+One *pass* does `images` images, channels * sets_c channels, filters * sets_k filters (or sets_k
+groups), `set_rows` ofmap rows, and all ofmap columns. All passes of a tile come one after another:
+
+    compute = images * q * s * (filters of a PE) * (channels of a PE)     one MAC per PE and cycle
+    psums   = psums of the pass over the psum bus, in and out at once
+    ifmaps  = ifmap words of the pass over the ifmap bus, each sent once, to all PEs that need it
+    fill    = filter words of the pass over the filter bus, before anything else
+    pass    = max(compute, psums, ifmaps) + fill + ramp_cycles
+
+Psums are read and written in every pass, also the first, as in the chip. At the edges, channels and
+filters are spread evenly over as many sets as there are of them.
+"""
+
+from collections.abc import Callable, Iterator
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+
+from ..schema import RowStationary, Target
+from . import candidates
+from .blocks import Blocks, Shape, shapes
+from .candidates import LARGEST, balanced, quotients
+from .work import Bools, Ints, Phases, Work, ceil_div, distinct, flat
+
+
+class Mapping(NamedTuple):
+    """The parameters, int64 arrays. JSSC 2017, Table II, has them as e, p, q, r, t, n."""
+
+    set_rows: Ints
+    filters: Ints
+    channels: Ints
+    sets_c: Ints
+    sets_k: Ints
+    images: Ints
+
+
+PARAMETERS = Mapping._fields
+
+
+class Pass(NamedTuple):
+    """What one pass really works on: sizes, and the sets and channels that are in use; arrays."""
+
+    n: Ints
+    g: Ints
+    k: Ints
+    c: Ints
+    p: Ints
+    q: Ints
+    r: Ints
+    s: Ints
+    ifmap_rows: Ints
+    ifmap_cols: Ints
+    sets_k: Ints
+    sets_c: Ints
+
+    @property
+    def filters(self) -> Ints:
+        """Filters of the busiest PE."""
+        return ceil_div(self.k, self.sets_k)
+
+    @property
+    def channels(self) -> Ints:
+        """Channels of the busiest PE."""
+        return ceil_div(self.c, self.sets_c)
+
+    @property
+    def ifmap_words(self) -> Ints:
+        return self.n * self.g * self.c * self.ifmap_rows * self.ifmap_cols
+
+    @property
+    def weight_words(self) -> Ints:
+        return self.g * self.k * self.c * self.r * self.s
+
+    @property
+    def psums(self) -> Ints:
+        """Psums of the pass, each of which comes in and goes out."""
+        return self.n * self.g * self.k * self.p * self.q
+
+    @property
+    def active_pes(self) -> Ints:
+        return self.r * self.p * self.sets_c * self.sets_k * self.g
+
+
+Measure = Callable[[Pass], dict[str, Ints]]
+
+# Legality
+
+
+def legal(target: Target, work: Work, params: Ints) -> Bools:
+    """Whether the sets fit on the array and their words in the scratchpads: bool [...]."""
+    held = [fits for fits, _ in rules(array_of(target), work, mapping_of(params))]
+    return np.asarray(np.logical_and.reduce(np.broadcast_arrays(*held)))
+
+
+def explain(target: Target, work: Work, params: Ints) -> str:
+    """The first rule that the parameters of one tile break, or ""."""
+    broken = (why for fits, why in rules(array_of(target), work, mapping_of(params)) if not fits)
+    return next(broken, "")
+
+
+def rules(array: RowStationary, work: Work, m: Mapping) -> Iterator[tuple[Bools, str]]:
+    taps_y, taps_x = folded_filter(array, work)
+    for name, value in zip(Mapping._fields, m, strict=True):
+        yield (value >= 1) & (value <= LARGEST), f"{name} is not in 1..{LARGEST}"
+    room = sets_side_by_side(array, taps_y, m.set_rows, m.sets_c)
+    yield m.sets_k <= room, f"the sets do not fit on {array.rows} x {array.cols} PEs"
+    yield m.channels * taps_x <= array.ifmap_words, f"ifmaps need over {array.ifmap_words} words"
+    words = m.filters * m.channels * taps_x
+    yield words <= array.filter_words, f"filters need more than {array.filter_words} words"
+    yield m.filters <= array.psum_words, f"psums need more than {array.psum_words} words"
+
+
+def folded_filter(array: RowStationary, work: Work) -> tuple[Ints, Ints]:
+    """Rows and columns of the parts that filters are cut into: as few and as equal as possible."""
+    return balanced(work.r, array.rows), balanced(
+        work.s, min(array.ifmap_words, array.filter_words)
+    )
+
+
+def sets_side_by_side(array: RowStationary, taps_y: Ints, set_rows: Ints, sets_c: Ints) -> Ints:
+    """The most sets on different filters, when each is `sets_c` sets on top of each other."""
+    segments = ceil_div(set_rows, array.cols)
+    across = np.maximum(array.cols // np.maximum(set_rows, 1), 1)
+    height = np.maximum(segments * sets_c, 1) * taps_y
+    return np.asarray(across * (array.rows // height))
+
+
+# Cost
+
+
+def cycles(target: Target, work: Work, params: Ints) -> Ints:
+    """Cycles of all passes of a tile, int64 [...]."""
+    return totals(target, work, params, lambda one: {"": pass_cycles(target, one)})[""]
+
+
+def phases(target: Target, work: Work, params: Ints) -> Phases:
+    """All of it is body: the chip fills filters and drains psums between passes."""
+    body = cycles(target, work, params)
+    nothing = np.zeros_like(body)
+    return Phases(nothing, body, nothing, nothing)
+
+
+def accesses(target: Target, work: Work, params: Ints) -> dict[str, Ints]:
+    """Per MAC a PE reads an ifmap, a weight and a psum and writes a psum.
+
+    Filling the scratchpads counts as the network's. A word that goes to many PEs counts at each; a
+    psum counts once for each step down from PE to PE.
+    """
+    counts = totals(target, work, params, counts_of)
+    macs = np.broadcast_to(work.macs(), counts["glb_psum"].shape).copy()
+    return {"mac": macs, "rf_ifmap": macs, "rf_weight": macs, "rf_psum": 2 * macs} | counts
+
+
+def totals(target: Target, work: Work, params: Ints, measure: Measure) -> dict[str, Ints]:
+    """Sums over all passes of what `measure` says of one, int64 [...] each."""
+    tiles, mapped, shape = flat(work, params)
+    sums: dict[str, Ints] = {}
+    for where, times, one in passes(array_of(target), tiles, mapping_of(mapped)):
+        for name, value in measure(one).items():
+            total = sums.setdefault(name, np.zeros(len(mapped), np.int64))
+            total[where] += times * value
+    return {name: total.reshape(shape) for name, total in sums.items()}
+
+
+def counts_of(one: Pass) -> dict[str, Ints]:
+    """Accesses of one pass, but for those of the PEs' own storage."""
+    stacked = one.r * one.sets_c
+    return {
+        "noc_ifmap": one.n * one.c * one.ifmap_cols * one.r * one.p * one.sets_k * one.g,
+        "noc_weight": one.weight_words * one.p,
+        "noc_psum": one.psums * (stacked - 1),
+        "glb_ifmap": one.ifmap_words,
+        "glb_weight": one.weight_words,
+        "glb_psum": 2 * one.psums,
+    }
+
+
+def pass_cycles(target: Target, one: Pass) -> Ints:
+    array, data = array_of(target), target.datapath
+    compute = one.n * one.q * one.s * one.filters * one.channels
+    psums = ceil_div(one.psums * data.accumulator_bits, array.psum_bus_bits)
+    ifmaps = ceil_div(one.ifmap_words * data.operand_bits, array.ifmap_bus_bits)
+    fill = ceil_div(one.weight_words * data.operand_bits, array.filter_bus_bits)
+    return np.asarray(np.maximum(np.maximum(compute, psums), ifmaps) + fill + array.ramp_cycles)
+
+
+def active_pes(target: Target, work: Work, params: Ints) -> Ints:
+    """PEs in use in a pass that is not at an edge, int64 [...]."""
+    m = mapping_of(params)
+    taps_y, _ = folded_filter(array_of(target), work)
+    sets_k = np.minimum(m.sets_k, np.where(takes_groups(work, m), work.g, work.k))
+    return np.minimum(m.set_rows, work.p) * taps_y * np.minimum(m.sets_c, work.c) * sets_k
+
+
+# Passes
+
+
+def passes(array: RowStationary, work: Work, m: Mapping) -> Iterator[tuple[Ints, Ints, Pass]]:
+    """(which tiles, how often, the pass) for passes that are alike; tiles are 1-D."""
+    taps_y, taps_x = folded_filter(array, work)
+    groups = takes_groups(work, m)
+    nest = (
+        Blocks.of(work.n, m.images),
+        Blocks.of(work.g, np.where(groups, m.sets_k, 1)),
+        Blocks.of(work.k, np.where(groups, work.k, m.filters * m.sets_k)),
+        Blocks.of(work.c, m.channels * m.sets_c),
+        Blocks.of(work.p, m.set_rows),
+        Blocks.of(work.r, taps_y),
+        Blocks.of(work.s, taps_x),
+    )
+    for alike in shapes(nest):
+        yield alike.where, alike.times, pass_of(work, m, groups, alike)
+
+
+def takes_groups(work: Work, m: Mapping) -> Bools:
+    """Whether the `sets_k` sets work on different groups."""
+    return np.asarray((work.g > 1) & (work.k <= m.filters))
+
+
+def pass_of(work: Work, m: Mapping, groups: Bools, alike: Shape) -> Pass:
+    at = alike.where
+    n, g, k, c, p, r, s = alike.sizes
+    rows = distinct(p, work.stride_y[at], r, work.dilation_y[at])
+    cols = distinct(work.q[at], work.stride_x[at], s, work.dilation_x[at])
+    return Pass(
+        *(n, g, k, c, p, work.q[at], r, s),
+        ifmap_rows=np.minimum(rows, work.h[at]),
+        ifmap_cols=np.minimum(cols, work.w[at]),
+        sets_k=np.where(groups[at], 1, np.minimum(m.sets_k[at], k)),
+        sets_c=np.minimum(m.sets_c[at], c),
+    )
+
+
+# Choice
+
+
+def choose(target: Target, work: Work) -> Ints:
+    """The parameters of least cycles, then of least words from the memories: int64 [..., 6]."""
+    array = array_of(target)
+
+    def price(tiles: Work, params: Ints) -> tuple[Ints, Ints]:
+        sums = totals(target, tiles, params, lambda one: price_of(target, one))
+        return sums["cycles"], sums["bits"]
+
+    return candidates.choose(
+        work,
+        lambda tiles: proposals(array, tiles),
+        lambda tiles, params: legal(target, tiles, params),
+        price,
+    )
+
+
+def price_of(target: Target, one: Pass) -> dict[str, Ints]:
+    data = target.datapath
+    operands = (one.ifmap_words + one.weight_words) * data.operand_bits
+    bits = operands + 2 * one.psums * data.accumulator_bits
+    return {"cycles": pass_cycles(target, one), "bits": bits}
+
+
+def proposals(array: RowStationary, work: Work) -> Ints:
+    """int64 [tiles, candidates, 6] for int64 [tiles, 1]: sizes that fill the array or a scratchpad.
+
+    Each is cut to the tile and evened out: no smaller one needs the same number of passes.
+    """
+    taps_y, taps_x = folded_filter(array, work)
+    deepest = np.maximum(array.ifmap_words // taps_x, 1)
+    wanted = np.array(list(product(*wishes(array, work, taps_y, deepest))), np.int64)
+    set_rows, uneven, sets_c, channels, by_group = wanted.T
+    set_rows = np.where(uneven, np.minimum(set_rows, work.p), balanced(work.p, set_rows))
+    channels = balanced(ceil_div(work.c, sets_c), np.minimum(channels, deepest))
+    sets_c = ceil_div(work.c, channels * ceil_div(work.c, channels * sets_c))
+    room = np.clip(sets_side_by_side(array, taps_y, set_rows, sets_c), 1, LARGEST)
+    spad = np.clip(array.filter_words // (channels * taps_x), 1, min(array.psum_words, LARGEST))
+    most = np.minimum(room, work.k)
+    filters = ceil_div(work.k, most * ceil_div(work.k, most * spad))
+    sets_k = ceil_div(work.k, filters * ceil_div(work.k, filters * most))
+    filters = np.where(by_group, np.minimum(work.k, spad), filters)
+    sets_k = np.where(by_group, balanced(work.g, room), sets_k)
+    images = balanced(work.n, LARGEST)
+    sizes = (set_rows, filters, channels, sets_c, sets_k, images)
+    return np.stack(np.broadcast_arrays(*sizes), axis=-1)
+
+
+def wishes(
+    array: RowStationary, work: Work, taps_y: Ints, deepest: Ints
+) -> tuple[list[int], list[int], list[int], list[int], list[int]]:
+    """Values to try for these tiles: set_rows, whether strips may be uneven, sets_c, channels,
+    and whether sets take groups."""
+    heights = quotients(array.rows // int(taps_y.min()))
+    widths = quotients(array.cols) + [array.cols * height for height in heights]
+    tallest = min(int(work.p.max()), LARGEST)
+    set_rows = sorted({min(width, tallest) for width in widths})
+    sets_c = [height for height in heights if height <= LARGEST]
+    most = min(int(deepest.max()), LARGEST)
+    channels = sorted({*quotients(most), *range(1, min(most, 6))})
+    uneven = [0, 1] if work.r.max() > 1 else [0]
+    return set_rows, uneven, sets_c, channels, [0, 1] if work.g.max() > 1 else [0]
+
+
+def array_of(target: Target) -> RowStationary:
+    assert isinstance(target.array, RowStationary)
+    return target.array
+
+
+def mapping_of(params: Ints) -> Mapping:
+    return Mapping(*(params[..., i] for i in range(len(PARAMETERS))))

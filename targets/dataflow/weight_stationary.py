@@ -1,0 +1,178 @@
+"""Weight stationary, systolic: the first TPU (Jouppi et al., ISCA 2017).
+
+The c*r*s x k matrix of weights is cut into *folds* of at most rows x cols; PE (i, j) keeps weight
+(i, j). A vector of ifmaps enters at the left, its element i at row i and i cycles late, and moves a
+column per cycle; psums start at the top and move a row per cycle, so vector v is multiplied in
+PE (i, j) at cycle v + i + j after the fold's start. There are V = n*p*q vectors in a fold, and
+psums leave at the bottom of the array, below rows that the fold may not need. Folds of a group go
+over the reduction c*r*s first, and psums are summed in the memory behind the array.
+
+Convolutions with few channels per group put `packed` groups on the array at once, along the
+diagonal; PEs off the diagonal hold zeros (ours).
+
+Weights enter from the top, `weight_rows_per_cycle` rows at once, a column later from column to
+column, so that a fold of u rows takes
+
+    load = ceil(u / weight_rows_per_cycle)
+
+cycles until its first vector may enter, and the first new weight arrives at PE (i, j), as the
+vectors do, i + j cycles after the load began. With two buffers, the load of the next fold begins
+with the first vector of a fold, the cycle in which PE (0, 0) takes its weight out of the shadow
+register; the next fold starts when this one's vectors are in and its own weights too. With one
+buffer the load begins after the last vector. For folds 1..F:
+
+    start(1)     = load(1)
+    start(f + 1) = start(f) + max(V, load(f + 1))            two buffers
+                 = start(f) + V + load(f + 1)                one buffer
+    cycles       = start(F) + (V - 1) + (rows - 1) + (cols used by F - 1) + 1
+
+the last line because the last vector enters V - 1 cycles after the start, is at the last row of the
+first column rows - 1 cycles later and at the last column in use after that. One fold that fills the
+array takes 2*rows + cols + V - 2 cycles, as in SCALE-Sim (Samajdar et al., ISPASS 2020). Back to
+back, an instruction loads its weights while the last fold of the one before streams, and psums of
+that leave while its own vectors enter.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..schema import Target, WeightStationary
+from . import candidates
+from .blocks import Blocks, shapes
+from .candidates import LARGEST, balanced, quotients
+from .work import Bools, Ints, Phases, Work, ceil_div, flat
+
+PARAMETERS = ("packed",)
+
+
+class Folds(NamedTuple):
+    """How a tile's weights are cut: groups, the reduction c*r*s, the columns k; V vectors each."""
+
+    groups: Blocks
+    depth: Blocks
+    columns: Blocks
+    vectors: Ints
+
+
+# Legality
+
+
+def legal(target: Target, work: Work, params: Ints) -> Bools:
+    """Whether the packed groups fit on the array side by side: bool [...]."""
+    array, packed = array_of(target), params[..., 0]
+    fits = (packed * depth(work) <= array.rows) & (packed * work.k <= array.cols)
+    return np.asarray((packed >= 1) & (packed <= LARGEST) & ((packed == 1) | fits))
+
+
+def explain(target: Target, work: Work, params: Ints) -> str:
+    """Why the parameters of one tile are not legal, or ""."""
+    array, packed = array_of(target), params[..., 0]
+    if not 1 <= packed <= LARGEST:
+        return f"packed is not in 1..{LARGEST}"
+    if bool(legal(target, work, params)):
+        return ""
+    return f"{packed} groups do not fit on {array.rows} x {array.cols} PEs"
+
+
+def depth(work: Work) -> Ints:
+    """Rows of a group's matrix of weights."""
+    return work.c * work.r * work.s
+
+
+# Cost
+
+
+def cycles(target: Target, work: Work, params: Ints) -> Ints:
+    """Cycles from the first weight to the last psum, int64 [...]."""
+    return phases(target, work, params).cycles
+
+
+def phases(target: Target, work: Work, params: Ints) -> Phases:
+    """Head: the first fold's load; tail: the last vector's way out; see the module's formulas."""
+    array = array_of(target)
+    folds, shape = cut(array, work, params)
+    double = array.weight_buffers == 2
+    steps = np.zeros_like(folds.vectors)
+    for where, times, (groups, rows, _) in shapes(folds[:3]):
+        load = load_cycles(array, groups * rows)
+        vectors = folds.vectors[where]
+        steps[where] += times * (np.maximum(vectors, load) if double else vectors + load)
+    head = load_cycles(array, folds.groups.first * folds.depth.first)
+    first = np.maximum(folds.vectors, head) if double else folds.vectors + head
+    body = steps - first + folds.vectors
+    tail = array.rows + folds.groups.last * folds.columns.last - 2
+    hide = folds.vectors if double else np.zeros_like(folds.vectors)
+    return Phases(*(part.reshape(shape) for part in (head, body, tail, hide)))
+
+
+def load_cycles(array: WeightStationary, rows: Ints) -> Ints:
+    return ceil_div(rows, array.weight_rows_per_cycle)
+
+
+def accesses(target: Target, work: Work, params: Ints) -> dict[str, Ints]:
+    """A PE's own storage is its weight: written once per fold, read per MAC.
+
+    The network counts every step into a PE, and psums' step out of the last row: ifmaps step
+    through the columns in use, psums through all rows, weights down to their row, zeros included.
+    The memory gives each ifmap vector once per fold, each weight once; a psum is written per fold
+    over the reduction, and read but by the first one.
+    """
+    array = array_of(target)
+    folds, shape = cut(array, work, params)
+    names = ("rf_weight", "noc_ifmap", "noc_weight", "noc_psum", "glb_ifmap")
+    sums = {name: np.zeros_like(folds.vectors) for name in names}
+    for where, times, (groups, depth_, columns) in shapes(folds[:3]):
+        rows, cols, vectors = groups * depth_, groups * columns, folds.vectors[where]
+        sums["rf_weight"][where] += times * rows * cols
+        sums["noc_ifmap"][where] += times * vectors * rows * cols
+        sums["noc_weight"][where] += times * cols * (rows * (rows + 1) // 2)
+        sums["noc_psum"][where] += times * vectors * cols * array.rows
+        sums["glb_ifmap"][where] += times * vectors * rows
+    counts = {name: total.reshape(shape) for name, total in sums.items()}
+    macs, words = (np.broadcast_to(x, shape).copy() for x in (work.macs(), work.words()["weight"]))
+    rounds = 2 * folds.depth.number.reshape(shape) - 1 + (work.accumulate != 0)
+    counts["rf_weight"] += macs
+    zero = np.zeros_like(macs)
+    own = {"mac": macs, "rf_ifmap": zero, "rf_psum": zero, "glb_weight": words}
+    return own | counts | {"glb_psum": work.words()["psum"] * rounds}
+
+
+def cut(array: WeightStationary, work: Work, params: Ints) -> tuple[Folds, tuple[int, ...]]:
+    """The folds of the tiles, as 1-D arrays, and the shape that these had."""
+    tiles, mapped, shape = flat(work, params)
+    packed = mapped[:, 0]
+    whole = packed > 1
+    rows = depth(tiles)
+    folds = Folds(
+        groups=Blocks.of(tiles.g, packed),
+        depth=Blocks.of(rows, np.where(whole, rows, array.rows)),
+        columns=Blocks.of(tiles.k, np.where(whole, tiles.k, array.cols)),
+        vectors=tiles.n * tiles.p * tiles.q,
+    )
+    return folds, shape
+
+
+# Choice
+
+
+def choose(target: Target, work: Work) -> Ints:
+    """The parameters of least cycles: int64 [..., 1]."""
+    array = array_of(target)
+    wishes = np.array(quotients(min(array.rows, array.cols, LARGEST)), np.int64)
+
+    def proposals(tiles: Work) -> Ints:
+        return balanced(tiles.g, np.minimum(wishes, tiles.g))[..., None]
+
+    def price(tiles: Work, params: Ints) -> tuple[Ints, Ints]:
+        total = cycles(target, tiles, params)
+        return total, np.zeros_like(total)
+
+    return candidates.choose(
+        work, proposals, lambda tiles, params: legal(target, tiles, params), price
+    )
+
+
+def array_of(target: Target) -> WeightStationary:
+    assert isinstance(target.array, WeightStationary)
+    return target.array

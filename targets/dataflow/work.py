@@ -1,0 +1,130 @@
+"""Work: tiles for the tensor engine, described by arrays, so that one call prices many tiles."""
+
+from dataclasses import dataclass, fields
+from typing import NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+IntsLike = npt.ArrayLike
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Work:
+    """Tiles of a convolution, one per element of the arrays, which broadcast together.
+
+    k output and c input channels are those of one of the g groups; p x q is the ofmap, r x s the
+    filter, h x w the ifmap (rows x columns, with the padding that lies in the memory). A depthwise
+    convolution has k = c = 1. `accumulate`: psums are added to those in the memory.
+    """
+
+    n: Ints
+    g: Ints
+    k: Ints
+    c: Ints
+    p: Ints
+    q: Ints
+    r: Ints
+    s: Ints
+    stride_y: Ints
+    stride_x: Ints
+    dilation_y: Ints
+    dilation_x: Ints
+    h: Ints
+    w: Ints
+    accumulate: Ints
+
+    @classmethod
+    def of(cls, **sizes: IntsLike) -> Self:
+        """Tiles from the sizes that are not 1; h and w are what the filter reaches if not given.
+
+        Raises TypeError for a name that is not a size, ValueError for a size below 1.
+        """
+        given = {name: np.asarray(value).astype(np.int64) for name, value in sizes.items()}
+        one = np.ones((), np.int64)
+        p, r = given.get("p", one), given.get("r", one)
+        q, s = given.get("q", one), given.get("s", one)
+        high = reach(p, given.get("stride_y", one), r, given.get("dilation_y", one))
+        wide = reach(q, given.get("stride_x", one), s, given.get("dilation_x", one))
+        rest = {"h": high, "w": wide, "accumulate": np.zeros((), np.int64)}
+        unit = {f.name: one for f in fields(cls)}
+        for name, value in given.items():
+            if name != "accumulate" and np.min(value, initial=1) < 1:
+                raise ValueError(f"{name} must be >= 1")
+        return cls(**{name: np.asarray(v) for name, v in (unit | rest | given).items()})
+
+    @classmethod
+    def matmul(cls, m: IntsLike, c: IntsLike, k: IntsLike, **sizes: IntsLike) -> Self:
+        """[m, c] x [c, k]: the rows of the left matrix are the columns of a one-row ofmap."""
+        return cls.of(q=m, c=c, k=k, **sizes)
+
+    @classmethod
+    def from_table(cls, table: Ints) -> Self:
+        """The inverse of `table`: int64 [..., 15], the sizes in the order of the fields."""
+        return cls(*(table[..., i] for i in range(table.shape[-1])))
+
+    def table(self) -> Ints:
+        """int64 [..., 15], with the sizes in the order of the fields."""
+        columns = [getattr(self, f.name) for f in fields(self)]
+        return np.stack(np.broadcast_arrays(*columns), axis=-1)
+
+    def macs(self) -> Ints:
+        """Multiplications with a weight, padding included."""
+        return self.n * self.g * self.k * self.c * self.p * self.q * self.r * self.s
+
+    def words(self) -> dict[str, Ints]:
+        """Words that a tile takes in the memories: "ifmap", "weight", "psum"."""
+        return {
+            "ifmap": self.n * self.g * self.c * self.h * self.w,
+            "weight": self.g * self.k * self.c * self.r * self.s,
+            "psum": self.n * self.g * self.k * self.p * self.q,
+        }
+
+
+class Phases(NamedTuple):
+    """When an instruction uses the array: cycles = head + body + tail, int64 arrays.
+
+    In the head only weights enter, in the tail only psums leave. Of two instructions back to back,
+    the second may start min(hide, its head) cycles before the body of the first one ends.
+    """
+
+    head: Ints
+    body: Ints
+    tail: Ints
+    hide: Ints
+
+    @property
+    def cycles(self) -> Ints:
+        return self.head + self.body + self.tail
+
+
+def flat(work: Work, params: Ints) -> tuple[Work, Ints, tuple[int, ...]]:
+    """Tiles and parameters broadcast together: 1-D tiles, int64 [tiles, n], and their shape."""
+    table = work.table()
+    shape = np.broadcast_shapes(table.shape[:-1], params.shape[:-1])
+    rows = [np.broadcast_to(x, (*shape, x.shape[-1])) for x in (table, params)]
+    tiles, mapped = (x.reshape(-1, x.shape[-1]) for x in rows)
+    return Work.from_table(tiles), mapped, shape
+
+
+def reach(outputs: Ints, stride: Ints, taps: Ints, dilation: Ints) -> Ints:
+    """The inputs from the first one to the last one that a row of outputs needs."""
+    return np.asarray((outputs - 1) * stride + (taps - 1) * dilation + 1)
+
+
+def distinct(outputs: Ints, stride: Ints, taps: Ints, dilation: Ints) -> Ints:
+    """How many different inputs a row of outputs needs: values of j*stride + i*dilation.
+
+    Divided by their common factor the steps are u and v; (j, i) and (j + v, i - u) meet in the same
+    input, so of the outputs * taps pairs, (outputs - v) * (taps - u) only repeat another one.
+    """
+    common = np.gcd(stride, dilation)
+    repeats_j = np.maximum(outputs - dilation // common, 0)
+    repeats_i = np.maximum(taps - stride // common, 0)
+    return np.asarray(outputs * taps - repeats_j * repeats_i)
+
+
+def ceil_div(a: Ints, b: Ints | int) -> Ints:
+    return np.asarray(-(-a // b))
