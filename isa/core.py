@@ -87,7 +87,9 @@ class Kind:
 
     def limits(self) -> str:
         if self.form == "float":
-            return "finite"
+            return "the finite numbers"
+        if self.form == "address":
+            return "1:0x0..15:0xfffffff" + (" or 0" if self.optional else "")
         return f"{self.low}..{self.high}" + (" or 0" if self.optional else "")
 
 

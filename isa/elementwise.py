@@ -237,7 +237,7 @@ class Map(Instruction, opcode=0x32, engine="vector"):
         tables = shared(view(machine, self.table, (TABLE_ENTRIES,), (1,), self.out_dtype))
         index = x.astype(np.intp) - self.first
         if len(tables) == 1:
-            return tables[0].take(index, mode="clip")
+            return np.asarray(tables[0].take(index, mode="clip"))
         pairs = zip(tables, index, strict=True)
         return np.stack([table.take(i, mode="clip") for table, i in pairs])
 

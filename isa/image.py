@@ -1,21 +1,34 @@
 """What a binary holds, apart from how ELF lays it out (elf.py)."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import isfinite, prod
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from .core import DRAM, MEMORY_SHIFT, WORD_BYTES, IsaError
+
 ISA_VERSION = 1
 DRAM_ALIGN = 64
+MOST_DRAM = 1 << 32
+MOST_MEMORIES = 16
+"""DRAM and the on-chip memories that an address can name."""
+
+KINDS = ("input", "output", "tensor")
+SYMBOL_DTYPES = frozenset(
+    "bool int8 uint8 int16 uint16 int32 uint32 int64 uint64 float16 float32 float64".split()
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Symbol:
     """A tensor of the model at its place: byte `address` of `memory` (0 is DRAM).
 
-    `kind` is "input", "output" or "tensor"; `strides` are in elements; scale and zero are those of
-    its quantisation, scale 0 where it has none. Constants lie in .rodata, which DRAM starts with.
+    `kind` is "input", "output" or "tensor"; `dtype` is NumPy's name; `strides` are in elements;
+    scale and zero are those of its quantisation, scale 0 where it has none. Constants lie in
+    .rodata, which DRAM starts with.
     """
 
     name: str
@@ -27,6 +40,23 @@ class Symbol:
     address: int
     scale: float = 0.0
     zero: int = 0
+
+    @property
+    def element_bytes(self) -> int:
+        return np.dtype(self.dtype).itemsize
+
+    @property
+    def stop(self) -> int:
+        """The byte behind the last element."""
+        if not all(self.shape):
+            return self.address
+        last = sum((d - 1) * s for d, s in zip(self.shape, self.strides, strict=True))
+        return self.address + (last + 1) * self.element_bytes
+
+    @property
+    def bytes(self) -> int:
+        """What the elements take when dense."""
+        return prod(self.shape) * self.element_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +73,7 @@ class HostPart:
     reasons: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Debug:
     """Per instruction, indices into `nodes` (ONNX node names, and the group they are fused in) and
     `steps` (tile steps, as text); int32[instructions], -1 for none."""
@@ -52,6 +82,16 @@ class Debug:
     steps: tuple[str, ...]
     node_of: npt.NDArray[np.int32]
     step_of: npt.NDArray[np.int32]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Debug):
+            return NotImplemented
+        names = (self.nodes, self.steps) == (other.nodes, other.steps)
+        return (
+            names
+            and np.array_equal(self.node_of, other.node_of)
+            and np.array_equal(self.step_of, other.step_of)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,3 +111,59 @@ class Image:
     debug: Debug | None = None
     tool: str = ""
     options: dict[str, Any] = field(default_factory=dict)
+
+
+def check_image(image: Image) -> None:
+    """Raise IsaError for the first thing that no program can have; .text is not decoded here."""
+    if len(image.text) % WORD_BYTES:
+        raise IsaError(f".text has {len(image.text)} bytes, not a multiple of {WORD_BYTES}")
+    if not len(image.rodata) <= image.dram_bytes <= MOST_DRAM:
+        raise IsaError(
+            f"DRAM of {image.dram_bytes} bytes, not {len(image.rodata)} (.rodata)..{MOST_DRAM}"
+        )
+    for symbol in image.symbols:
+        for message in symbol_faults(symbol, image.dram_bytes):
+            raise IsaError(f"symbol {symbol.name!r}: {message}")
+    check_host(image)
+    if image.debug is not None:
+        check_debug(image.debug)
+
+
+def symbol_faults(symbol: Symbol, dram_bytes: int) -> Iterator[str]:
+    """What is wrong with it, each thing in words."""
+    if "\0" in symbol.name:
+        yield "the name holds a null character"
+    if symbol.kind not in KINDS:
+        yield f"kind {symbol.kind!r} is not one of {', '.join(KINDS)}"
+    if symbol.dtype not in SYMBOL_DTYPES:
+        yield f"dtype {symbol.dtype!r} is not known"
+    if (
+        len(symbol.shape) != len(symbol.strides)
+        or min(symbol.shape + symbol.strides, default=0) < 0
+    ):
+        yield f"shape {symbol.shape} and strides {symbol.strides} do not fit"
+    if not isfinite(symbol.scale):
+        yield f"scale {symbol.scale} is not finite"
+    if not 0 <= symbol.memory < MOST_MEMORIES:
+        yield f"memory {symbol.memory} does not exist"
+    size = dram_bytes if symbol.memory == DRAM else 1 << MEMORY_SHIFT
+    if not 0 <= symbol.address <= symbol.stop <= size:
+        yield f"bytes {symbol.address}..{symbol.stop} are not in memory {symbol.memory}"
+
+
+def check_host(image: Image) -> None:
+    known = {symbol.name for symbol in image.symbols}
+    for number, part in enumerate(image.host):
+        missing = sorted({*part.inputs, *part.outputs} - known)
+        if missing:
+            raise IsaError(f"host part {number}: tensor {missing[0]!r} has no symbol")
+
+
+def check_debug(debug: Debug) -> None:
+    columns = ((debug.node_of, debug.nodes), (debug.step_of, debug.steps))
+    for numbers, names in columns:
+        low, high = numbers.min(initial=-1), numbers.max(initial=-1)
+        if numbers.ndim != 1 or low < -1 or high >= len(names):
+            raise IsaError("the debug map numbers names that do not exist")
+    if len(debug.node_of) != len(debug.step_of):
+        raise IsaError("the debug map has columns of different lengths")

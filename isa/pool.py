@@ -29,10 +29,10 @@ from .core import (
 )
 from .numerics import pad_window, reach, saturate, shift_and_round, windows
 
-MAX, AVERAGE, SUM = 0, 1, 2
+MAX, AVERAGE, SUM, FRAME = 0, 1, 2, 3
 FLOAT = dtype_code(np.dtype("<f4"))
 
-PoolOp = Annotated[Any, choice("max", "average", "sum")]
+PoolOp = Annotated[Any, choice("max", "average", "sum", "frame")]
 ReduceOp = Annotated[Any, choice("sum", "max", "min")]
 
 
@@ -43,7 +43,8 @@ class Pool(Instruction, opcode=0x34, engine="vector"):
     what lies outside the tile is skipped. max keeps the type. average is onnxruntime's
     QLinearAveragePool, in float32: dequantised elements are summed row by row, divided by their
     count (r * s with `include_pad`), then clip(rint(mean / out_scale + out_zero)) to `low`..`high`,
-    cut to what out_dtype holds. sum is int32, of x - x_zero, saturating to out_dtype.
+    cut to what out_dtype holds. sum is int32, of x - x_zero, saturating to out_dtype. frame, with a
+    window of one element, copies x and puts out_zero where there is none: ONNX Pad.
     """
 
     x: Address
@@ -111,8 +112,9 @@ class Pool(Instruction, opcode=0x34, engine="vector"):
         yield too_many(*self.out_layout()[0]), "the tile of out is too large"
         yield too_many(self.n, self.c, *self.plane()), "the padded tile of x is too large"
         yield collides(*self.out_layout()), "elements of out coincide"
+        yield (self.op == FRAME) & (self.r * self.s != 1), "a frame's window is one element"
         is_float = (self.x_dtype == FLOAT) | (self.out_dtype == FLOAT)
-        yield is_float & (self.op != MAX), "average and sum are of integers"
+        yield is_float & (self.op != MAX), "only max is of floats"
 
     def taps(self, x: Array, fill: Any) -> Array:
         """The windows [..., R, S, P, Q] of x, with `fill` outside of it."""
@@ -128,6 +130,8 @@ class Pool(Instruction, opcode=0x34, engine="vector"):
         elif self.op == MAX:
             lowest = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
             out[...] = saturate(self.fold(np.maximum, self.taps(x, lowest)), out.dtype)
+        elif self.op == FRAME:
+            out[...] = saturate(self.taps(x, self.out_zero)[..., 0, 0, :, :], out.dtype)
         else:
             real = x.astype(np.int32) - self.x_zero
             out[...] = saturate(self.fold(np.add, self.taps(real, 0)), out.dtype)

@@ -15,6 +15,15 @@ WAIT_NAMES = tuple(f"after_{engine}" for engine in ENGINES)
 Int64 = npt.NDArray[np.int64]
 
 
+class ProgramError(IsaError):
+    """An instruction that is not legal, at byte `offset` of .text."""
+
+    def __init__(self, offset: int, message: str) -> None:
+        super().__init__(f"byte {offset:#x}: {message}")
+        self.offset = int(offset)
+        self.message = message
+
+
 class Part(NamedTuple):
     """All instructions of one class: their numbers in the program, ascending, and their records."""
 
@@ -102,11 +111,11 @@ def find_starts(text: bytes) -> tuple[Int64, npt.NDArray[np.uint8]]:
     while offset < end:
         size = sizes.get(text[offset])
         if size is None:
-            raise IsaError(f"byte {offset:#x}: opcode {text[offset]:#04x} is not defined")
+            raise ProgramError(offset, f"opcode {text[offset]:#04x} is not defined")
         offsets.append(offset)
         offset += size
     if offset > end:
-        raise IsaError(f"byte {offsets[-1]:#x}: the instruction is cut off")
+        raise ProgramError(offsets[-1], "the instruction is cut off")
     starts = np.array(offsets, np.int64)
     return starts, np.frombuffer(text, np.uint8)[starts]
 
@@ -133,7 +142,7 @@ def check_parts(parts: Sequence[Part], offsets: Int64) -> None:
     ]
     if errors:
         offset, message = min(errors)
-        raise IsaError(f"byte {offset:#x}: {message}")
+        raise ProgramError(offset, message)
 
 
 def part_errors(part: Part) -> Iterator[tuple[int, str]]:
@@ -161,9 +170,9 @@ def check_halt(opcodes: npt.NDArray[np.uint8], offsets: Int64) -> None:
     halt = next(op for op, cls in instruction_set().items() if cls.mnemonic == HALT)
     halts = np.flatnonzero(opcodes == halt)
     if len(halts) == 0 or opcodes[-1] != halt:
-        raise IsaError(f"byte {offsets[-1]:#x}: the program does not end with halt")
+        raise ProgramError(offsets[-1], "the program does not end with halt")
     if len(halts) > 1:
-        raise IsaError(f"byte {offsets[halts[0]]:#x}: halt before the end of the program")
+        raise ProgramError(offsets[halts[0]], "halt before the end of the program")
 
 
 def find_engines(parts: Sequence[Part], count: int) -> npt.NDArray[np.int8]:
@@ -194,7 +203,7 @@ def absolute_waits(parts: Sequence[Part], engine_of: npt.NDArray[np.int8], offse
         row, engine = np.argwhere(waits < 0)[0]
         back, had = after[row, engine] - 1, issued[row, engine]
         message = f"waits {back} back on {ENGINES[engine]}, which was issued only {had}"
-        raise IsaError(f"byte {offsets[row]:#x}: {message}")
+        raise ProgramError(offsets[row], message)
     return waits
 
 
@@ -247,4 +256,4 @@ def check_bounds(program: Program, memory_bytes: Sequence[int]) -> None:
     verb = "writes" if found.is_write[row] else "reads"
     where = f"bytes {found.start[row]:#x}..{found.stop[row]:#x} of memory {memory}"
     size = f"has {limit[row]}" if known[row] else "does not exist"
-    raise IsaError(f"byte {program.offsets[index]:#x}: {name} {index} {verb} {where}, which {size}")
+    raise ProgramError(program.offsets[index], f"{name} {index} {verb} {where}, which {size}")

@@ -1,10 +1,10 @@
-"""To whom each cycle belongs: every cycle of a run goes to one instruction, and so to one ONNX node."""
+"""Whose each cycle is: all cycles of a run go to one instruction each, and so to an ONNX node."""
 
 import numpy as np
 import numpy.typing as npt
 
-from dnncc.isa.core import ENGINES
-from dnncc.isa.image import Debug
+from dnncc.isa import core
+from dnncc.isa import image as images
 
 from .timing import Timeline
 
@@ -26,7 +26,7 @@ def owners(timeline: Timeline) -> Ints:
         return np.zeros(len(timeline.end), np.int64)
     owner = upcoming(timeline, left)
     for name in reversed(PRECEDENCE):
-        queue = np.flatnonzero(timeline.engine == ENGINES.index(name))
+        queue = np.flatnonzero(timeline.engine == core.ENGINES.index(name))
         if len(queue):
             owner = np.where(active(timeline, queue, left), current(timeline, queue, left), owner)
     cycles = np.zeros(len(timeline.end), np.int64)
@@ -46,7 +46,7 @@ def upcoming(timeline: Timeline, at: Ints) -> Ints:
 
 
 def current(timeline: Timeline, queue: Ints, at: Ints) -> Ints:
-    """The last instruction of an engine that has started by each time; the first one before that."""
+    """The last instruction of an engine that has started by each time, or else its first one."""
     position = np.searchsorted(timeline.start[queue], at, side="right") - 1
     return np.asarray(queue[np.maximum(position, 0)])
 
@@ -57,15 +57,18 @@ def active(timeline: Timeline, queue: Ints, at: Ints) -> npt.NDArray[np.bool_]:
     return np.asarray((timeline.start[found] <= at) & (at < timeline.end[found]))
 
 
-def node_index(debug: Debug | None, count: int) -> tuple[Ints, tuple[str, ...]]:
+def node_index(debug: images.Debug | None, count: int) -> tuple[Ints, list[str]]:
     """Per instruction the row of a per-node table int64[count], and the rows' labels.
 
-    Rows are the nodes in program order, and a last one for instructions that have none.
+    The last row is for instructions that have no node. Labels are what the debug map calls nodes,
+    each once.
     """
     if debug is None:
-        return np.zeros(count, np.int64), ("",)
-    node_of = np.asarray(debug.node_of, np.int64)
-    return np.where(node_of < 0, len(debug.nodes), node_of), (*debug.nodes, "")
+        return np.zeros(count, np.int64), [""]
+    labels = list(dict.fromkeys(debug.nodes))
+    position = {label: row for row, label in enumerate(labels)}
+    table = np.array([*(position[label] for label in debug.nodes), len(labels)], np.int64)
+    return table[np.asarray(debug.node_of, np.int64)], [*labels, ""]
 
 
 def per_node(rows: Ints, values: Ints, nodes: int) -> Ints:

@@ -41,9 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if "--version" in arguments:
-        from dnncc import __version__
+        from importlib.metadata import version
 
-        print(f"dnncc-run {__version__}")
+        print(f"dnncc-run {version('dnncc')}")
         return 0
     options = parser().parse_args(arguments)
     try:

@@ -65,7 +65,7 @@ class Clock:
         self.position, self.free = [0] * engines, [0] * engines
 
     def run(self) -> None:
-        """Time everything. Raises TimingError if nothing can go on, which no legal program causes."""
+        """Time everything. Raises TimingError if nothing can go on: no legal program causes it."""
         engines = range(len(self.work.queues))
         while True:
             moved = self.issue_all()
@@ -73,7 +73,7 @@ class Clock:
                 moved |= self.begin_all(engine)
             if not moved and not self.grant():
                 break
-        if self.next_issue < len(self.work.engine):
+        if UNKNOWN in self.end:
             raise TimingError(self.blocked())
 
     def issue_all(self) -> bool:

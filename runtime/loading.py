@@ -1,4 +1,4 @@
-"""From an image to a program that is safe to run: whatever could go out of bounds is refused here."""
+"""From an image to a program that is safe to run: what could go out of bounds is refused here."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,14 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from dnncc.isa import elf
-from dnncc.isa.control import Host
-from dnncc.isa.core import ENGINES, IsaError
-from dnncc.isa.image import Image, Symbol
-from dnncc.isa.program import Program, check_bounds
-from dnncc.isa.tensor import Tensor
-from dnncc.targets import Target, TargetError, diff, loads
-from dnncc.targets.dataflow import model
+from dnncc.isa import control, core, elf, tensor
+from dnncc.isa import image as images
+from dnncc.isa import program as programs
+from dnncc.targets import Target, TargetError, dataflow, diff, loads
 
 from .errors import RunError
 from .pricing import array_params, array_work
@@ -37,17 +33,17 @@ TYPES = {
     "float32": "float",
     "float64": "double",
 }
-"""The dtypes that a symbol may have, with their names in ONNX type strings."""
+"""The dtypes of symbols, with their names in ONNX type strings."""
 
 
-def read(path: Path) -> Image:
+def read(path: Path) -> images.Image:
     """The image in an ELF file. Raises RunError or IsaError, OSError if it cannot be read."""
     if path.stat().st_size > LARGEST_FILE:
         raise RunError(f"larger than {LARGEST_FILE} bytes")
     return elf.read(path.read_bytes())
 
 
-def target_of(image: Image) -> Target:
+def target_of(image: images.Image) -> Target:
     """The target that an image was compiled for, which it holds as text."""
     try:
         return loads(image.target, "the target in the binary")
@@ -66,35 +62,37 @@ def check_target(own: Target, wanted: Target) -> None:
         )
 
 
-def decode(image: Image, target: Target) -> Program:
+def decode(image: images.Image, target: Target) -> programs.Program:
     """The image's program, checked against its memories, its constants and its target.
 
     Raises RunError or IsaError for the first thing that is not legal.
     """
-    if not len(image.rodata) <= image.dram_bytes <= target.dram.bytes:
+    images.check_image(image)
+    if image.dram_bytes > target.dram.bytes:
         raise RunError(
-            f"needs {image.dram_bytes} bytes of DRAM, {len(image.rodata)} of them constants; "
-            f"the target has {target.dram.bytes}"
+            f"needs {image.dram_bytes} bytes of DRAM, of which {target.name} has "
+            f"{target.dram.bytes}"
         )
     if image.dram_bytes - len(image.rodata) > LARGEST_ARENA:
         raise RunError(f"needs {image.dram_bytes} bytes of DRAM; at most {LARGEST_ARENA} are taken")
-    program = Program.decode(image.text)
-    check_bounds(program, [image.dram_bytes, *(m.bytes for m in target.memories)])
+    program = programs.Program.decode(image.text)
+    programs.check_bounds(program, [image.dram_bytes, *(m.bytes for m in target.memories)])
     for problem in problems(program, image, target):
         raise RunError(problem)
     return program
 
 
-def problems(program: Program, image: Image, target: Target) -> Iterator[str]:
+def problems(program: programs.Program, image: images.Image, target: Target) -> Iterator[str]:
     """What else makes a program unfit for its image or its target, one line each."""
     yield from constant_problems(program, len(image.rodata))
     yield from engine_problems(program, target)
     yield from mapping_problems(program, target)
     yield from host_problems(program, len(image.host))
+    yield from debug_problems(image, program.count)
     yield from symbol_problems(image, [image.dram_bytes, *(m.bytes for m in target.memories)])
 
 
-def constant_problems(program: Program, constants: int) -> Iterator[str]:
+def constant_problems(program: programs.Program, constants: int) -> Iterator[str]:
     found = program.regions()
     inside = (found.memory == 0) & (found.start < constants)
     bad = np.flatnonzero(inside & (found.is_write | (found.stop > constants)))
@@ -103,54 +101,46 @@ def constant_problems(program: Program, constants: int) -> Iterator[str]:
         yield f"instruction {found.instruction[row]} {what} the constants"
 
 
-def engine_problems(program: Program, target: Target) -> Iterator[str]:
+def engine_problems(program: programs.Program, target: Target) -> Iterator[str]:
     known = {e.name for e in target.engines} | {"tensor", "vector"}
     for e in np.unique(program.engine_of[program.engine_of >= 0]):
-        if ENGINES[e] not in known:
+        if core.ENGINES[e] not in known:
             first = int(np.argmax(program.engine_of == e))
-            yield f"instruction {first} runs on {ENGINES[e]}, which {target.name} does not have"
+            name = core.ENGINES[e]
+            yield f"instruction {first} runs on {name}, which {target.name} does not have"
 
 
-def mapping_problems(program: Program, target: Target) -> Iterator[str]:
-    flow = model(target)
-    for _, indices, records in (part for part in program.parts if part.cls is Tensor):
-        item = Tensor.from_records(records)
+def mapping_problems(program: programs.Program, target: Target) -> Iterator[str]:
+    flow = dataflow.model(target)
+    for _, indices, records in (part for part in program.parts if part.cls is tensor.Tensor):
+        item = tensor.Tensor.from_records(records)
         works, params = array_work(item), array_params(item, flow)
         for row in np.flatnonzero(~flow.legal(target, works, params))[:1]:
-            one: Any = Tensor.from_records(records[row : row + 1])
+            one: Any = tensor.Tensor.from_records(records[row : row + 1])
             reason = flow.explain(target, array_work(one), array_params(one, flow))
             yield f"instruction {indices[row]}: the array cannot run this tile: {reason}"
 
 
-def host_problems(program: Program, parts: int) -> Iterator[str]:
-    for part in (part for part in program.parts if part.cls is Host):
+def host_problems(program: programs.Program, parts: int) -> Iterator[str]:
+    for part in (part for part in program.parts if part.cls is control.Host):
         missing = np.flatnonzero(part.records["part"] >= parts)
         for row in missing[:1]:
             number = part.records["part"][row]
             yield f"instruction {part.indices[row]}: there is no host part {number}"
 
 
-def symbol_problems(image: Image, memory_bytes: list[int]) -> Iterator[str]:
+def symbol_problems(image: images.Image, memory_bytes: list[int]) -> Iterator[str]:
     names = [(s.name, s.kind) for s in image.symbols]
     if len(set(names)) < len(names):
         yield f"symbol {max(names, key=names.count)[0]!r} is there twice"
     for symbol in image.symbols:
-        if symbol.dtype not in TYPES:
-            yield f"symbol {symbol.name!r} has type {symbol.dtype!r}, which is not known"
-        elif not placed(symbol, memory_bytes):
-            yield f"symbol {symbol.name!r} lies outside of memory {symbol.memory}"
-        elif symbol.kind == "input" and symbol.memory == 0 and symbol.address < len(image.rodata):
+        size = memory_bytes[symbol.memory] if symbol.memory < len(memory_bytes) else 0
+        if max(symbol.stop, symbol.bytes) > size or len(symbol.shape) > MOST_DIMENSIONS:
+            yield f"symbol {symbol.name!r} does not lie in memory {symbol.memory}"
+        if symbol.kind == "input" and symbol.memory == 0 and symbol.address < len(image.rodata):
             yield f"input {symbol.name!r} lies in the constants"
 
 
-def placed(symbol: Symbol, memory_bytes: list[int]) -> bool:
-    """Whether all elements lie in the symbol's memory."""
-    rank = len(symbol.shape)
-    steps = zip(symbol.shape, symbol.strides, strict=False)
-    if rank != len(symbol.strides) or rank > MOST_DIMENSIONS or min(symbol.shape, default=0) < 0:
-        return False
-    if min(symbol.strides, default=0) < 0 or symbol.memory not in range(len(memory_bytes)):
-        return False
-    last = sum(max(size - 1, 0) * stride for size, stride in steps)
-    end = symbol.address + (last + 1) * np.dtype(symbol.dtype).itemsize
-    return 0 <= symbol.address and end <= memory_bytes[symbol.memory]
+def debug_problems(image: images.Image, count: int) -> Iterator[str]:
+    if image.debug is not None and len(image.debug.node_of) != count:
+        yield f"the debug map is of {len(image.debug.node_of)} instructions, there are {count}"

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dnncc.isa.core import DRAM, DTYPES
-from dnncc.isa.image import Image, Symbol
+from dnncc.isa import core
+from dnncc.isa import image as images
 from dnncc.targets import Target
 
 from .errors import RunError
@@ -30,7 +30,7 @@ def row_bytes(size: int) -> int:
     return -(-size // ALIGN) * ALIGN
 
 
-def private_bytes(target: Target, image: Image) -> int:
+def private_bytes(target: Target, image: images.Image) -> int:
     """Bytes of all memories of one input, without the shared constants."""
     arena = row_bytes(image.dram_bytes - len(image.rodata))
     return arena + sum(row_bytes(m.bytes) for m in target.memories)
@@ -43,7 +43,7 @@ class Machine:
     buffer, and the loader has checked the program's regions against each memory.
     """
 
-    def __init__(self, target: Target, image: Image, batch: int) -> None:
+    def __init__(self, target: Target, image: images.Image, batch: int) -> None:
         self.batch = batch
         self.constants = image.rodata
         self.first_private = len(image.rodata)
@@ -64,7 +64,7 @@ class Machine:
 
         Constants are the same bytes for the whole batch, and read-only.
         """
-        return self.place(memory, offset, shape, strides, DTYPES[code])
+        return self.place(memory, offset, shape, strides, core.DTYPES[code])
 
     def place(
         self,
@@ -78,18 +78,18 @@ class Machine:
         size = dtype.itemsize
         steps = [s * size for s in strides]
         try:
-            if memory == DRAM and offset < self.first_private:
+            if memory == core.DRAM and offset < self.first_private:
                 whole = (self.batch, *shape)
-                return np.ndarray(whole, dtype, self.constants, offset, (0, *steps))  # type: ignore[arg-type]
-            if memory == DRAM:
+                return np.ndarray(whole, dtype, self.constants, offset, (0, *steps))
+            if memory == core.DRAM:
                 offset -= self.first_private
             row, buffer = self.rows[memory], self.memories[memory]
-            return np.ndarray((self.batch, *shape), dtype, buffer, offset, (row, *steps))  # type: ignore[arg-type]
+            return np.ndarray((self.batch, *shape), dtype, buffer, offset, (row, *steps))
         except (TypeError, ValueError, IndexError):
             what = f"{dtype} {list(shape)} at byte {offset} of memory {memory}"
             raise MachineError(f"out of bounds: {what}") from None
 
-    def symbol(self, symbol: Symbol) -> Array:
+    def symbol(self, symbol: images.Symbol) -> Array:
         """The tensor of a symbol in place, (batch, *shape)."""
         dtype = np.dtype(symbol.dtype)
         return self.place(symbol.memory, symbol.address, symbol.shape, symbol.strides, dtype)

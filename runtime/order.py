@@ -5,13 +5,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from dnncc.isa.control import Halt
-from dnncc.isa.core import ENGINES
-from dnncc.isa.program import Program
+from dnncc.isa import control, core
+from dnncc.isa import program as programs
 
 from .errors import RunError
 
-CONTROL = len(ENGINES)
+CONTROL = len(core.ENGINES)
 RUN_AHEAD = 8
 """How many instructions, on average, an order favours the same engines: races need run-ahead."""
 
@@ -20,7 +19,7 @@ class ScheduleError(RunError):
     """A schedule that does not exist, or a program with none; the text is one line."""
 
 
-def order(program: Program, schedule: str) -> Iterator[int]:
+def order(program: programs.Program, schedule: str) -> Iterator[int]:
     """Indices of all instructions in the order asked for: "serial" or "random:SEED".
 
     Raises ScheduleError for any other text.
@@ -33,10 +32,10 @@ def order(program: Program, schedule: str) -> Iterator[int]:
     return random_order(program, random.Random(int(seed)))
 
 
-def random_order(program: Program, rng: random.Random) -> Iterator[int]:
-    """An order in which any engine may run ahead of the others as far as waits and fences let it."""
+def random_order(program: programs.Program, rng: random.Random) -> Iterator[int]:
+    """An order in which an engine may run as far ahead of the others as waits and fences let it."""
     queues = Queues(program)
-    favoured = [*range(len(ENGINES)), CONTROL]
+    favoured = [*range(len(core.ENGINES)), CONTROL]
     for _ in range(program.count):
         if rng.randrange(RUN_AHEAD) == 0:
             rng.shuffle(favoured)
@@ -46,15 +45,15 @@ def random_order(program: Program, rng: random.Random) -> Iterator[int]:
 class Queues:
     """What is issued, and how many instructions of each engine are retired."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: programs.Program) -> None:
         engines = np.asarray(program.engine_of)
         self.waits: list[list[int]] = program.waits.tolist()
         self.indices: list[list[int]] = [
-            np.flatnonzero(engines == e).tolist() for e in range(len(ENGINES))
+            np.flatnonzero(engines == e).tolist() for e in range(len(core.ENGINES))
         ]
         self.indices.append([*np.flatnonzero(engines < 0).tolist(), program.count])
         self.retired = [0] * len(self.indices)
-        for halt in np.flatnonzero(np.asarray(program.opcodes) == Halt.opcode):
+        for halt in np.flatnonzero(np.asarray(program.opcodes) == control.Halt.opcode):
             self.waits[halt] = np.bincount(engines[:halt] + 1, minlength=CONTROL + 1)[1:].tolist()
 
     def retire(self, favoured: list[int]) -> int:

@@ -10,13 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dnncc.isa.core import Instruction, dtype_size, split_address
-from dnncc.isa.dma import Load, Store
-from dnncc.isa.program import Program
-from dnncc.isa.tensor import Tensor
-from dnncc.isa.vector import TABLE, Elementwise, Map, Pool, Reduce, Requantize, param_bytes
-from dnncc.targets import Channel, Target, cost
-from dnncc.targets.dataflow import Dataflow, Work, model
+from dnncc.isa import core, dma, elementwise, pool, tensor, vector
+from dnncc.isa import program as programs
+from dnncc.targets import Channel, Target, cost, dataflow
 
 Ints = npt.NDArray[np.int64]
 LEVELS = ("mac", "rf", "noc", "glb", "dram")
@@ -61,7 +57,7 @@ class Prices:
         return found
 
 
-def prices(program: Program, target: Target) -> Prices:
+def prices(program: programs.Program, target: Target) -> Prices:
     """The prices of all instructions of a program on a target."""
     columns = {name: np.zeros(program.count, np.int64) for name in Prices.__slots__}
     columns["channel"] -= 1
@@ -72,7 +68,7 @@ def prices(program: Program, target: Target) -> Prices:
     return Prices(**columns)
 
 
-def issue_cycles(program: Program, target: Target) -> Ints:
+def issue_cycles(program: programs.Program, target: Target) -> Ints:
     code_bytes = np.zeros(program.count, np.int64)
     for cls, indices, _ in program.parts:
         code_bytes[indices] = cls.record.itemsize
@@ -81,20 +77,22 @@ def issue_cycles(program: Program, target: Target) -> Ints:
     return cycles
 
 
-def durations(cls: type[Instruction], records: npt.NDArray[Any], target: Target) -> dict[str, Any]:
+def durations(
+    cls: type[core.Instruction], records: npt.NDArray[Any], target: Target
+) -> dict[str, Any]:
     """The columns of Prices, but `fetch`, that records of one class fill; arrays or one number."""
     item: Any = cls.from_records(records)
-    if cls is Load or cls is Store:
-        return dma(item, target)
-    if cls is Tensor:
-        return tensor(item, target)
-    return vector(item, target) if cls.engine == "vector" else {}
+    if cls is dma.Load or cls is dma.Store:
+        return price_dma(item, target)
+    if cls is tensor.Tensor:
+        return price_tensor(item, target)
+    return price_vector(item, target) if cls.engine == "vector" else {}
 
 
 # DMA
 
 
-def dma(item: Load | Store, target: Target) -> dict[str, Any]:
+def price_dma(item: dma.Load | dma.Store, target: Target) -> dict[str, Any]:
     """Each queue has its own DRAM channel, so its records are priced together."""
     queue = np.asarray(item.queue)
     columns: dict[str, Any] = {}
@@ -106,21 +104,24 @@ def dma(item: Load | Store, target: Target) -> dict[str, Any]:
     return columns
 
 
-def transfers(item: Load | Store, target: Target, channel: Channel) -> dict[str, Ints]:
-    """Columns for all of `item`, as if all went through `channel`."""
-    burst, element = channel.burst_bytes, dtype_size(item.dram_dtype)
+def transfers(item: dma.Load | dma.Store, target: Target, channel: Channel) -> dict[str, Ints]:
+    """Columns for all of `item`, as if all went through `channel`.
+
+    A load of nothing, which only fills its frame, does not ask DRAM.
+    """
+    burst, element = channel.burst_bytes, core.dtype_size(item.dram_dtype)
     runs, run_bytes = cost.contiguous_runs(item.sizes(), item.dram_strides(), element, burst)
     asked = product(item.sizes()) * element
     bus = cost.dma_bus_bytes(runs, run_bytes, burst)
-    inside = item.framed() if isinstance(item, Load) else item.sizes()
-    spad = product(inside) * dtype_size(item.spad_dtype)
-    port = port_rates(target)[split_address(item.spad)[0]]
-    number = channel_number(target, channel, LOADED if isinstance(item, Load) else STORED)
+    inside = item.framed() if isinstance(item, dma.Load) else item.sizes()
+    spad = product(inside) * core.dtype_size(item.spad_dtype)
+    port = port_rates(target)[core.split_address(item.spad)[0]]
+    number = channel_number(target, channel, LOADED if isinstance(item, dma.Load) else STORED)
     return {
         "cycles": cost.dma_cycles(bus, spad, channel.bytes_per_cycle, port),
-        "latency": np.full_like(bus, channel.latency_cycles),
-        "channel": np.full_like(bus, number),
-        "read" if isinstance(item, Load) else "written": asked,
+        "latency": np.where(bus > 0, channel.latency_cycles, 0),
+        "channel": np.where(bus > 0, number, -1),
+        "read" if isinstance(item, dma.Load) else "written": asked,
         "bus": bus,
         "spad": spad,
         "glb": words(spad, target),
@@ -134,7 +135,7 @@ def port_rates(target: Target) -> npt.NDArray[np.float64]:
 
 
 def channel_number(target: Target, channel: Channel, direction: int) -> int:
-    """The link that a transfer holds: one per channel, or one per direction of a full-duplex one."""
+    """The link that a transfer holds: a channel, or one direction of a full-duplex one."""
     return 2 * target.dram.channels.index(channel) + direction * (channel.duplex == "full")
 
 
@@ -150,9 +151,9 @@ def words(size: Any, target: Target) -> Any:
 # The array
 
 
-def tensor(item: Tensor, target: Target) -> dict[str, Any]:
+def price_tensor(item: tensor.Tensor, target: Target) -> dict[str, Any]:
     """Time and counts of the target's dataflow; the record's fields are the work's."""
-    flow, work = model(target), array_work(item)
+    flow, work = dataflow.model(target), array_work(item)
     params = array_params(item, flow)
     phases, counted = flow.phases(target, work, params), flow.accesses(target, work, params)
     levels = level_sums(counted, target)
@@ -165,12 +166,14 @@ def tensor(item: Tensor, target: Target) -> dict[str, Any]:
     }
 
 
-def array_work(item: Tensor) -> Work:
-    """The nest of a Tensor instruction, or of many, as the dataflow's formulas take it."""
-    return Work(**{name: getattr(item, name) for name in Work.__dataclass_fields__})
+def array_work(item: tensor.Tensor) -> dataflow.Work:
+    """The nest of Tensor instructions, as the dataflow's formulas take it."""
+    return dataflow.Work(
+        **{name: getattr(item, name) for name in dataflow.Work.__dataclass_fields__}
+    )
 
 
-def array_params(item: Tensor, flow: Dataflow) -> Ints:
+def array_params(item: tensor.Tensor, flow: dataflow.Dataflow) -> Ints:
     """How the records map their tiles onto the array, int64[..., parameters]."""
     columns = [getattr(item, f"map{i}") for i in range(len(flow.PARAMETERS))]
     return np.stack(columns, axis=-1)
@@ -190,7 +193,7 @@ def level_sums(counted: dict[str, Ints], target: Target) -> dict[str, Any]:
 # The SIMD lanes
 
 
-def vector(item: Any, target: Target) -> dict[str, Any]:
+def price_vector(item: Any, target: Target) -> dict[str, Any]:
     size = vector_bytes(item)
     unit = target.vector
     return {
@@ -202,18 +205,18 @@ def vector(item: Any, target: Target) -> dict[str, Any]:
 
 def vector_bytes(item: Any) -> Any:
     """Bytes that a vector instruction moves in and out of on-chip memories."""
-    if isinstance(item, Requantize):
-        table = item.k * param_bytes(item.mode)
-        return item.elements() * (4 + dtype_size(item.out_dtype)) + table
-    if isinstance(item, Elementwise):
+    if isinstance(item, vector.Requantize):
+        table = item.k * vector.param_bytes(item.mode)
+        return item.elements() * (4 + core.dtype_size(item.out_dtype)) + table
+    if isinstance(item, elementwise.Elementwise):
         codes = (item.a_dtype, item.b_dtype, item.out_dtype)
-        return item.elements() * sum(dtype_size(code) for code in codes)
-    inputs = item.elements() * dtype_size(item.x_dtype)
-    element = dtype_size(item.out_dtype)
-    if isinstance(item, Map):
-        return inputs + item.elements() * element * np.where(item.op == TABLE, 2, 1)
-    if isinstance(item, Pool):
+        return item.elements() * sum(core.dtype_size(code) for code in codes)
+    inputs = item.elements() * core.dtype_size(item.x_dtype)
+    element = core.dtype_size(item.out_dtype)
+    if isinstance(item, elementwise.Map):
+        return inputs + item.elements() * element * np.where(item.op == elementwise.TABLE, 2, 1)
+    if isinstance(item, pool.Pool):
         return inputs + product((item.n, item.c, item.p, item.q)) * element
-    if isinstance(item, Reduce):
+    if isinstance(item, pool.Reduce):
         return inputs + item.d0 * element
     return sum(r.stop - r.start for r in (*item.reads(), *item.writes()))

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dnncc.isa.core import ENGINES
-from dnncc.isa.image import Image
-from dnncc.isa.program import Program
+from dnncc.isa import core
+from dnncc.isa import image as images
+from dnncc.isa import program as programs
 from dnncc.targets import Target
 
 from .attribution import node_index, owners, per_node
@@ -30,7 +30,9 @@ COUNTED = {
 """Counts of a layer, and the column of Prices that each sums."""
 
 
-def report(image: Image, program: Program, target: Target, timeline: Timeline) -> Row:
+def report(
+    image: images.Image, program: programs.Program, target: Target, timeline: Timeline
+) -> Row:
     """The report of a program's run; plain dicts, lists, strings and numbers.
 
     `cycles` at `clock_mhz` are `time_us`. `utilisation` is MACs over cycles times PEs. DRAM bytes
@@ -66,7 +68,9 @@ def target_row(target: Target) -> Row:
     }
 
 
-def layer_rows(image: Image, program: Program, target: Target, timeline: Timeline) -> list[Row]:
+def layer_rows(
+    image: images.Image, program: programs.Program, target: Target, timeline: Timeline
+) -> list[Row]:
     """One row per ONNX node, or group of fused ones, that has instructions, in program order."""
     rows, labels = node_index(image.debug, program.count)
     count = len(labels)
@@ -100,7 +104,7 @@ def first_seen(rows: Ints) -> list[int]:
     return [int(i) for i in found[np.argsort(first)]]
 
 
-def operations(program: Program, rows: Ints, count: int) -> list[str]:
+def operations(program: programs.Program, rows: Ints, count: int) -> list[str]:
     """Per node, the kinds of instructions that compute it, "tensor+requantize"."""
     kinds: list[list[str]] = [[] for _ in range(count)]
     for part in program.parts:
@@ -138,7 +142,7 @@ def utilisation(macs: int, cycles: int, target: Target) -> float:
 def engine_rows(timeline: Timeline, target: Target) -> Row:
     """Per engine that the target has: busy cycles and stalls by cause; they sum to all cycles."""
     busy, stalls = timeline.busy().tolist(), timeline.stalled().tolist()
-    counts = [int(np.count_nonzero(timeline.engine == e)) for e in range(len(ENGINES))]
+    counts = [int(np.count_nonzero(timeline.engine == e)) for e in range(len(core.ENGINES))]
     names = {e.name for e in target.engines} | {"tensor", "vector"}
     return {
         name: {
@@ -146,12 +150,12 @@ def engine_rows(timeline: Timeline, target: Target) -> Row:
             "busy": busy[e],
             "stalls": dict(zip(CAUSES, stalls[e], strict=True)),
         }
-        for e, name in enumerate(ENGINES)
+        for e, name in enumerate(core.ENGINES)
         if name in names
     }
 
 
-def host_rows(image: Image) -> list[Row]:
+def host_rows(image: images.Image) -> list[Row]:
     """The parts that the host runs, with the reason for each ONNX node."""
     return [
         {"part": n, "nodes": [{"node": node, "reason": why} for node, why in part.reasons]}

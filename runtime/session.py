@@ -1,4 +1,4 @@
-"""Load a binary and run it: values from the machine, cycles from the timing, one decoded program."""
+"""Load a binary and run it: values from the machine and cycles from the timing of one program."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,11 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from dnncc.isa import elf
-from dnncc.isa.control import Host
-from dnncc.isa.core import Instruction, IsaError
-from dnncc.isa.image import Image, Symbol
-from dnncc.isa.program import Program
+from dnncc.isa import control, core, elf
+from dnncc.isa import image as images
+from dnncc.isa import program as programs
 from dnncc.targets import Target
 from dnncc.targets import load as load_target
 
@@ -42,12 +40,12 @@ class Profile:
 class InferenceSession:
     """A binary ready to run, with the interface of onnxruntime's class of this name."""
 
-    def __init__(self, image: Image, source: str = "model") -> None:
+    def __init__(self, image: images.Image, source: str = "model") -> None:
         """Check the image. Raises RunError or IsaError, one line, if it is not safe to run."""
         self.image, self.source = image, source
         self.target: Target = loading.target_of(image)
-        self.program: Program = loading.decode(image, self.target)
-        self.symbols: dict[str, Symbol] = {s.name: s for s in image.symbols}
+        self.program: programs.Program = loading.decode(image, self.target)
+        self.symbols: dict[str, images.Symbol] = {s.name: s for s in image.symbols}
         self._inputs = described(image.symbols, "input")
         self._outputs = described(image.symbols, "output")
         self._machine: Machine | None = None
@@ -101,7 +99,7 @@ class InferenceSession:
             timeline.cycles, timeline, report(self.image, self.program, self.target, timeline)
         )
 
-    def symbol(self, name: str) -> Symbol:
+    def symbol(self, name: str) -> images.Symbol:
         if name not in self.symbols:
             known = listed([t.name for t in self._outputs])
             raise RunError(f"output {name!r}: the binary has no such tensor; outputs are {known}")
@@ -132,7 +130,7 @@ class InferenceSession:
         """Execute one instruction. Raises RunError that names it."""
         instruction = self.instructions[index]
         try:
-            if isinstance(instruction, Host):
+            if isinstance(instruction, control.Host):
                 self.hosts[instruction.part].run(machine)
             else:
                 instruction.execute(machine)
@@ -148,9 +146,9 @@ class InferenceSession:
         return self._machine
 
     @cached_property
-    def instructions(self) -> list[Instruction]:
+    def instructions(self) -> list[core.Instruction]:
         """All instructions as objects, in program order."""
-        found: list[Instruction | None] = [None] * self.program.count
+        found: list[core.Instruction | None] = [None] * self.program.count
         for cls, indices, records in self.program.parts:
             names = cls.field_names()
             for index, row in zip(indices.tolist(), records.tolist(), strict=True):
@@ -164,7 +162,7 @@ class InferenceSession:
 
 
 def load(
-    model: str | PathLike[str] | bytes | Image, target: str | Target | None = None
+    model: str | PathLike[str] | bytes | images.Image, target: str | Target | None = None
 ) -> InferenceSession:
     """A session for a binary: its path, its bytes or its image.
 
@@ -180,8 +178,8 @@ def load(
     return session
 
 
-def image_of(model: str | PathLike[str] | bytes | Image) -> Image:
-    if isinstance(model, Image):
+def image_of(model: str | PathLike[str] | bytes | images.Image) -> images.Image:
+    if isinstance(model, images.Image):
         return model
     return elf.read(model) if isinstance(model, bytes) else loading.read(Path(model))
 
@@ -191,5 +189,5 @@ def named(source: str) -> Iterator[None]:
     """Errors about a binary name it."""
     try:
         yield
-    except (RunError, IsaError) as error:
+    except (RunError, core.IsaError) as error:
         raise RunError(f"{source}: {error}") from None

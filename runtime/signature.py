@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from dnncc.isa.image import Symbol
+from dnncc.isa import image as images
 
 from .errors import RunError
 from .loading import TYPES
@@ -26,7 +26,7 @@ class Tensor:
         return np.dtype(next(d for d, name in TYPES.items() if self.type == f"tensor({name})"))
 
 
-def described(symbols: Sequence[Symbol], kind: str) -> list[Tensor]:
+def described(symbols: Sequence[images.Symbol], kind: str) -> list[Tensor]:
     """The inputs, or the outputs, in the model's order."""
     found = [s for s in symbols if s.kind == kind]
     return [Tensor(s.name, list(s.shape), f"tensor({TYPES[s.dtype]})") for s in found]

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from dnncc.isa.control import Halt
-from dnncc.isa.core import ENGINES
-from dnncc.isa.program import Program
+from dnncc.isa import control, core
+from dnncc.isa import program as programs
 from dnncc.targets import Target
 
 from .events import Clock, TimingError, Work
@@ -24,7 +23,7 @@ CAUSES = ("load", "store", "tensor", "vector", "issue", "dram_latency", "dram_ba
 first byte, for a DRAM link that is taken; or it has no more work."""
 
 ISSUE, LATENCY, BANDWIDTH, DRAINED = (CAUSES.index(c) for c in CAUSES[4:])
-CAUSE_OF_ENGINE = np.array([CAUSES.index(e.rstrip("01")) for e in ENGINES])
+CAUSE_OF_ENGINE = np.array([CAUSES.index(e.rstrip("01")) for e in core.ENGINES])
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +56,11 @@ class Timeline:
         return table
 
 
-def simulate(program: Program, target: Target) -> Timeline:
+def simulate(program: programs.Program, target: Target) -> Timeline:
     """Time a program. Raises TimingError for waits that nothing satisfies."""
     engine = np.asarray(program.engine_of, np.int64)
     priced = prices(program, target)
-    queues = [np.flatnonzero(engine == e) for e in range(len(ENGINES))]
+    queues = [np.flatnonzero(engine == e) for e in range(len(core.ENGINES))]
     waited = awaited(program, queues)
     clock = Clock(work(program, target, priced, queues, waited))
     clock.run()
@@ -69,18 +68,18 @@ def simulate(program: Program, target: Target) -> Timeline:
     return timeline(engine, queues, waited, priced, times)
 
 
-def awaited(program: Program, queues: list[Ints]) -> Ints:
-    """int64[count, ENGINES]: the instruction of each engine whose end is waited for, -1 for none."""
+def awaited(program: programs.Program, queues: list[Ints]) -> Ints:
+    """int64[count, ENGINES]: the instruction of each engine that is waited for, -1 for none."""
     waits = np.asarray(program.waits, np.int64)
-    found = np.full((program.count, len(ENGINES)), -1, np.int64)
+    found = np.full((program.count, len(core.ENGINES)), -1, np.int64)
     for e, queue in enumerate(queues):
         waiting = np.flatnonzero(waits[:, e] > 0)
         counts = waits[waiting, e]
         if np.any(counts > len(queue)):
             first = int(waiting[np.argmax(counts > len(queue))])
-            raise TimingError(f"instruction {first} waits for what {ENGINES[e]} never retires")
+            raise TimingError(f"instruction {first} waits for what {core.ENGINES[e]} never retires")
         found[waiting, e] = queue[counts - 1]
-    for halt in np.flatnonzero(np.asarray(program.opcodes) == Halt.opcode):
+    for halt in np.flatnonzero(np.asarray(program.opcodes) == control.Halt.opcode):
         found[halt] = [last_before(queue, int(halt)) for queue in queues]
     return found
 
@@ -91,7 +90,7 @@ def last_before(queue: Ints, index: int) -> int:
 
 
 def work(
-    program: Program, target: Target, priced: Prices, queues: list[Ints], waited: Ints
+    program: programs.Program, target: Target, priced: Prices, queues: list[Ints], waited: Ints
 ) -> Work:
     """The event loop's input: plain lists."""
     after = [tuple(i for i in row if i >= 0) for row in waited.tolist()]
@@ -109,7 +108,7 @@ def work(
 
 
 def slots(count: int, queues: list[Ints], depth: int) -> Ints:
-    """Per instruction the one that has to leave its engine's queue before it fits in; -1 for none."""
+    """Per instruction the one that has to leave the queue first; -1 where there is room."""
     slot = np.full(count, -1, np.int64)
     for queue in queues:
         slot[queue[depth:]] = queue[:-depth]
@@ -119,8 +118,8 @@ def slots(count: int, queues: list[Ints], depth: int) -> Ints:
 def overlaps(priced: Prices, queues: list[Ints]) -> Ints:
     """Cycles by which an instruction may begin before the end of the one before it in its queue.
 
-    The array fills for the next tile while this one drains (`tail`) and, as far as it can `hide` it,
-    while this one computes.
+    The array fills for the next tile while this one drains (`tail`) and, as far as it can `hide`
+    it, while this one computes.
     """
     overlap = np.zeros_like(priced.cycles)
     for queue in queues:
@@ -171,6 +170,6 @@ def divide(
 
 def per_engine(engine: Ints, values: Ints) -> Ints:
     """Sums int64[ENGINES] of values of instructions; control instructions are on none."""
-    sums = np.zeros(len(ENGINES) + 1, np.int64)
+    sums = np.zeros(len(core.ENGINES) + 1, np.int64)
     np.add.at(sums, engine, values)
     return sums[:-1]

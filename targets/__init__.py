@@ -1,5 +1,6 @@
 """What an accelerator has, and what its array costs and counts."""
 
+from . import cost, dataflow
 from .files import TargetError, diff, load, loads, names
 from .schema import KINDS, Channel, Engine, Kind, Memory, Target
 
@@ -11,6 +12,8 @@ __all__ = [
     "Memory",
     "Target",
     "TargetError",
+    "cost",
+    "dataflow",
     "diff",
     "load",
     "loads",

@@ -10,12 +10,10 @@ from .locate import Located, Site, aligned, count_of, in_dram, locate, order_of
 
 def load(site: Site, step: Load, env: Env) -> Any:
     inside = in_dram(site, step.out, env)
-    tile = locate(site, step.out, env, framed=step.fill is not None)
+    tile = locate(site, step.out, env)
     fields = block(inside, tile, order_of(site, step.out))
     engine = site.target.load_engine(site.buffers[step.out.buffer].kind)  # type: ignore[arg-type]
-    frame = padding(inside) if step.fill is not None else {}
-    queue = int(engine.name[-1])
-    return dma.Load.records(count_of(env), queue=queue, fill=step.fill or 0, **frame, **fields)
+    return dma.Load.records(count_of(env), queue=int(engine.name[-1]), **fields)
 
 
 def store(site: Site, step: Store, env: Env) -> Any:
@@ -36,12 +34,3 @@ def block(inside: Located, tile: Located, order: tuple[int, ...]) -> dict[str, A
     fields |= {f"spad_s{i}": spad[i] for i in range(3)}
     return {**fields, "dram_dtype": inside.dtype, "spad_dtype": tile.dtype}
 
-
-def padding(inside: Located) -> dict[str, Any]:
-    rows, columns = inside.extents[-2:]
-    return {
-        "top": rows.before,
-        "bottom": rows.after,
-        "left": columns.before,
-        "right": columns.after,
-    }

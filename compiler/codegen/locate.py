@@ -47,12 +47,12 @@ class Site:
         return next(m.id for m in self.target.memories if m.name == name)
 
 
-def locate(site: Site, operand: Operand, env: Env, framed: bool = False) -> Located:
-    """`framed`: what the box asks for beyond the tensor has its place in the tile, too."""
+def locate(site: Site, operand: Operand, env: Env) -> Located:
+    """Where the operand's box lies in a scratchpad."""
     extents = tuple(d.range(env) for d in operand.box)
     code = core.dtype_code(operand.dtype)
     if operand.buffer:
-        return in_buffer(site, operand, env, extents, code, framed)
+        return in_buffer(site, operand, env, extents, code)
     tensor = site.graph.tensors[operand.tensor]
     strides = layout(tensor)
     first = element(tensor, extents) * operand.dtype.itemsize
@@ -61,13 +61,17 @@ def locate(site: Site, operand: Operand, env: Env, framed: bool = False) -> Loca
 
 
 def in_buffer(
-    site: Site, operand: Operand, env: Env, extents: tuple[Extent, ...], code: int, framed: bool
+    site: Site, operand: Operand, env: Env, extents: tuple[Extent, ...], code: int
 ) -> Located:
     buffer = site.buffers[operand.buffer]
-    sizes = [e.size + e.before + e.after if framed else e.size for e in extents]
     slot = slot_index(operand, buffer.slots, env) * buffer.slot_bytes
-    address = core.address(site.memory_id(buffer.memory), buffer.address + slot)
-    return Located(address, extents, dense(sizes, order_of(site, operand)), code)
+    held = [d.bound if operand.whole else e.size for d, e in zip(operand.box, extents, strict=True)]
+    strides = dense(held, order_of(site, operand))
+    first: Any = 0
+    if operand.whole:
+        first = sum(e.low * s for e, s in zip(extents, strides, strict=True))
+    place = buffer.address + slot + first * operand.dtype.itemsize
+    return Located(core.address(site.memory_id(buffer.memory), place), extents, strides, code)
 
 
 def order_of(site: Site, operand: Operand) -> tuple[int, ...]:

@@ -61,13 +61,14 @@ def map_(site: Site, step: Compute, env: Env) -> Any:
 
 def pool(site: Site, step: Compute, env: Env) -> Any:
     x, out = (locate(site, step.operands[name], env) for name in ("x", "out"))
+    axes, out_axes = step.attrs["axes"], step.attrs["out_axes"]
     fields: dict[str, Any] = {}
-    for axis, ours, size in zip("nchw", "ncpq", out.sizes, strict=True):
-        fields[f"x_s{axis}"] = x.axis("nchw", axis)[1]
-        fields[f"out_s{ours}"] = out.axis("ncpq", ours)[1]
-        fields[ours] = size
-    fields |= {"h": x.axis("nchw", "h")[0], "w": x.axis("nchw", "w")[0]}
-    fields |= {"pad_top": x.extents[2].before, "pad_left": x.extents[3].before}
+    for axis, ours in zip("nchw", "ncpq", strict=True):
+        fields[f"x_s{axis}"] = x.axis(axes, axis)[1]
+        fields[ours], fields[f"out_s{ours}"] = out.axis(out_axes, ours)
+    for axis, pad in (("h", "pad_top"), ("w", "pad_left")):
+        fields[axis] = x.axis(axes, axis)[0]
+        fields[pad] = x.extents[axes.index(axis)].before if axis in axes else 0
     attrs = {n: v for n, v in step.attrs.items() if n not in ("axes", "out_axes")}
     return vector.Pool.records(
         count_of(env),

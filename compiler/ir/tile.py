@@ -108,9 +108,9 @@ SLOT_ALIGN = 16
 class Operand:
     """The part `box` of `tensor`, as `dtype`, in a slot of `buffer` or where the tensor is resident.
 
-    A tile buffer holds exactly `box`, dense, in the order in which the tensor is stored. With no
-    buffer the tensor's own view says where the box lies in the scratchpad `Tensor.memory`. Psums
-    are no tensor of the graph: theirs is "".
+    A tile buffer holds exactly `box`, dense, in the order in which the tensor is stored; a `whole`
+    one holds the whole tensor so. With no buffer the tensor's own view says where the box lies in
+    the scratchpad `Tensor.memory`. Psums are no tensor of the graph: theirs is "".
     """
 
     tensor: str
@@ -118,18 +118,14 @@ class Operand:
     dtype: np.dtype[Any]
     buffer: str = ""
     slots: tuple[str, ...] = ()
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """buffer <- box of the tensor in DRAM; only where every loop in `first` is in its first iteration.
-
-    With `fill`, indices outside of the tensor are there too, with that value.
-    """
+    """buffer <- box of the tensor in DRAM."""
 
     out: Operand
-    first: tuple[str, ...] = ()
-    fill: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +205,7 @@ class Unrolled(NamedTuple):
 
 
 def unroll(nest: Nest) -> Iterator[Unrolled]:
-    """Each step of the nest with every iteration at once; predicated-off iterations are left out."""
+    """Each step of the nest with every iteration at once."""
     env = {v: Range(np.zeros(1, np.int64), np.full(1, e), np.zeros(1, np.int64), 1)
            for v, e in nest.dims.items()}  # fmt: skip
     yield from unroll_body(nest.body, np.zeros(1, np.int64), env)
@@ -223,7 +219,7 @@ def unroll_body(
             yield from unroll_loop(item, start, env)
             start = start + item.trips * size_of(item.body)
         else:
-            yield kept(item, start, env)
+            yield Unrolled(item, start, env)
             start = start + 1
 
 
@@ -234,15 +230,6 @@ def unroll_loop(loop: Loop, start: Any, env: dict[str, Range]) -> Iterator[Unrol
     inner[loop.var] = Range(low, np.minimum(low + loop.step, loop.extent), index, loop.trips)
     inner_start = np.repeat(start, loop.trips) + index * size_of(loop.body)
     yield from unroll_body(loop.body, inner_start, inner)
-
-
-def kept(step: Step, order: Any, env: dict[str, Range]) -> Unrolled:
-    """Leave out the iterations in which `first` does not hold."""
-    if not isinstance(step, Load) or not step.first:
-        return Unrolled(step, order, env)
-    mask = np.logical_and.reduce([env[v].index == 0 for v in step.first])
-    cut = {v: Range(*(a[mask] for a in r[:3]), r.trips) for v, r in env.items()}
-    return Unrolled(step, order[mask], cut)
 
 
 def slot_index(operand: Operand, slots: int, env: Env) -> Any:

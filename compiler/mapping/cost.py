@@ -52,14 +52,19 @@ def storage_order(strides: tuple[int, ...]) -> tuple[int, ...]:
 
 def repetitions(access: Access, choice: Choice, count: Steps) -> Ints:
     """How often its tiles are loaded: once per iteration of the loops down to its innermost own."""
-    own = access.variables()
-    if access.role in choice.resident:
-        return product_of(count, own)
+    own = frozenset() if access.role in choice.resident else access.variables()
     total, begun = np.int64(1), np.bool_(False)
     for var in reversed(choice.order):
         begun = begun | ((count[var] > 1) if var in own else False)
         total = total * np.where(begun, count[var], 1)
     return np.asarray(total)
+
+
+def held(access: Access, choice: Choice, steps: Steps) -> tuple[Any, ...]:
+    """What one load of it brings: its largest tile, or all of a resident operand."""
+    if access.role in choice.resident:
+        return tuple(d.bound for d in access.box)
+    return access.tile_shape(steps)
 
 
 def product_of(count: Steps, names: Any) -> Ints:
@@ -77,9 +82,7 @@ def elements(shape: tuple[Any, ...]) -> Ints:
 
 
 def slots(problem: Problem, access: Access, choice: Choice, count: Steps) -> Ints:
-    """Tiles that its buffer holds: all of a resident operand's, else as deep as there are tiles."""
-    if access.role in choice.resident:
-        return product_of(count, access.variables())
+    """Tiles that its buffer holds: as deep as there are tiles."""
     if access.kind in ("psum", "ofmap"):
         outer = product_of(count, [v for v in choice.order if v not in problem.load.reduction])
         return np.minimum(outer, choice.depth)
@@ -91,7 +94,7 @@ def footprint(problem: Problem, choice: Choice, steps: Steps) -> dict[str, Ints]
     count = trips(problem.load, steps)
     used: dict[str, Ints] = {}
     for access in filter(problem.buffered, problem.load.accesses()):
-        size = elements(access.tile_shape(steps)) * access.dtype.itemsize
+        size = elements(held(access, choice, steps)) * access.dtype.itemsize
         size = -(-size // SLOT_ALIGN) * SLOT_ALIGN * slots(problem, access, choice, count)
         memory = problem.target.memory_for(access.kind).name  # type: ignore[arg-type]
         used[memory] = used.get(memory, np.int64(0)) + size
@@ -105,10 +108,12 @@ def fits(problem: Problem, choice: Choice, steps: Steps) -> npt.NDArray[np.bool_
     return np.logical_and.reduce(within) if within else np.ones(length, np.bool_)
 
 
-def transfer(problem: Problem, access: Access, steps: Steps) -> tuple[Ints, Ints]:
-    """(bytes on the DRAM bus, bytes through the scratchpad's port) of the largest tile."""
+def transfer(
+    problem: Problem, access: Access, choice: Choice, steps: Steps
+) -> tuple[Ints, Ints]:
+    """(bytes on the DRAM bus, bytes through the scratchpad's port) of one load or store."""
     tensor = problem.graph.tensors[access.tensor]
-    shape, strides = access.tile_shape(steps), layout(tensor)
+    shape, strides = held(access, choice, steps), layout(tensor)
     order = storage_order(strides)
     sizes = tuple(shape[i] for i in order)
     burst = channel(problem, access).burst_bytes
@@ -134,7 +139,7 @@ def dma(problem: Problem, choice: Choice, steps: Steps) -> tuple[dict[str, Ints]
     for access in filter(problem.moves, problem.load.accesses()):
         link = channel(problem, access)
         memory = problem.target.memory_for(access.kind)  # type: ignore[arg-type]
-        bus, spad = transfer(problem, access, steps)
+        bus, spad = transfer(problem, access, choice, steps)
         once = cost.dma_cycles(bus, spad, link.bytes_per_cycle, memory.bytes_per_cycle)
         times = stored(problem, choice, count) if access is problem.load.result else repetitions(
             access, choice, count
@@ -192,30 +197,33 @@ def vector_cycles(problem: Problem, choice: Choice, steps: Steps) -> Ints:
 def estimate(
     problem: Problem, choice: Choice, steps: Steps, array_cycles: Ints
 ) -> tuple[Ints, Ints]:
-    """(cycles, moves) of the whole group; `array_cycles` are those of the array over all tiles.
+    """(cycles, instructions) of the whole group; `array_cycles` are the array's over all tiles.
 
     Engines overlap, so the busiest sets the time; the first load and the last store do not overlap.
     """
     busy, moves, exposed = dma(problem, choice, steps)
     vector = vector_cycles(problem, choice, steps)
-    issue = issue_cycles(problem, choice, steps, moves)
-    slowest = np.maximum(array_cycles, np.maximum(vector, issue))
-    for cycles in busy.values():
-        slowest = np.maximum(slowest, cycles)
-    total = slowest + exposed
+    code = moves + computes(problem, choice, steps)
+    engines = [array_cycles, vector, issue_cycles(problem, code), *busy.values()]
+    slowest = np.maximum.reduce(np.broadcast_arrays(*engines))
     if choice.depth == 1:
-        total = array_cycles + vector + sum(busy.values()) + exposed
-    return np.broadcast_to(total, array_cycles.shape), np.broadcast_to(moves, array_cycles.shape)
+        slowest = array_cycles + vector + sum(busy.values())
+    total = np.broadcast_to(slowest + exposed, array_cycles.shape)
+    return total, np.broadcast_to(code, array_cycles.shape)
 
 
 CODE_BYTES = 72
-"""Of an average instruction; its fetch is what keeps tiles from becoming too small."""
+"""Of an average instruction."""
 
 
-def issue_cycles(problem: Problem, choice: Choice, steps: Steps, moves: Ints) -> Ints:
+def computes(problem: Problem, choice: Choice, steps: Steps) -> Ints:
+    """Instructions other than moves."""
     count = trips(problem.load, steps)
-    work = product_of(count, choice.order) * len(problem.load.inner)
-    work = work + stored(problem, choice, count) * len(problem.load.outer)
+    inner = product_of(count, choice.order) * len(problem.load.inner)
+    return np.asarray(inner + stored(problem, choice, count) * len(problem.load.outer))
+
+
+def issue_cycles(problem: Problem, code: Ints) -> Ints:
     unit = problem.target.issue
     once = cost.issue_cycles(CODE_BYTES, unit.bytes_per_cycle, unit.cycles_per_instruction)
-    return np.asarray((moves + work) * once)
+    return np.asarray(code * once)

@@ -30,7 +30,6 @@ class Builder:
     outer: list[StepSpec] = field(default_factory=list)
     psum: Access | None = None
     reduction: tuple[str, ...] = ()
-    fill: int | None = None
     box: Box = ()
 
     def tensor(self, name: str) -> Tensor:
@@ -57,7 +56,6 @@ class Builder:
             tuple(self.inner),
             tuple(self.outer),
             self.reduction,
-            self.fill,
         )
 
 
@@ -218,12 +216,8 @@ def global_avgpool(build: Builder, node: Node) -> None:
         "x": build.read("ifmap", node.inputs[0], (*plane, Dim.whole(h), Dim.whole(w))),
         "out": build.accumulate(build.box),
     }
-    attrs = {
-        "axes": "nchw", "out_axes": "ncpq", "op": 2, "r": h, "s": w, "stride_y": 1, "stride_x": 1,
-        "dilation_y": 1, "dilation_x": 1, "include_pad": 0, "x_zero": scalar_quant(x)[1],
-        "out_zero": 0, "x_scale": 1.0, "out_scale": 1.0, "low": -128, "high": 127,
-    }  # fmt: skip
-    build.outer.append(StepSpec("pool", uses, attrs))
+    attrs = {**WINDOW_OF_ONE, "axes": "nchw", "out_axes": "ncpq", "op": 2, "r": h, "s": w}
+    build.outer.append(StepSpec("pool", uses, {**attrs, "x_zero": scalar_quant(x)[1]}))
     requantize(build, node, "nkpq")
 
 
@@ -314,16 +308,40 @@ def copy(build: Builder, node: Node) -> None:
 
 
 def pad(build: Builder, node: Node) -> None:
-    """No step at all: the load lays the tile into a frame of the real zero, the store takes it."""
-    y = build.tensor(node.outputs[0])
-    x = build.tensor(node.inputs[0])
-    before = node.attrs["before"]
-    build.box = elementwise_box(build, y.shape)
+    """A window of one element that meets the fill outside of the tile; the padded axes are its rows
+    and columns, whichever they are."""
+    x, y = build.tensor(node.inputs[0]), build.tensor(node.outputs[0])
+    axes = frame_axes(node)
+    names = dict(zip("nchw", ("n", "k", "p", "q"), strict=True))
+    build.dims |= {v: 1 for v in PLANE}
+    build.dims |= {names[a]: d for a, d in zip(axes, y.shape, strict=True)}
+    build.box = tuple(Dim(d, ((names[a], 1),)) for a, d in zip(axes, y.shape, strict=True))
     inside = tuple(
-        replace(d, bound=n, offset=-b) for d, n, b in zip(build.box, x.shape, before, strict=True)
+        replace(d, bound=n, offset=-b)
+        for d, n, b in zip(build.box, x.shape, node.attrs["before"], strict=True)
     )
-    build.read(OUT, node.inputs[0], inside, "ofmap")
-    build.fill = node.attrs["value"]
+    uses = {"x": build.read("ifmap", node.inputs[0], inside), "out": (OUT, node.outputs[0])}
+    attrs = {**WINDOW_OF_ONE, "axes": axes, "out_axes": axes.translate(RESULT_AXES), "op": 3}
+    build.outer.append(StepSpec("pool", uses, {**attrs, "out_zero": node.attrs["value"]}))
+
+
+WINDOW_OF_ONE: Mapping[str, Any] = {
+    "r": 1, "s": 1, "stride_y": 1, "stride_x": 1, "dilation_y": 1, "dilation_x": 1,
+    "include_pad": 0, "x_zero": 0, "out_zero": 0, "x_scale": 1.0, "out_scale": 1.0,
+    "low": -128, "high": 127,
+}  # fmt: skip
+
+RESULT_AXES = str.maketrans("hw", "pq")
+
+
+def frame_axes(node: Node) -> str:
+    """Names for up to four axes: h and w for the padded ones, n and c for the others."""
+    padded = [b or a for b, a in zip(node.attrs["before"], node.attrs["after"], strict=True)]
+    rest = [i for i, p in enumerate(padded) if not p]
+    order = [i for i, p in enumerate(padded) if p] + rest[::-1]
+    given = dict(zip(order[:2], "wh", strict=False))
+    given |= dict(zip(order[2:], "cn", strict=False))
+    return "".join(given[i] for i in range(len(padded)))
 
 
 ANCHORS: Mapping[str, Callable[[Builder, Node], None]] = {

@@ -9,8 +9,8 @@ from typing import Any
 class Mapping:
     """`steps`: indices per tile and loop variable. `order`: the loops, outermost first.
 
-    Operands in `resident` are loaded once and kept, with a slot per tile; `slots` counts the tiles
-    that the buffer of a role has room for.
+    Operands in `resident` are loaded whole, before the loops; `slots` counts the tiles that the
+    buffer of a role has room for.
     """
 
     steps: Dict[str, int]

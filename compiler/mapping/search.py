@@ -1,4 +1,9 @@
-"""Choose the mapping of a group: the cheapest that fits, by the simulator's own prices."""
+"""Choose the mapping of a group: the cheapest that fits, by the simulator's own prices.
+
+All tilings under all loop orders and residencies are bounded first, as if the array were never
+idle; the array's own model then prices the most promising. Of those within a few percent of the
+fastest the one with the fewest instructions is taken: code is fetched, too.
+"""
 
 from typing import NamedTuple
 
@@ -12,47 +17,88 @@ from .mapping import Mapping
 from .space import Choice, choices, tilings, trips
 
 Ints = npt.NDArray[np.int64]
+Steps = dict[str, Ints]
 
-PRICED = 96
-"""Candidates per choice that the array's model prices, taken in order of their lower bound."""
+PRICED = 64
+"""Candidates that the array's model prices, of each kind: the lowest bounds, the least code."""
+
+BOUND_SLACK = 1.10
+CYCLE_SLACK = 1.02
+"""How much slower a candidate may be than the fastest, to be taken for its fewer instructions."""
 
 
 class NoMapping(Exception):
     """Not even the smallest tiles fit; the text names the scratchpad and both sizes."""
 
 
-class Candidate(NamedTuple):
-    cycles: int
-    moves: int
-    choice: Choice
-    steps: dict[str, int]
+class Pool(NamedTuple):
+    """Candidates under several choices: columns of one length."""
+
+    choice: Ints
+    steps: Steps
+    cycles: Ints
+    code: Ints
+
+    def take(self, rows: Ints) -> "Pool":
+        steps = {v: s[rows] for v, s in self.steps.items()}
+        return Pool(self.choice[rows], steps, self.cycles[rows], self.code[rows])
 
 
 def search(problem: Problem) -> Mapping:
-    """The mapping with the fewest estimated cycles, then the fewest moves. Raises NoMapping."""
-    steps = tilings(problem.load)
-    found = [c for choice in choices(problem.load) if (c := best_of(problem, choice, steps))]
-    if not found:
+    """The mapping with the fewest estimated cycles, but for the slack. Raises NoMapping."""
+    options = list(choices(problem.load))
+    pool = promising(bounded(problem, options))
+    if not len(pool.choice):
         raise NoMapping(shortage(problem))
-    return to_mapping(problem, min(found, key=lambda c: (c.cycles, c.moves)))
+    pool = priced(problem, options, pool)
+    near = np.flatnonzero(pool.cycles <= CYCLE_SLACK * pool.cycles.min())
+    best = near[np.lexsort((pool.cycles[near], pool.code[near]))[0]]
+    steps = {v: int(s[best]) for v, s in pool.steps.items()}
+    return to_mapping(problem, options[int(pool.choice[best])], steps)
 
 
-def best_of(problem: Problem, choice: Choice, steps: dict[str, Ints]) -> Candidate | None:
-    keep = fits(problem, choice, steps)
-    if not keep.any():
-        return None
-    steps = {v: s[keep] for v, s in steps.items()}
-    floor = np.full(int(keep.sum()), macs(problem.load) // problem.target.pes)
-    bound, moves = estimate(problem, choice, steps, floor)
-    first = np.lexsort((moves, bound))[:PRICED]
-    steps = {v: s[first] for v, s in steps.items()}
-    cycles, moves = estimate(problem, choice, steps, array_cycles(problem, steps))
-    best = int(np.lexsort((moves, cycles))[0])
-    taken = {v: int(s[best]) for v, s in steps.items()}
-    return Candidate(int(cycles[best]), int(moves[best]), choice, taken)
+def bounded(problem: Problem, options: list[Choice]) -> Pool:
+    """Everything that fits, with a lower bound of its cycles."""
+    steps = tilings(problem.load)
+    pools = []
+    for number, choice in enumerate(options):
+        keep = np.flatnonzero(fits(problem, choice, steps))
+        kept = {v: s[keep] for v, s in steps.items()}
+        floor = np.full(len(keep), macs(problem.load) // problem.target.pes)
+        pools.append(Pool(np.full(len(keep), number), kept, *estimate(problem, choice, kept, floor)))
+    return joined(pools)
 
 
-def array_cycles(problem: Problem, steps: dict[str, Ints]) -> Ints:
+def joined(pools: list[Pool]) -> Pool:
+    steps = {v: np.concatenate([p.steps[v] for p in pools]) for v in pools[0].steps}
+    choice, cycles, code = (
+        np.concatenate([getattr(p, name) for p in pools]) for name in ("choice", "cycles", "code")
+    )
+    return Pool(choice, steps, cycles, code)
+
+
+def promising(pool: Pool) -> Pool:
+    """The lowest bounds, and the least code among those near the lowest."""
+    if not len(pool.choice):
+        return pool
+    fastest = np.lexsort((pool.code, pool.cycles))[:PRICED]
+    near = np.flatnonzero(pool.cycles <= BOUND_SLACK * pool.cycles.min())
+    shortest = near[np.lexsort((pool.cycles[near], pool.code[near]))[:PRICED]]
+    return pool.take(np.unique(np.concatenate((fastest, shortest))))
+
+
+def priced(problem: Problem, options: list[Choice], pool: Pool) -> Pool:
+    array = array_cycles(problem, pool.steps)
+    cycles = pool.cycles.copy()
+    for number, choice in enumerate(options):
+        rows = np.flatnonzero(pool.choice == number)
+        if len(rows):
+            steps = {v: s[rows] for v, s in pool.steps.items()}
+            cycles[rows] = estimate(problem, choice, steps, array[rows])[0]
+    return pool._replace(cycles=cycles)
+
+
+def array_cycles(problem: Problem, steps: Steps) -> Ints:
     """Cycles of the array over all tiles, were they all of full size."""
     count = trips(problem.load, steps)
     work = tensor_work(problem.load, steps, count)
@@ -63,12 +109,12 @@ def array_cycles(problem: Problem, steps: dict[str, Ints]) -> Ints:
     return np.asarray(model.cycles(problem.target, work, params) * product_of(count, count))
 
 
-def to_mapping(problem: Problem, best: Candidate) -> Mapping:
-    one = {v: np.array([s]) for v, s in best.steps.items()}
+def to_mapping(problem: Problem, choice: Choice, steps: dict[str, int]) -> Mapping:
+    one = {v: np.array([s]) for v, s in steps.items()}
     count = trips(problem.load, one)
-    room = {a.role: int(slots(problem, a, best.choice, count).max()) for a in problem.load.accesses()}
-    order = tuple(v for v in best.choice.order if count[v][0] > 1)
-    return Mapping(best.steps, order, best.choice.resident, room)
+    room = {a.role: int(slots(problem, a, choice, count).max()) for a in problem.load.accesses()}
+    order = tuple(v for v in choice.order if count[v][0] > 1)
+    return Mapping(steps, order, choice.resident, room)
 
 
 def shortage(problem: Problem) -> str:

@@ -49,10 +49,7 @@ class StepSpec:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """`inner` steps run in every iteration; `outer` ones when the loops of `reduction` are done.
-
-    `fill` is the value around the ifmap of a load that pads; then there may be no step at all.
-    """
+    """`inner` steps run in every iteration; `outer` ones when the loops of `reduction` are done."""
 
     dims: Mapping[str, int]
     inputs: tuple[Access, ...]
@@ -61,7 +58,6 @@ class Workload:
     inner: tuple[StepSpec, ...] = ()
     outer: tuple[StepSpec, ...] = ()
     reduction: tuple[str, ...] = ()
-    fill: int | None = None
 
     def accesses(self) -> tuple[Access, ...]:
         psum = (self.psum,) if self.psum else ()

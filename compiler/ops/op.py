@@ -20,18 +20,21 @@ OPERANDS = tuple(np.dtype(t) for t in ("int8", "uint8", "int16", "uint16"))
 
 
 class Op:
-    """Subclasses register by being defined; all have one result. Nothing is ever instantiated."""
+    """Subclasses register by being defined; `onnx` names the ONNX operators they are forms of.
+
+    All have one result. Nothing is ever instantiated.
+    """
 
     name: ClassVar[str]
-    onnx: ClassVar[tuple[str, ...]] = ()
-    """The ONNX operators that it is the quantised form of."""
     is_view: ClassVar[bool] = False
     """Its result is its input's storage, addressed otherwise: it computes nothing."""
 
     named: ClassVar[dict[str, type[Op]]] = {}
+    recognizers: ClassVar[dict[str, type[Op]]] = {}
+    """By `onnx.NAME`."""
 
     def __init_subclass__(cls, name: str = "", onnx: tuple[str, ...] = ()) -> None:
-        cls.onnx = onnx
+        Op.recognizers.update((f"onnx.{operator}", cls) for operator in onnx)
         if name:
             cls.name = name
             Op.named[name] = cls

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..ir.graph import Array, Node
-from .match import Match, Refused
-from .op import Op, Tensors, operand_reason
+from .match import Match, Refused, dequantize, quantize
+from .op import Op, Tensors, limits, operand_reason
+from .table import entries
 
 if TYPE_CHECKING:
     from dnncc.targets import Target
@@ -124,8 +125,26 @@ class Concat(Op, name="concat", onnx=("Concat",)):
 
     @classmethod
     def recognize(cls, match: Match) -> Node:
+        if (match.low, match.high) != limits(match.result.dtype):
+            raise Refused("a clamp after Concat")
         axis = match.attr("axis", 1) % len(match.result.shape)
-        return Node("concat", match.node.inputs, (match.output,), {"axis": axis}, loc=match.loc)
+        parts = tuple(requantized(match, i) for i in range(len(match.node.inputs)))
+        return Node("concat", parts, (match.output,), {"axis": axis}, loc=match.loc)
+
+
+def requantized(match: Match, index: int) -> str:
+    """Input `index`, through a table if its quantisation is not the result's."""
+    name, want = match.operand(index), match.result
+    part = match.edit.tensors[name]
+    if part.quant == want.quant and part.dtype == want.dtype:
+        return name
+    if part.dtype.itemsize != 1 or part.quant is None or want.quant is None:
+        raise Refused(f"its input '{name}' is quantised otherwise")
+    values = quantize(dequantize(entries(part.dtype), part.quant), want.quant, want.dtype)
+    table = match.edit.constant(f"{name}.table", values)
+    new = match.edit.like(name, f"{name}.requantized", dtype=want.dtype, quant=want.quant)
+    match.edit.emit(Node("lut", (name, table), (new,), loc=match.loc))
+    return new
 
 
 class Pad(Op, name="pad", onnx=("Pad",)):

@@ -119,6 +119,41 @@ def merge_transpose(edit: Editor, node: Node) -> Sequence[Node] | None:
     return [replace(node, inputs=before.inputs, attrs={"perm": merged}, loc=loc)]
 
 
+def pad_after_transpose(edit: Editor, node: Node) -> Sequence[Node] | None:
+    """Transpose of Pad is Pad of Transpose, so that the Pad is next to its convolution."""
+    before = edit.producer(node.inputs[0]) if node.op == "onnx.Transpose" else None
+    if before is None or before.op != "onnx.Pad" or len(before.inputs) not in (2, 3):
+        return None
+    pads, perm = edit.value(before.inputs[1]), node.attrs.get("perm")
+    if pads is None or perm is None:
+        return None
+    moved = pads.reshape(2, -1)[:, list(perm)].reshape(-1)
+    source = edit.tensors[before.inputs[0]]
+    shape = tuple(source.shape[axis] for axis in perm)
+    inner = edit.like(source.name, f"{source.name}.transposed", shape=shape)
+    inputs = (inner, edit.constant(f"{before.inputs[1]}.transposed", moved), *before.inputs[2:])
+    return [
+        replace(node, inputs=before.inputs[:1], outputs=(inner,)),
+        replace(before, inputs=inputs, outputs=node.outputs),
+    ]
+
+
+def split_to_slices(edit: Editor, node: Node) -> Sequence[Node] | None:
+    """Split has become one Slice per part."""
+    if node.op != "onnx.Split" or edit.graph.opset < 10:
+        return None
+    axis = node.attrs.get("axis", 0) % len(edit.tensors[node.inputs[0]].shape)
+    sizes = [edit.tensors[o].shape[axis] for o in node.outputs]
+    stops = np.cumsum(sizes)
+    nodes = []
+    for output, size, stop in zip(node.outputs, sizes, stops, strict=True):
+        bounds = [np.array([v], np.int64) for v in (stop - size, stop, axis)]
+        names = [edit.constant(f"{output}.bounds", bound) for bound in bounds]
+        inputs = (node.inputs[0], *names)
+        nodes.append(Node("onnx.Slice", inputs, (output,), loc=node.loc))
+    return nodes
+
+
 def explicit_pads(edit: Editor, node: Node) -> Sequence[Node] | None:
     """auto_pad has become pads."""
     mode = node.attrs.get("auto_pad", None)
@@ -260,6 +295,8 @@ RULES: tuple[Rule, ...] = (
     reshape_only,
     drop_reshape,
     merge_transpose,
+    pad_after_transpose,
+    split_to_slices,
     fold_batch_norm,
     drop_requantize,
     move_above_dequantize,

@@ -5,16 +5,15 @@ What is still onnx.* is the host's, and says in attribute `reason` why if it was
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from ..ir.edit import Editor
 from ..ir.graph import Graph, Node
-from ..ops import Op
+from ..ops import Op, find_op
 from ..ops.expression import table_of
-from ..ops.match import Match, Refused, constant_value, dequantizer, quantize, typed
+from ..ops.match import Match, Refused, constant_value, dequantizer, quantize
 from ..ops.op import OPERANDS, limits
 from .context import Context
 
@@ -25,34 +24,34 @@ CLAMPS = ("onnx.Relu", "onnx.Clip")
 def legalize(graph: Graph, ctx: Context) -> Graph:
     edit = Editor(graph)
     declare_quants(edit)
-    classes = {f"onnx.{name}": op for op in Op.named.values() for name in op.onnx}
     for node in graph.nodes:
         node = edit.resolved(node)
         try:
-            edit.emit(legal(edit, node, classes, ctx))
+            edit.emit(legal(edit, node, ctx))
         except Refused as reason:
             edit.emit(replace(node, attrs={**node.attrs, "reason": str(reason)}))
     return edit.finish()
 
 
-def legal(edit: Editor, node: Node, classes: Mapping[str, type[Op]], ctx: Context) -> Node:
+def legal(edit: Editor, node: Node, ctx: Context) -> Node:
     if node.op == "onnx.QuantizeLinear":
-        return quantized(edit, node, classes, ctx)
+        return quantized(edit, node, ctx)
     name = node.op.removeprefix("onnx.")
     if name not in INTEGER_OPS or edit.tensors[node.inputs[0]].dtype not in OPERANDS:
         return node
     match = Match(edit, node, node.outputs[0], 0, 0, node.loc)
-    return checked(edit, classes[node.op].recognize(match), ctx)
+    return checked(edit, Op.recognizers[node.op].recognize(match), ctx)
 
 
 def checked(edit: Editor, node: Node, ctx: Context) -> Node:
-    reason = Op.named[node.op].reason_not(node, edit.tensors, ctx.target)
+    op = find_op(node)
+    reason = op.reason_not(node, edit.tensors, ctx.target) if op else None
     if reason:
         raise Refused(reason)
     return node
 
 
-def quantized(edit: Editor, node: Node, classes: Mapping[str, type[Op]], ctx: Context) -> Node:
+def quantized(edit: Editor, node: Node, ctx: Context) -> Node:
     """The operator whose result `node` quantises."""
     quant = dequantizer(edit, node)
     output = node.outputs[0]
@@ -63,11 +62,11 @@ def quantized(edit: Editor, node: Node, classes: Mapping[str, type[Op]], ctx: Co
     if table is not None:
         return checked(edit, table, ctx)
     match = find_match(edit, node)
-    if match is None or match.node.op not in classes:
+    if match is None or match.node.op not in Op.recognizers:
         return node
     mark = len(edit.nodes)
     try:
-        return checked(edit, classes[match.node.op].recognize(match), ctx)
+        return checked(edit, Op.recognizers[match.node.op].recognize(match), ctx)
     except Refused as reason:
         del edit.nodes[mark:]
         blame(edit, match.node, str(reason))
@@ -160,6 +159,3 @@ def share_quant(edit: Editor, node: Node, source: str = "", targets: tuple[str, 
         quant = edit.tensors[source].quant
         if quant is not None and quant.axis is None and edit.tensors[name].quant is None:
             edit.retype(name, quant=quant)
-
-
-__all__ = ["legalize", "typed"]

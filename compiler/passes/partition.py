@@ -91,11 +91,12 @@ def host(part: Sequence[Node], uses: dict[str, set[int]]) -> Node:
     made = [o for node in part for o in node.outputs if o]
     inputs = dict.fromkeys(i for n in part for i in n.inputs if i and i not in made)
     outputs = tuple(name for name in made if uses.get(name, set()) - members)
-    reasons = tuple(dict.fromkeys(reason(node) for node in part))
+    told = [n for n in part if n.op not in BORDERS or "reason" in n.attrs] or part
+    reasons = tuple(dict.fromkeys(reason(node) for node in told))
     loc = tuple(dict.fromkeys(name for node in part for name in node.loc))
     return Node("host", tuple(inputs), outputs, {"reason": reasons}, tuple(part), loc)
 
 
 def reason(node: Node) -> str:
-    name = node.op.removeprefix("onnx.")
-    return f"{name} '{node.loc[0]}': {node.attrs.get('reason', f'{name} has no integer form here')}"
+    default = f"{node.op.removeprefix('onnx.')} is not an operator of the accelerator"
+    return f"'{node.loc[0]}': {node.attrs.get('reason', default)}"

@@ -93,7 +93,7 @@ def fit(
     memory = next(m for m in target.memories if m.name == new.memory)
     rivals = [p for p in placed if p.first <= new.last and new.first <= p.last]
     top = memory.bytes // SLOT_ALIGN * SLOT_ALIGN
-    for rival in sorted(rivals, key=lambda p: -p.address):
+    for rival in sorted(rivals, key=lambda p: -(p.address + p.size)):
         if rival.address + rival.size <= top - new.size:
             break
         top = min(top, rival.address)

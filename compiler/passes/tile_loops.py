@@ -2,11 +2,12 @@
 buffers whose slots make double buffering explicit; per host part a call."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from dnncc.targets import Target
 
 from ..ir.graph import Graph, Node
-from ..ir.tile import Buffer, Compute, HostCall, Load, Loop, Nest, Operand, Step, Store, TileProgram
+from ..ir.tile import Buffer, Compute, Dim, HostCall, Load, Loop, Nest, Operand, Step, Store, TileProgram
 from ..mapping.cost import Problem
 from ..mapping.lowering import workload
 from ..mapping.mapping import Mapping
@@ -47,17 +48,17 @@ class Tiler:
         self.outer_level = sum(v not in load.reduction for v in self.order)
         self.by_role = {a.role: a for a in load.accesses()}
 
+    def whole(self, access: Access) -> bool:
+        return access.role in self.mapping.resident
+
     def level(self, access: Access) -> int:
         """Where its tile changes."""
+        if self.whole(access):
+            return 0
         if access.kind in ("psum", "ofmap"):
             return self.outer_level
         own = access.variables()
         return max((i + 1 for i, v in enumerate(self.order) if v in own), default=0)
-
-    def slot_loops(self, access: Access) -> tuple[str, ...]:
-        if access.role in self.mapping.resident:
-            return tuple(v for v in self.order if v in access.variables())
-        return self.order[: self.level(access)]
 
     def operand(self, access: Access, tensor: str = "") -> Operand:
         """The tile of `access`, holding `tensor` of the chain that works in one buffer."""
@@ -67,7 +68,8 @@ class Tiler:
             dtype = scratchpad_dtype(held, self.problem.target)
         if not self.problem.buffered(access):
             return Operand(access.tensor, access.box, dtype)
-        return Operand(access.tensor, access.box, dtype, access.role, self.slot_loops(access))
+        loops = self.order[: self.level(access)]
+        return Operand(access.tensor, access.box, dtype, access.role, loops, self.whole(access))
 
     def body(self, level: int) -> Body:
         items: list[Loop | Step] = list(self.loads(level))
@@ -85,13 +87,10 @@ class Tiler:
     def loads(self, level: int) -> Iterable[Load]:
         for access in self.load.inputs:
             if self.level(access) == level and self.problem.moves(access):
-                yield Load(self.operand(access), self.first(access, level), self.load.fill)
-
-    def first(self, access: Access, level: int) -> tuple[str, ...]:
-        """A resident operand is loaded once: in the first iteration of the loops it does not know."""
-        if access.role not in self.mapping.resident:
-            return ()
-        return tuple(v for v in self.order[:level] if v not in access.variables())
+                operand = self.operand(access)
+                if self.whole(access):
+                    operand = replace(operand, box=tuple(Dim.whole(d.bound) for d in access.box))
+                yield Load(operand)
 
     def stores(self) -> Iterable[Store]:
         if self.problem.moves(self.load.result):
@@ -110,7 +109,8 @@ class Tiler:
         return tuple(made)
 
     def buffer(self, access: Access) -> Buffer:
-        shape = tuple(int(s) for s in access.tile_shape(self.mapping.steps))
+        steps = self.load.dims if self.whole(access) else self.mapping.steps
+        shape = tuple(int(s) for s in access.tile_shape(steps))
         memory = self.problem.target.memory_for(access.kind).name  # type: ignore[arg-type]
         slots = self.mapping.slots[access.role]
         return Buffer(access.role, access.kind, memory, shape, access.dtype, slots)

@@ -40,6 +40,9 @@ class Dataflow(Protocol):
     def cycles(self, target: Target, work: Work, params: Ints) -> Ints:
         """Cycles of an instruction that has the array for itself, int64 [...]."""
 
+    def active_pes(self, target: Target, work: Work, params: Ints) -> Ints:
+        """PEs with MACs to do while the tile's edges are not reached, int64 [...]."""
+
     def accesses(self, target: Target, work: Work, params: Ints) -> dict[str, Ints]:
         """Counts by the names of ACCESSES, int64 [...] each."""
 

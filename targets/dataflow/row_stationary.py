@@ -113,6 +113,7 @@ def explain(target: Target, work: Work, params: Ints) -> str:
 
 
 def rules(array: RowStationary, work: Work, m: Mapping) -> Iterator[tuple[Bools, str]]:
+    yield work.is_valid(), "the tile is empty"
     taps_y, taps_x = folded_filter(array, work)
     for name, value in zip(Mapping._fields, m, strict=True):
         yield (value >= 1) & (value <= LARGEST), f"{name} is not in 1..{LARGEST}"
@@ -126,9 +127,8 @@ def rules(array: RowStationary, work: Work, m: Mapping) -> Iterator[tuple[Bools,
 
 def folded_filter(array: RowStationary, work: Work) -> tuple[Ints, Ints]:
     """Rows and columns of the parts that filters are cut into: as few and as equal as possible."""
-    return balanced(work.r, array.rows), balanced(
-        work.s, min(array.ifmap_words, array.filter_words)
-    )
+    words = min(array.ifmap_words, array.filter_words)
+    return balanced(np.maximum(work.r, 1), array.rows), balanced(np.maximum(work.s, 1), words)
 
 
 def sets_side_by_side(array: RowStationary, taps_y: Ints, set_rows: Ints, sets_c: Ints) -> Ints:

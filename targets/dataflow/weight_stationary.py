@@ -24,15 +24,18 @@ buffer the load begins after the last vector. For folds 1..F:
     start(1)     = load(1)
     start(f + 1) = start(f) + max(V, load(f + 1))            two buffers
                  = start(f) + V + load(f + 1)                one buffer
-    cycles       = start(F) + (V - 1) + (rows - 1) + (cols used by F - 1) + 1
+    cycles       = max over f of start(f) + (V - 1) + (rows - 1) + (columns of f - 1) + 1
 
 the last line because the last vector enters V - 1 cycles after the start, is at the last row of the
-first column rows - 1 cycles later and at the last column in use after that. One fold that fills the
+first column rows - 1 cycles later and at the fold's last column after that; with few vectors the
+psums of a wide fold may leave after those of a narrow one that comes later. One fold that fills the
 array takes 2*rows + cols + V - 2 cycles, as in SCALE-Sim (Samajdar et al., ISPASS 2020). Back to
 back, an instruction loads its weights while the last fold of the one before streams, and psums of
 that leave while its own vectors enter.
 """
 
+from collections.abc import Iterator
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -62,12 +65,15 @@ def legal(target: Target, work: Work, params: Ints) -> Bools:
     """Whether the packed groups fit on the array side by side: bool [...]."""
     array, packed = array_of(target), params[..., 0]
     fits = (packed * depth(work) <= array.rows) & (packed * work.k <= array.cols)
-    return np.asarray((packed >= 1) & (packed <= LARGEST) & ((packed == 1) | fits))
+    in_range = (packed >= 1) & (packed <= LARGEST)
+    return np.asarray(work.is_valid() & in_range & ((packed == 1) | fits))
 
 
 def explain(target: Target, work: Work, params: Ints) -> str:
     """Why the parameters of one tile are not legal, or ""."""
-    array, packed = array_of(target), params[..., 0]
+    array, packed = array_of(target), params[..., 0].item()
+    if not work.is_valid():
+        return "the tile is empty"
     if not 1 <= packed <= LARGEST:
         return f"packed is not in 1..{LARGEST}"
     if bool(legal(target, work, params)):
@@ -95,15 +101,38 @@ def phases(target: Target, work: Work, params: Ints) -> Phases:
     double = array.weight_buffers == 2
     steps = np.zeros_like(folds.vectors)
     for where, times, (groups, rows, _) in shapes(folds[:3]):
-        load = load_cycles(array, groups * rows)
-        vectors = folds.vectors[where]
-        steps[where] += times * (np.maximum(vectors, load) if double else vectors + load)
-    head = load_cycles(array, folds.groups.first * folds.depth.first)
-    first = np.maximum(folds.vectors, head) if double else folds.vectors + head
-    body = steps - first + folds.vectors
-    tail = array.rows + folds.groups.last * folds.columns.last - 2
+        steps[where] += times * step_cycles(array, folds.vectors[where], groups * rows)
+    first = folds.groups.first * folds.depth.first
+    head = load_cycles(array, first)
+    body = steps - step_cycles(array, folds.vectors, first) + folds.vectors
+    tail = array.rows + last_column(array, folds) - 2
     hide = folds.vectors if double else np.zeros_like(folds.vectors)
     return Phases(*(part.reshape(shape) for part in (head, body, tail, hide)))
+
+
+def active_pes(target: Target, work: Work, params: Ints) -> Ints:
+    """PEs with a weight other than the zeros beside the diagonal, in a fold that is not an edge."""
+    array = array_of(target)
+    groups = np.minimum(params[..., 0], work.g)
+    return groups * np.minimum(depth(work), array.rows) * np.minimum(work.k, array.cols)
+
+
+def step_cycles(array: WeightStationary, vectors: Ints, rows: Ints) -> Ints:
+    """From the start of a fold to the start of the next one, which has that many rows."""
+    load = load_cycles(array, rows)
+    return np.maximum(vectors, load) if array.weight_buffers == 2 else vectors + load
+
+
+def last_column(array: WeightStationary, folds: Folds) -> Ints:
+    """Columns of the last fold, or those of the last wide one less the cycles that it was before.
+
+    A wide fold is followed by the narrow ones of the last columns, one per block of the reduction.
+    """
+    since = np.zeros_like(folds.vectors)
+    for rows, times in folds.depth.kinds():
+        since += times * step_cycles(array, folds.vectors, folds.groups.last * rows)
+    wide = folds.groups.first * folds.columns.first
+    return np.maximum(folds.groups.last * folds.columns.last, wide - since)
 
 
 def load_cycles(array: WeightStationary, rows: Ints) -> Ints:
@@ -171,6 +200,212 @@ def choose(target: Target, work: Work) -> Ints:
     return candidates.choose(
         work, proposals, lambda tiles, params: legal(target, tiles, params), price
     )
+
+
+# Simulation
+
+
+class Fold(NamedTuple):
+    """One fold with its data: u rows, m columns, V vectors."""
+
+    weights: Ints  # [u, m]
+    real: Bools  # [u, m], False for the zeros beside the diagonal
+    vectors: Ints  # [V, u]
+    group: Ints  # [m], to which group and
+    filter: Ints  # [m], to which filter of it a column belongs
+    adds: bool  # psums are added to those in the memory
+
+
+def simulate(
+    target: Target, work: Work, params: Ints, ifmap: Ints, weight: Ints, psum: Ints
+) -> tuple[int, dict[str, int]]:
+    """Run one tile cycle by cycle in the PEs: cycles, and counts as those of `accesses`.
+
+    ifmap int64 [n, g, c, h, w], weight [g, k, c, r, s]; psum [n, g, k, p, q] is written.
+    """
+    array, result = array_of(target), np.zeros((*weight.shape[:2], psum[:, 0, 0].size), np.int64)
+    result[:] = psum.transpose(1, 2, 0, 3, 4).reshape(result.shape)
+    grid = Grid(array, list(folds_of(array, work, int(params[0]), ifmap, weight)), result)
+    while grid.busy:
+        grid.step()
+    n, g, k, p, q = psum.shape
+    psum[:] = result.reshape(g, k, n, p, q).transpose(2, 0, 1, 3, 4)
+    grid.counts["mac"] = int(work.macs())
+    return grid.cycle, grid.counts
+
+
+def folds_of(
+    array: WeightStationary, work: Work, packed: int, ifmap: Ints, weight: Ints
+) -> Iterator[Fold]:
+    """The folds in the order in which they run."""
+    groups, filters = weight.shape[:2]
+    columns = patches(work, ifmap)
+    rows = columns.shape[1]
+    matrix = weight.reshape(groups, filters, rows).transpose(0, 2, 1)
+    deep, wide = (rows, filters) if packed > 1 else (array.rows, array.cols)
+    blocks = product(range(0, groups, packed), range(0, filters, wide), range(0, rows, deep))
+    for g, k, d in blocks:
+        parts = matrix[g : g + packed, d : d + deep, k : k + wide]
+        count, u, m = parts.shape
+        yield Fold(
+            weights=diagonal(parts),
+            real=diagonal(np.ones_like(parts)) > 0,
+            vectors=columns[g : g + packed, d : d + deep].reshape(count * u, -1).T,
+            group=np.repeat(np.arange(g, g + count), m),
+            filter=np.tile(np.arange(k, k + m), count),
+            adds=d > 0 or bool(work.accumulate),
+        )
+
+
+def diagonal(parts: Ints) -> Ints:
+    """[count, u, m] as blocks along the diagonal of [count*u, count*m]."""
+    count, u, m = parts.shape
+    whole = np.zeros((count, u, count, m), np.int64)
+    whole[np.arange(count), :, np.arange(count)] = parts
+    return whole.reshape(count * u, count * m)
+
+
+def patches(work: Work, ifmap: Ints) -> Ints:
+    """[g, c*r*s, n*p*q]: under each tap of the filter, the ifmap element of each psum."""
+    r, s = np.arange(int(work.r)) * work.dilation_y, np.arange(int(work.s)) * work.dilation_x
+    p, q = np.arange(int(work.p)) * work.stride_y, np.arange(int(work.q)) * work.stride_x
+    y, x = r[:, None] + p, s[:, None] + q
+    taken = ifmap[:, :, :, y[:, None, :, None], x[None, :, None, :]]
+    groups = ifmap.shape[1]
+    rows = int(depth(work))
+    return np.asarray(taken.transpose(1, 2, 3, 4, 0, 5, 6).reshape(groups, rows, -1))
+
+
+class Grid:
+    """The PEs, all [rows, cols]; each `step` is one cycle of the clock.
+
+    ifmaps and psums carry the number of their fold (-1: none) and vector; weights on their way down
+    carry the row where they stay. What enters at a row or column later than at the first one comes
+    from what entered that many cycles ago: `streamed` and `loaded` are these delay lines.
+    """
+
+    def __init__(self, array: WeightStationary, folds: list[Fold], result: Ints) -> None:
+        shape, lanes = (array.rows, array.cols), array.weight_rows_per_cycle
+        self.array, self.folds, self.result, self.cycle = array, folds, result, 0
+        self.ifmap, self.ifmap_fold = np.zeros(shape, np.int64), np.full(shape, -1)
+        self.ifmap_first = np.zeros(shape, np.bool_)
+        self.psum, self.psum_fold = np.zeros(shape, np.int64), np.full(shape, -1)
+        self.psum_vector = np.zeros(shape, np.int64)
+        self.weight, self.real = np.zeros(shape, np.int64), np.zeros(shape, np.bool_)
+        self.shadow, self.shadow_real = self.weight.copy(), self.real.copy()
+        self.moving = np.zeros((lanes, *shape), np.int64)
+        self.moving_real = np.zeros((lanes, *shape), np.bool_)
+        self.moving_to = np.full((lanes, *shape), -1)
+        self.streamed: list[tuple[int, int]] = []
+        self.loaded: list[tuple[int, int]] = []
+        self.streaming, self.vector = 0, 0
+        self.loading, self.row = 0, 0
+        self.left: int = sum(f.vectors.shape[0] * f.weights.shape[1] for f in folds)
+        names = ("glb_ifmap", "glb_weight", "glb_psum", "noc_ifmap", "noc_weight", "noc_psum")
+        self.counts = dict.fromkeys((*names, "rf_ifmap", "rf_weight", "rf_psum"), 0)
+
+    @property
+    def busy(self) -> bool:
+        """Whether psums are still to come."""
+        return self.left > 0
+
+    def step(self) -> None:
+        self.control()
+        self.move_ifmaps()
+        self.move_psums()
+        self.multiply()
+        self.move_weights()
+        self.leave()
+        self.cycle += 1
+
+    def control(self) -> None:
+        """What enters the first row and column: a vector whose weights are in, a row of weights."""
+        ready = self.streaming < min(self.loading, len(self.folds))
+        self.streamed.append((self.streaming, self.vector) if ready else (-1, 0))
+        if ready:
+            self.vector += 1
+            if self.vector == len(self.folds[self.streaming].vectors):
+                self.streaming, self.vector = self.streaming + 1, 0
+        free = self.loading == 0 or self.may_load()
+        row = self.row if free and self.loading < len(self.folds) else -1
+        self.loaded.append((self.loading, row))
+        if row >= 0:
+            self.row += self.array.weight_rows_per_cycle
+            if self.row >= len(self.folds[self.loading].weights):
+                self.loading, self.row = self.loading + 1, 0
+
+    def may_load(self) -> bool:
+        """Whether the registers that the next fold's weights go to are free from this cycle on."""
+        fold = self.loading - 1
+        done = self.streaming > fold
+        if self.array.weight_buffers == 2:
+            return done or (self.streaming == fold and self.vector > 0)
+        return done and self.streamed[-1][0] != fold
+
+    def move_ifmaps(self) -> None:
+        for moved in (self.ifmap, self.ifmap_fold, self.ifmap_first):
+            moved[:, 1:] = moved[:, :-1].copy()
+        self.ifmap_fold[:, 0] = -1
+        for row in range(min(self.array.rows, len(self.streamed))):
+            fold, vector = self.streamed[-1 - row]
+            if fold >= 0 and row < len(self.folds[fold].weights):
+                self.ifmap[row, 0] = self.folds[fold].vectors[vector, row]
+                self.ifmap_fold[row, 0], self.ifmap_first[row, 0] = fold, vector == 0
+                self.counts["glb_ifmap"] += 1
+        widths = np.array([f.weights.shape[1] for f in self.folds] + [0])
+        self.ifmap_fold[np.arange(self.array.cols) >= widths[self.ifmap_fold]] = -1
+        self.counts["noc_ifmap"] += int((self.ifmap_fold >= 0).sum())
+
+    def move_psums(self) -> None:
+        for moved in (self.psum, self.psum_fold, self.psum_vector):
+            moved[1:] = moved[:-1].copy()
+        self.psum[0], self.psum_fold[0] = 0, -1
+        for col in range(min(self.array.cols, len(self.streamed))):
+            fold, vector = self.streamed[-1 - col]
+            if fold >= 0 and col < self.folds[fold].weights.shape[1]:
+                self.psum_fold[0, col], self.psum_vector[0, col] = fold, vector
+        self.counts["noc_psum"] += int((self.psum_fold >= 0).sum())
+
+    def multiply(self) -> None:
+        here = self.ifmap_fold >= 0
+        if self.array.weight_buffers == 2:
+            swap = here & self.ifmap_first
+            self.weight[swap], self.real[swap] = self.shadow[swap], self.shadow_real[swap]
+        self.psum += np.where(here, self.ifmap * self.weight, 0)
+        self.counts["rf_weight"] += int((here & self.real).sum())
+
+    def move_weights(self) -> None:
+        for moved in (self.moving, self.moving_real, self.moving_to):
+            moved[:, 1:] = moved[:, :-1].copy()
+        self.moving_to[:, 0] = -1
+        for col in range(min(self.array.cols, len(self.loaded))):
+            self.enter_weights(col, *self.loaded[-1 - col])
+        self.counts["noc_weight"] += int((self.moving_to >= 0).sum())
+        there = np.nonzero(self.moving_to == np.arange(self.array.rows)[:, None])
+        double = self.array.weight_buffers == 2
+        into, flags = (self.shadow, self.shadow_real) if double else (self.weight, self.real)
+        into[there[1:]], flags[there[1:]] = self.moving[there], self.moving_real[there]
+        self.moving_to[there] = -1
+        self.counts["rf_weight"] += len(there[0])
+
+    def enter_weights(self, col: int, number: int, row: int) -> None:
+        if row < 0 or col >= self.folds[number].weights.shape[1]:
+            return
+        fold = self.folds[number]
+        rows = np.arange(row, min(row + self.array.weight_rows_per_cycle, len(fold.weights)))
+        self.moving[: len(rows), 0, col] = fold.weights[rows, col]
+        self.moving_real[: len(rows), 0, col] = fold.real[rows, col]
+        self.moving_to[: len(rows), 0, col] = rows
+        self.counts["glb_weight"] += int(fold.real[rows, col].sum())
+
+    def leave(self) -> None:
+        """Psums below the last row go to the memory, added to what is there if they are to be."""
+        for col in np.flatnonzero(self.psum_fold[-1] >= 0):
+            fold = self.folds[self.psum_fold[-1, col]]
+            at = fold.group[col], fold.filter[col], self.psum_vector[-1, col]
+            self.result[at] = self.psum[-1, col] + (self.result[at] if fold.adds else 0)
+            self.counts["glb_psum"] += 2 if fold.adds else 1
+            self.left -= 1
 
 
 def array_of(target: Target) -> WeightStationary:

@@ -74,6 +74,10 @@ class Work:
         """Multiplications with a weight, padding included."""
         return self.n * self.g * self.k * self.c * self.p * self.q * self.r * self.s
 
+    def is_valid(self) -> Bools:
+        """Whether all sizes but `accumulate` are at least 1: bool [...]."""
+        return np.asarray((self.table()[..., :-1] >= 1).all(axis=-1))
+
     def words(self) -> dict[str, Ints]:
         """Words that a tile takes in the memories: "ifmap", "weight", "psum"."""
         return {

@@ -1,0 +1,117 @@
+"""Reports: layers sum to totals, engines' cycles to all cycles, energy to counted accesses."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dnncc.isa import image as images
+from dnncc.runtime.session import InferenceSession
+from dnncc.runtime.table import short, summary, table
+
+COUNTS = (
+    "cycles", "macs", "dram_read_bytes", "dram_written_bytes", "dram_bus_bytes",
+    "scratchpad_bytes", "instructions",
+)  # fmt: skip
+
+
+@pytest.fixture
+def image(build: Any, symbol: Any) -> images.Image:
+    """Two layers: a matrix product of 10 x 4 by 4 x 4, and a copy of its ifmap."""
+    rows = [
+        build.load(0, 0, 16),
+        build.load(64, 64, 40),
+        build.matmul(64, 0, 128, (10, 4, 4), after_load0=1),
+        build.store(128, 256, 40, dram_dtype=4, spad_dtype=4, after_tensor=1),
+        build.copy(64, 1024, 40, after_load0=1),
+        build.store(1024, 512, 40, after_vector=1),
+    ]
+    node_of = np.array([0, 0, 0, 0, 1, 1, -1], np.int32)
+    debug = images.Debug(("Conv_0 + Relu_1", "Copy_2"), ("step",), node_of, node_of * 0)
+    symbols = [symbol("x", "input", "int8", (4, 10), 64)]
+    found: images.Image = build.image(rows, symbols, rodata=bytes(64))
+    return replace(found, debug=debug)
+
+
+@pytest.fixture
+def report(image: images.Image) -> dict[str, Any]:
+    return InferenceSession(image).profile.report
+
+
+def test_layers_sum_to_totals(report: dict[str, Any]) -> None:
+    layers = report["layers"]
+    assert [row["node"] for row in layers] == ["Conv_0 + Relu_1", "Copy_2", ""]
+    for name in COUNTS:
+        assert sum(row[name] for row in layers) == report[name]
+    for level, count in report["accesses"].items():
+        assert sum(row["accesses"][level] for row in layers) == count
+    assert sum(row["energy"]["total"] for row in layers) == report["energy"]["total"]
+
+
+def test_engines_add_up(report: dict[str, Any]) -> None:
+    assert list(report["engines"]) == ["load0", "store0", "tensor", "vector"]
+    for row in report["engines"].values():
+        assert row["busy"] + sum(row["stalls"].values()) == report["cycles"]
+
+
+def test_counts_by_hand(report: dict[str, Any]) -> None:
+    assert report["macs"] == 10 * 4 * 4
+    assert report["dram_read_bytes"] == 16 + 40
+    assert report["dram_written_bytes"] == 40 * 4 + 40
+    assert report["dram_bus_bytes"] == 256  # all whole bursts of 8
+    assert report["accesses"]["dram"] == 256
+    assert report["accesses"]["mac"] == 160
+    assert report["energy"]["by_level"]["dram"] == 256 * 200
+    # the copy: 40 in, 40 out; its store: 40
+    assert report["layers"][1]["scratchpad_bytes"] == 120
+    assert report["layers"][1]["op"] == "map"
+
+
+def test_cycles_belong_to_whom_computes(report: dict[str, Any]) -> None:
+    # loads: bytes 11..15, then 21..31. matmul and copy: 31..51 and 31..43. First store asks at 51
+    # and moves 160 bytes, 61..101; the second asks at 61, 101..111. Of the 111 cycles the copy has
+    # only its store's: it computes while the array does
+    first, second, rest = (row["cycles"] for row in report["layers"])
+    assert (first, second, rest) == (101, 10, 0)
+    assert report["cycles"] == 111
+    assert report["time_us"] == pytest.approx(1.11)
+    assert report["utilisation"] == pytest.approx(160 / (111 * 16))
+
+
+def test_a_report_is_json_with_a_schema(report: dict[str, Any]) -> None:
+    assert json.loads(json.dumps(report)) == report
+    assert report["schema"] == 1
+    assert report["target"]["name"] == "tiny"
+    assert (report["weight_bytes"], report["code_bytes"] % 8) == (64, 0)
+
+
+def test_a_program_without_debug_map_is_one_layer(image: images.Image) -> None:
+    report = InferenceSession(replace(image, debug=None)).profile.report
+    assert [row["cycles"] for row in report["layers"]] == [report["cycles"]]
+
+
+def test_table_and_summary(report: dict[str, Any]) -> None:
+    lines = table(report).splitlines()
+    assert lines[0].split()[:3] == ["layer", "steps", "cycles"]
+    assert lines[1].startswith("Conv_0 + Relu_1  tensor")
+    assert lines[-1].split()[:2] == ["total", "111"]
+    assert max(map(len, lines)) <= 100
+    assert "weight stationary, 16 PEs at 100 MHz" in summary(report)
+
+
+def test_names_cannot_drive_the_terminal(report: dict[str, Any]) -> None:
+    report["layers"][0]["node"] = "a\x1b[31m[bold]"
+    assert "a?[31m[bold]" in table(report)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"), (7, "7"), (999, "999"), (1000, "1k"), (12345, "12.3k"), (999_999, "1000k"),
+        (0.5, "0.5"),
+    ],
+)  # fmt: skip
+def test_short(value: float, text: str) -> None:
+    assert short(value) == text
