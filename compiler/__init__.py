@@ -1,3 +1,50 @@
-"""dnncc: compile ONNX graphs to accelerator instructions, and run them on a simulator."""
+"""dnncc: compile ONNX graphs to accelerator instructions, and run them on a cycle-level simulator.
 
+    artifact = dnncc.compile("model.onnx", target="eyeriss-like")
+    artifact.save("model.elf")
+    session = dnncc.load("model.elf")
+    outputs = session.run(None, {"input": array})
+    print(session.profile.cycles)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from os import PathLike
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # imported when they are needed, so that `import dnncc` is quick
+    from dnncc.runtime import InferenceSession
+    from onnx import ModelProto
+
+    from .driver import Artifact
+
+__all__ = ["__version__", "compile", "load"]
 __version__ = "0.1.0"
+
+
+def compile(
+    model: str | PathLike[str] | ModelProto,
+    target: str = "eyeriss-like",
+    *,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    strict: bool = False,
+    verify: bool = True,
+) -> Artifact:
+    """Compile an ONNX model for a target, given by name or by the path of its TOML file.
+
+    `shapes` fixes dynamic inputs, by name; `strict` refuses models of which a part would run on the
+    host; `verify` checks the program after every pass. Raises CompileError or TargetError, one line.
+    """
+    from .driver import compile_model
+    from .options import Options
+
+    options = Options(target=target, shapes=dict(shapes or {}), strict=strict, verify=verify)
+    return compile_model(model, options)
+
+
+def load(path: str | PathLike[str]) -> InferenceSession:
+    """A binary, ready to run on the simulator, with the interface of onnxruntime's session."""
+    from dnncc.runtime import load as load_session
+
+    return load_session(path)

@@ -1,4 +1,4 @@
-"""Errors a user can act on: each is one line that names the file, the node, the fault, the remedy."""
+"""Errors a user can act on: one line that names the file, the node, the fault and the remedy."""
 
 
 class CompileError(Exception):

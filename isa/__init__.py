@@ -1,15 +1,4 @@
-"""What instructions are and mean."""
+"""What instructions are and mean.
 
-from . import control, core, dma, elementwise, numerics, pool, program, tensor, vector
-
-__all__ = [
-    "control",
-    "core",
-    "dma",
-    "elementwise",
-    "numerics",
-    "pool",
-    "program",
-    "tensor",
-    "vector",
-]
+Nothing is imported here: the tools' `--help` need not wait for NumPy.
+"""

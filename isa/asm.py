@@ -29,7 +29,7 @@ import numpy as np
 from .core import DRAM, IsaError, instruction_set
 from .image import ISA_VERSION, Debug, HostPart, Image, Symbol, check_image
 from .lines import Reader, program_lines
-from .program import Program, ProgramError
+from .program import Program, ProgramError, instruction_bytes
 from .sections import json_bytes
 
 T = TypeVar("T")
@@ -250,10 +250,9 @@ class Source:
 
     def line_at(self, text: bytes, offset: int) -> int:
         """The line of the instruction at a byte of .text."""
-        sizes = {opcode: cls.record.itemsize for opcode, cls in instruction_set().items()}
         at = number = 0
         while at < offset:
-            at += sizes[text[at]]
+            at += instruction_bytes()[text[at]]
             number += 1
         return self.lines[number]
 

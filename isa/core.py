@@ -15,6 +15,7 @@ A field holds an int, or an int64 array when the instance stands for many instru
 
 from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, fields
+from functools import cache
 from typing import (
     Annotated,
     Any,
@@ -294,8 +295,12 @@ def too_many(*sizes: Any) -> Any:
     return total > MOST_ELEMENTS
 
 
+@cache
 def instruction_set() -> dict[int, type[Instruction]]:
     """Every instruction, by opcode. Raises IsaError when two share one."""
+    from . import control, dma, tensor, vector  # here, as they need this module
+
+    del control, dma, tensor, vector  # a class that is defined is in __subclasses__
     found = sorted(Instruction.__subclasses__(), key=lambda c: c.opcode)
     table = {c.opcode: c for c in found}
     if len(table) != len(found) or len({c.mnemonic for c in found}) != len(found):

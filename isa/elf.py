@@ -235,6 +235,21 @@ def read_sections(data: bytes, table: int) -> dict[str, bytes]:
     return found
 
 
+class Place(NamedTuple):
+    """Where a section lies in a file, in bytes."""
+
+    name: str
+    offset: int
+    size: int
+
+
+def places(data: bytes) -> list[Place]:
+    """The sections of a file that `read` accepts."""
+    table, _ = check_header(data)
+    rows = [SECTION.unpack_from(data, table + i * SECTION.size) for i in range(len(NAMES))]
+    return [Place(name, row[4], row[5]) for name, row in zip(NAMES, rows, strict=True) if name]
+
+
 def check_sums(data: bytes, found: dict[str, bytes]) -> None:
     sums = sections.decode(SUM, msgspec.json.Decoder(Sums).decode, found[SUM])
     if list(sums.sections) != list(NAMES[1:-1]):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -98,6 +99,12 @@ class Program:
         return Regions(*(column[order] for column in columns))
 
 
+@cache
+def instruction_bytes() -> dict[int, int]:
+    """The size of an instruction, by opcode."""
+    return {opcode: cls.record.itemsize for opcode, cls in instruction_set().items()}
+
+
 def find_starts(text: bytes) -> tuple[Int64, npt.NDArray[np.uint8]]:
     """Byte offset and opcode of each instruction.
 
@@ -105,7 +112,7 @@ def find_starts(text: bytes) -> tuple[Int64, npt.NDArray[np.uint8]]:
     """
     if not text or len(text) % WORD_BYTES:
         raise IsaError(f".text has {len(text)} bytes, not a positive multiple of {WORD_BYTES}")
-    sizes = {opcode: cls.record.itemsize for opcode, cls in instruction_set().items()}
+    sizes = instruction_bytes()
     offsets: list[int] = []
     offset, end = 0, len(text)
     while offset < end:

@@ -66,13 +66,14 @@ class Clock:
 
     def run(self) -> None:
         """Time everything. Raises TimingError if nothing can go on: no legal program causes it."""
-        engines = range(len(self.work.queues))
-        while True:
+        engines = [e for e, queue in enumerate(self.work.queues) if queue]
+        requests, moved = self.requests, True
+        while moved:
             moved = self.issue_all()
             for engine in engines:
-                moved |= self.begin_all(engine)
-            if not moved and not self.grant():
-                break
+                if engine not in requests:
+                    moved |= self.begin_all(engine)
+            moved = moved or self.grant()
         if UNKNOWN in self.end:
             raise TimingError(self.blocked())
 
@@ -107,22 +108,22 @@ class Clock:
 
     def begin_all(self, engine: int) -> bool:
         """Begin the engine's instructions in order; a DMA stops at its request for a channel."""
-        work, queue = self.work, self.work.queues[engine]
+        work, issue = self.work, self.issue
+        queue, free = work.queues[engine], self.free[engine]
         first = at = self.position[engine]
-        while engine not in self.requests and at < len(queue):
+        while at < len(queue) and issue[queue[at]] != UNKNOWN:
             i = queue[at]
             ready = self.ended(work.after[i])
-            if self.issue[i] == UNKNOWN or ready == UNKNOWN:
+            if ready == UNKNOWN:
                 break
-            free = self.free[engine] - work.overlap[i]
-            begin = self.begin[i] = max(self.issue[i], ready, free)
+            begin = self.begin[i] = max(issue[i], ready, free - work.overlap[i])
             at += 1
             if work.channel[i] >= 0:
                 self.requests[engine] = i
                 break
             self.start[i] = begin
-            self.end[i] = self.free[engine] = max(begin + work.cycles[i], self.free[engine])
-        self.position[engine] = at
+            self.end[i] = free = max(begin + work.cycles[i], free)
+        self.position[engine], self.free[engine] = at, free
         return at > first
 
     def grant(self) -> bool:

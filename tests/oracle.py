@@ -1,15 +1,17 @@
 """What onnxruntime's default session computes, on exact integers.
 
-Without VNNI instructions its kernels for uint8 by int8 products saturate at 16 bits. Weights shifted
-to uint8 mean the same and use the exact kernels, so every machine gives the same values.
+Without VNNI instructions its kernels for uint8 by int8 products saturate at 16 bits. Weights
+shifted to uint8 mean the same and use the exact kernels, so every machine gives the same values.
 """
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
-import onnxruntime
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+import pytest
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, numpy_helper
+
+ort = pytest.importorskip("onnxruntime")
 
 Arrays = dict[str, Any]
 WEIGHT_AND_ZERO = {
@@ -59,10 +61,10 @@ def run(model: ModelProto, feeds: Mapping[str, Any], names: Iterable[str] = ()) 
     model = exact(model)
     known = {v.name for v in model.graph.output}
     extra = [name for name in names if name not in known]
-    model.graph.output.extend(helper.ValueInfoProto(name=name) for name in extra)
-    options = onnxruntime.SessionOptions()
+    model.graph.output.extend(ValueInfoProto(name=name) for name in extra)
+    options = ort.SessionOptions()
     options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(
+    session = ort.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
     outputs = [v.name for v in session.get_outputs()]

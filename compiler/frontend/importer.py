@@ -1,13 +1,23 @@
 """An ONNX model has become a Graph: every value has a static shape, every node is `onnx.NAME`."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
-from onnx import helper, numpy_helper
+from onnx import (
+    AttributeProto,
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    ValueInfoProto,
+    helper,
+    inliner,
+    numpy_helper,
+)
 
 from ..diagnostics import CompileError
 from ..ir.graph import Array, Graph, Node, Tensor, prune
@@ -45,7 +55,8 @@ def inline(model: ModelProto, file: str) -> ModelProto:
     if not model.functions:
         return model
     try:
-        return onnx.inliner.inline_local_functions(model)
+        inlined: ModelProto = inliner.inline_local_functions(model)
+        return inlined
     except Exception as error:
         raise CompileError(f"its functions cannot be expanded: {error}", file=file) from None
 
@@ -88,15 +99,23 @@ def build(model: ModelProto, file: str) -> Graph:
     tensors = {name: Tensor(name, a.shape, a.dtype) for name, a in constants.items()}
     for value in given:
         tensors[value.name] = typed(types, value.name, file, None)
+    outputs = tuple(v.name for v in graph.output)
+    used = {*outputs, *(i for n in nodes for i in n.inputs)}
+    nodes = [without_unused(node, used) for node in nodes]
     for node in nodes:
         tensors |= {o: typed(types, o, file, node.loc[0]) for o in node.outputs if o}
-    outputs = tuple(v.name for v in graph.output)
     for name in outputs:
         if name not in tensors:
             raise CompileError(f"no node computes output '{name}'", file=file)
     names = tuple(v.name for v in given)
     built = Graph(graph.name or "model", names, outputs, tensors, constants, tuple(nodes), opset)
     return choose_kernels(prune(built))
+
+
+def without_unused(node: Node, used: set[str]) -> Node:
+    """An optional result that nothing reads is absent."""
+    first, *rest = node.outputs or ("",)
+    return replace(node, outputs=(first, *(o if o in used else "" for o in rest)))
 
 
 def check_ssa(
@@ -121,7 +140,9 @@ def import_node(proto: NodeProto, index: int, file: str) -> Node:
     attrs = {a.name: attribute(a) for a in proto.attribute}
     if proto.domain not in ("", "ai.onnx"):
         attrs["domain"] = proto.domain
-    attrs |= {p.key.removeprefix(OURS): p.value for p in proto.metadata_props if p.key.startswith(OURS)}
+    attrs |= {
+        p.key.removeprefix(OURS): p.value for p in proto.metadata_props if p.key.startswith(OURS)
+    }
     captured = captures(proto)
     if captured:
         attrs["operands"] = len(proto.input)

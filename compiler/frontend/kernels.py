@@ -1,10 +1,10 @@
 """Average pools and Softmax say, in attribute `kernel`, how onnxruntime computes them.
 
-"integer" is a kernel of its own on quantised values; "float" is DequantizeLinear, the float operator,
-QuantizeLinear. The two round differently. onnxruntime's default session takes the first if both
-sides have one type, after it has made uint8 of each int8 value that passes only from a QuantizeLinear
-to a DequantizeLinear (optimizer/qdq_transformer/qdq_s8_to_u8.cc); so int8 values at the model's
-borders, at forks and at reshapes decide.
+"integer" is a kernel of its own on quantised values; "float" is DequantizeLinear, the float
+operator, QuantizeLinear. The two round differently. onnxruntime's default session takes the first
+if both sides have one type, after it has made uint8 of each int8 value that passes only from a
+QuantizeLinear to a DequantizeLinear (optimizer/qdq_transformer/qdq_s8_to_u8.cc); so int8 values at
+the model's borders, at forks and at reshapes decide.
 """
 
 from __future__ import annotations
@@ -29,9 +29,7 @@ def choose_kernels(graph: Graph) -> Graph:
     return graph.with_nodes(nodes)
 
 
-def kernel(
-    graph: Graph, node: Node, users: dict[str, list[Node]], makers: dict[str, Node]
-) -> str:
+def kernel(graph: Graph, node: Node, users: dict[str, list[Node]], makers: dict[str, Node]) -> str:
     before = makers.get(node.inputs[0])
     after = users.get(node.outputs[0], [])
     if before is None or before.op != "onnx.DequantizeLinear" or len(after) != 1:
@@ -39,8 +37,7 @@ def kernel(
     if after[0].op != "onnx.QuantizeLinear":
         return "float"
     types = {
-        runtime_type(graph, name, users, makers)
-        for name in (before.inputs[0], after[0].outputs[0])
+        runtime_type(graph, name, users, makers) for name in (before.inputs[0], after[0].outputs[0])
     }
     return "integer" if len(types) == 1 else "float"
 

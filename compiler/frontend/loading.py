@@ -1,16 +1,22 @@
-"""A ModelProto from a file, with its external data: checked before anything is allocated from it."""
+"""A ModelProto from a file, with its external data: checked before it is allocated."""
 
 import os
 from pathlib import Path
 
 import onnx
-from google.protobuf.message import DecodeError
 from onnx import ModelProto, TensorProto, external_data_helper
 
 from ..diagnostics import CompileError
 
 PROTOBUF_LIMIT = 1 << 31
-DATA_FIELDS = ("float_data", "int32_data", "string_data", "int64_data", "double_data", "uint64_data")
+DATA_FIELDS = (
+    "float_data",
+    "int32_data",
+    "string_data",
+    "int64_data",
+    "double_data",
+    "uint64_data",
+)
 
 
 def load_model(path: Path) -> ModelProto:
@@ -26,7 +32,9 @@ def read(path: Path) -> bytes:
     try:
         size = path.stat().st_size
         if path.is_dir() or size >= PROTOBUF_LIMIT:
-            raise CompileError("not an ONNX file", file=str(path), hint="give a .onnx file below 2 GB")
+            raise CompileError(
+                "not an ONNX file", file=str(path), hint="give a .onnx file below 2 GB"
+            )
         data = path.read_bytes()
     except OSError as error:
         raise CompileError(error.strerror or str(error), file=str(path)) from None
@@ -39,7 +47,7 @@ def decode(data: bytes, file: str) -> ModelProto:
     model = ModelProto()
     try:
         model.ParseFromString(data)
-    except (DecodeError, ValueError, RecursionError):
+    except Exception:  # protobuf's own DecodeError, whichever implementation runs
         raise CompileError(
             "not an ONNX model, or a truncated one", file=file, hint="export or download it again"
         ) from None

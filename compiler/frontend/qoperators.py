@@ -5,9 +5,12 @@ metadata says that onnxruntime has an integer kernel for it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+from ..ir.graph import Array
 
 OURS = "dnncc."
 MICROSOFT = "com.microsoft"
@@ -46,12 +49,12 @@ class Expansion:
         unit = self.constant("unit", product.reshape(()) if product.size == 1 else product.ravel())
         return self.dequantized(name, unit, "")
 
-    def constant(self, suffix: str, value: np.ndarray) -> str:  # type: ignore[type-arg]
+    def constant(self, suffix: str, value: Array) -> str:
         name = f"{self.stem}.{suffix}"
         self.added.append(numpy_helper.from_array(value, name))
         return name
 
-    def add(self, op: str, inputs: Sequence[str], output: str, **attrs: object) -> None:
+    def add(self, op: str, inputs: Sequence[str], output: str, **attrs: Any) -> None:
         node = helper.make_node(op, inputs, [output], name=self.name, **attrs)
         entry = node.metadata_props.add()
         entry.key, entry.value = f"{OURS}kernel", "integer"
@@ -136,9 +139,7 @@ def expand_qoperators(model: ModelProto) -> ModelProto:
     return model
 
 
-def expanded(
-    nodes: Sequence[NodeProto], constants: dict[str, TensorProto]
-) -> Iterator[NodeProto]:
+def expanded(nodes: Sequence[NodeProto], constants: dict[str, TensorProto]) -> Iterator[NodeProto]:
     for index, node in enumerate(nodes):
         rule = EXPANSIONS.get((node.domain, node.op_type))
         if rule is None or is_channels_last(node):

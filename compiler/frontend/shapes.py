@@ -1,4 +1,4 @@
-"""Every input of a ModelProto has a static shape, and ONNX's shape inference has run."""
+"""Every input of a ModelProto has a static shape, and those of inner values are inferred."""
 
 import re
 from collections.abc import Mapping
@@ -7,6 +7,7 @@ import onnx
 from onnx import ModelProto, ValueInfoProto
 
 from ..diagnostics import CompileError
+from .arithmetic import fold_arithmetic, static_shapes
 
 
 def bind_shapes(
@@ -56,9 +57,7 @@ def bind_all(
         dim.dim_value = size
 
 
-def bind_rest(
-    value: ValueInfoProto, symbols: dict[str, int], notes: list[str], file: str
-) -> None:
+def bind_rest(value: ValueInfoProto, symbols: dict[str, int], notes: list[str], file: str) -> None:
     if not value.type.tensor_type.HasField("shape"):
         raise CompileError(
             f"input '{value.name}' has no shape", file=file, hint=f"give --shape {value.name}=..."
@@ -70,7 +69,9 @@ def bind_rest(
         if dim.dim_param in symbols:
             dim.dim_value = symbols[dim.dim_param]
         elif index == 0:
-            notes.append(f"{file}: the batch dimension '{name}' of input '{value.name}' is taken as 1")
+            notes.append(
+                f"{file}: the batch dimension '{name}' of input '{value.name}' is taken as 1"
+            )
             symbols |= {dim.dim_param: 1} if dim.dim_param else {}
             dim.dim_value = 1
         else:
@@ -91,6 +92,20 @@ def forget_symbols(model: ModelProto) -> None:
 
 
 def infer_shapes(model: ModelProto, file: str) -> ModelProto:
+    """Infer; while shapes are unknown, do the arithmetic that gives them, and infer again."""
+    while True:
+        model = inferred(model, file)
+        if not has_unknown(model) or not fold_arithmetic(model):
+            return model
+        forget_symbols(model)
+
+
+def has_unknown(model: ModelProto) -> bool:
+    known = static_shapes(model)
+    return any(o and o not in known for n in model.graph.node for o in n.output)
+
+
+def inferred(model: ModelProto, file: str) -> ModelProto:
     try:
         return onnx.shape_inference.infer_shapes(
             model, check_type=True, strict_mode=True, data_prop=True

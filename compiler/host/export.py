@@ -4,7 +4,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from onnx import AttributeProto, ModelProto, NodeProto, ValueInfoProto, helper, numpy_helper, version_converter
+from onnx import (
+    AttributeProto,
+    ModelProto,
+    NodeProto,
+    ValueInfoProto,
+    helper,
+    numpy_helper,
+    version_converter,
+)
 
 from ..ir.graph import Graph, Node, Tensor
 
@@ -15,7 +23,8 @@ OPSET = 21
 def export_host(node: Node, graph: Graph) -> bytes:
     """The host part `node` as an ONNX model; the constants that it reads are in it."""
     model = export(node.body, node.inputs, node.outputs, graph)
-    return model.SerializeToString(deterministic=True)
+    data: bytes = model.SerializeToString(deterministic=True)
+    return data
 
 
 def export(
@@ -86,7 +95,8 @@ def attributes(attrs: Mapping[str, Any]) -> list[AttributeProto]:
 
 def attribute(name: str, value: Any) -> AttributeProto:
     if isinstance(value, bytes):
-        return AttributeProto.FromString(value)
+        graph: AttributeProto = AttributeProto.FromString(value)
+        return graph
     if isinstance(value, np.ndarray):
         return helper.make_attribute(name, numpy_helper.from_array(value))
     if value == ():

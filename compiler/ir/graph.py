@@ -69,7 +69,7 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """`op` is "onnx.NAME" (as imported, `domain` in attrs if not the default) or one of compiler/ops.
+    """`op` is "onnx.NAME" (`domain` in attrs if not the default), or one of compiler/ops.
 
     An absent optional input is the empty string, as in ONNX. `loc` names the ONNX nodes.
     """

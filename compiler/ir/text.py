@@ -47,9 +47,8 @@ def resources(graph: Graph) -> dict[str, Array]:
 
 
 def key(value: Array) -> str:
-    data = np.ascontiguousarray(value)
-    kind = f"{data.dtype.str}{data.shape}".encode()
-    return sha256(kind + data.tobytes()).hexdigest()[:16]
+    kind = f"{value.dtype.str}{value.shape}".encode()
+    return sha256(kind + value.tobytes()).hexdigest()[:16]
 
 
 def is_long(quant: Quant) -> bool:
@@ -211,10 +210,8 @@ class Parser:
                 raise CompileError(f"%{name} is not defined before {op.name}", file=self.file)
         return tuple(self.names[name] for name in op.operands)
 
-    def declare(
-        self, ids: Sequence[str], types: Sequence[Type], described: Any
-    ) -> tuple[str, ...]:
-        entries = described or ({},) * len(ids)
+    def declare(self, ids: Sequence[str], types: Sequence[Type], described: Any) -> tuple[str, ...]:
+        entries: Sequence[Mapping[str, Any]] = described or ({},) * len(ids)
         if len(ids) != len(types) or len(entries) != len(ids):
             raise CompileError(f"{len(ids)} results but {len(types)} types", file=self.file)
         return tuple(map(self.declare_one, ids, types, entries))

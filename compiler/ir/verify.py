@@ -21,7 +21,9 @@ def verify(graph: Graph) -> None:
     for name, value in graph.constants.items():
         tensor = graph.tensors[name]
         if value.shape != tensor.shape or value.dtype != tensor.dtype:
-            raise VerifyError(f"constant '{name}' is {value.dtype}{list(value.shape)}, {told(tensor)}")
+            raise VerifyError(
+                f"constant '{name}' is {value.dtype}{list(value.shape)}, {told(tensor)}"
+            )
     for node in graph.nodes:
         check_node(graph, node, known)
     for name in graph.outputs:

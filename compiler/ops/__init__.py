@@ -1,4 +1,4 @@
-"""The operators of the Graph: every module here has been imported, so `Op.named` has every class."""
+"""The operators of the Graph: every module here is imported, so `Op.named` has every class."""
 
 from importlib import import_module
 from pkgutil import iter_modules

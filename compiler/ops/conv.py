@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class Conv2d(Op, name="conv2d", onnx=("Conv",)):
     """y = clamp(requantize(sum (x - zero) * (w - zero) + b)); x NCHW, w OIHW constant, b int32.
 
-    attrs: strides, pads (top, left, bottom, right), dilations, group, low, high. Padding is with the
-    zero point. onnxruntime: core/providers/cpu/quantization/qlinearconv.cc.
+    attrs: strides, pads (top, left, bottom, right), dilations, group, low, high. Padding is with
+    the zero point. onnxruntime: core/providers/cpu/quantization/qlinearconv.cc.
     """
 
     @classmethod
@@ -105,5 +105,3 @@ def convolve(x: Array, w: Array, node: Node) -> Array:
         seen = x[..., top : top + rows * sy : sy, left : left + columns * sx : sx]
         sums += w[..., r, s] @ seen[..., :rows, :columns].reshape(*x.shape[:3], -1)
     return sums.reshape(x.shape[0], -1, rows, columns)
-
-

@@ -53,7 +53,7 @@ def add_terms(node: Node, tensors: Tensors) -> tuple[np.float32, np.float32, np.
     a, b, y = (quant_of(tensors, name) for name in (*node.inputs, node.outputs[0]))
     scale_a, scale_b = a.scale[0] / y.scale[0], b.scale[0] / y.scale[0]
     zero_a, zero_b, zero = (np.float32(q.zero[0]) for q in (a, b, y))
-    return scale_a, scale_b, zero - fma(scale_a, zero_a, scale_b * zero_b)[()]
+    return scale_a, scale_b, np.float32(zero - fma(scale_a, zero_a, scale_b * zero_b))
 
 
 def fma(a: Array | np.float32, b: np.float32, c: Array | np.float32) -> Array:

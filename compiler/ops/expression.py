@@ -16,9 +16,9 @@ from .table import entries
 ELEMENTWISE = frozenset(
     "onnx." + name
     for name in (
-        "Relu Clip LeakyRelu Sigmoid Tanh HardSigmoid HardSwish Elu Selu Celu Softplus Softsign Gelu "
-        "Erf Exp Log Sqrt Abs Neg Floor Ceil Round Sign Reciprocal Sin Cos Mish ThresholdedRelu Pow "
-        "Add Sub Mul Div Min Max PRelu"
+        "Relu Clip LeakyRelu PRelu ThresholdedRelu Elu Selu Celu Gelu Mish HardSwish HardSigmoid "
+        "Sigmoid Tanh Softplus Softsign Erf Exp Log Sqrt Reciprocal Sin Cos Pow "
+        "Abs Neg Floor Ceil Round Sign Add Sub Mul Div Min Max"
     ).split()
 )
 BYTES = {np.dtype("int8"), np.dtype("uint8")}
@@ -26,7 +26,7 @@ BYTES = {np.dtype("int8"), np.dtype("uint8")}
 
 @dataclass(frozen=True)
 class Expression:
-    """`result`, computed by `nodes` from the dequantised values `leaves` of one tensor, and scalars."""
+    """`result`, which `nodes` compute from the dequantised `leaves` of one tensor, and scalars."""
 
     result: str
     nodes: tuple[Node, ...]

@@ -1,4 +1,4 @@
-"""A quantised operator as ONNX writes it: DequantizeLinear* -> node -> [Relu|Clip]* -> QuantizeLinear.
+"""A quantised operator in ONNX: DequantizeLinear* -> node -> [Relu|Clip]* -> QuantizeLinear.
 
 QOperator nodes are imported in the same form, so that there is one way to recognise an operator.
 """
@@ -64,7 +64,7 @@ class Match:
         return quant
 
     def bias_of(self, name: str, scale: Array) -> str:
-        """An int32 constant: the one beneath a DequantizeLinear, or a float one in units of `scale`."""
+        """An int32 constant: the one that is dequantised, or a float one in units of `scale`."""
         producer = self.edit.producer(name)
         if producer is not None and producer.op == "onnx.DequantizeLinear":
             under = self.edit.value(producer.inputs[0])
@@ -98,8 +98,9 @@ class Match:
         return new
 
     def inside(self, shape: Sequence[int]) -> "Match":
-        """The same match whose result is first computed with `shape`, then viewed as it should be."""
-        return replace(self, output=self.edit.like(self.output, f"{self.output}.inner", shape=tuple(shape)))
+        """The same match, whose result is first computed with another shape."""
+        inner = self.edit.like(self.output, f"{self.output}.inner", shape=tuple(shape))
+        return replace(self, output=inner)
 
     def view_as(self, outer: "Match", inner: Node) -> Node:
         self.edit.emit(inner)
@@ -118,12 +119,17 @@ def constant_value(edit: Editor, name: str) -> Array | None:
 
 
 def dequantizer(edit: Editor, node: Node) -> Quant | None:
-    """The Quant of a QuantizeLinear or DequantizeLinear, None if it is not constant or is blocked."""
+    """The Quant of a QuantizeLinear or DequantizeLinear; None if not constant, or blocked."""
     scale = edit.value(node.inputs[1])
     zero: Array | None = np.zeros(1, np.int32)
     if len(node.inputs) > 2 and node.inputs[2]:
         zero = edit.value(node.inputs[2])
-    if scale is None or zero is None or node.attrs.get("block_size", 0) or scale.dtype != np.float32:
+    if (
+        scale is None
+        or zero is None
+        or node.attrs.get("block_size", 0)
+        or scale.dtype != np.float32
+    ):
         return None
     if scale.size == 1:
         return Quant(scale.reshape(1), zero.reshape(-1)[:1].astype(np.int32))
@@ -163,7 +169,8 @@ def channelwise(quant: Quant, rank: int) -> tuple[Array, Array]:
 def dequantize(values: Array, quant: Quant) -> Array:
     """ONNX DequantizeLinear, in float32."""
     scale, zero = channelwise(quant, values.ndim)
-    return (values.astype(np.int32) - zero).astype(np.float32) * scale
+    real: Array = (values.astype(np.int32) - zero).astype(np.float32) * scale
+    return real
 
 
 def quantize(real: Array, quant: Quant, dtype: np.dtype[Any]) -> Array:
@@ -172,4 +179,5 @@ def quantize(real: Array, quant: Quant, dtype: np.dtype[Any]) -> Array:
     low, high = limits(dtype)
     with np.errstate(all="ignore"):
         steps = np.rint(real.astype(np.float32) / scale) + zero.astype(np.float32)
-    return np.clip(np.nan_to_num(steps), low, high).astype(dtype)
+    values: Array = np.clip(np.nan_to_num(steps), low, high).astype(dtype)
+    return values

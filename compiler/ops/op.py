@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -68,6 +68,6 @@ def operand_reason(node: Node, tensors: Tensors) -> str | None:
     return None
 
 
-def limits(dtype: np.dtype[np.generic]) -> tuple[int, int]:
+def limits(dtype: np.dtype[Any]) -> tuple[int, int]:
     info = np.iinfo(dtype)
     return int(info.min), int(info.max)

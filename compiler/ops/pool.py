@@ -63,7 +63,7 @@ class MaxPool(Pool, name="maxpool", onnx=("MaxPool",)):
         return Node("maxpool", match.node.inputs, match.node.outputs, attrs, loc=match.loc)
 
 
-def fitted(x: Array, node: Node, out: tuple[int, ...], fill: object) -> Array:
+def fitted(x: Array, node: Node, out: Sequence[int], fill: object) -> Array:
     """x padded, and by more below and to the right where `ceil` makes windows reach further."""
     top, left, bottom, right = node.attrs["pads"]
     needed = [
@@ -82,8 +82,8 @@ class AveragePool(Pool, name="avgpool", onnx=("AveragePool", "GlobalAveragePool"
     """The mean of each window: dequantised, summed row by row in float32, divided, quantised.
 
     attrs: as maxpool, and count_include_pad, low, high, and zero_first: whether the zero point is
-    added before rounding. onnxruntime: contrib_ops/cpu/quantization/qlinear_pool.cc (zero_first), or
-    QuantizeLinear of the float AveragePool.
+    added before rounding. onnxruntime: contrib_ops/cpu/quantization/qlinear_pool.cc (zero_first),
+    or QuantizeLinear of the float AveragePool.
     """
 
     @classmethod
@@ -117,7 +117,7 @@ def counts(node: Node, size: Sequence[int], out: Sequence[int]) -> Array:
     """Elements that each mean is of."""
     kernel, framed = node.attrs["kernel"], np.ones((1, 1, *size), np.float32)
     if node.attrs["count_include_pad"]:
-        return np.float32(kernel[0] * kernel[1])[None]
+        return np.full(1, kernel[0] * kernel[1], np.float32)
     total: Array = taps(fitted(framed, node, out, 0), node.attrs, out).sum(axis=0)
     return total
 
@@ -150,7 +150,9 @@ class GlobalAveragePool(Op, name="global_avgpool"):
     @classmethod
     def run(cls, node: Node, tensors: Tensors, inputs: Sequence[Array]) -> Array:
         x, y = quant_of(tensors, node.inputs[0]), quant_of(tensors, node.outputs[0])
-        total = (inputs[0].astype(np.int32) - x.zero).sum(axis=(2, 3), keepdims=True, dtype=np.int32)
+        total = (inputs[0].astype(np.int32) - x.zero).sum(
+            axis=(2, 3), keepdims=True, dtype=np.int32
+        )
         low, high = node.attrs["low"], node.attrs["high"]
         dtype = tensors[node.outputs[0]].dtype
         scale = mean_scale(node, tensors)
@@ -175,4 +177,4 @@ def first_reduced(match: Match, rank: int) -> int:
     reduced = sorted(a % rank for a in axes)
     if reduced != list(range(rank - len(reduced), rank)) or len(reduced) == rank:
         raise Refused(f"a mean over axes {tuple(reduced)}, which are not the last ones")
-    return reduced[0]
+    return int(reduced[0])

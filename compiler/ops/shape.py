@@ -54,7 +54,9 @@ class Transpose(Op, name="transpose", onnx=("Transpose",)):
     def recognize(cls, match: Match) -> Node:
         rank = len(match.shape(match.node.inputs[0]))
         perm = tuple(match.attr("perm", range(rank)[::-1]))
-        return Node("transpose", match.node.inputs, match.node.outputs, {"perm": perm}, loc=match.loc)
+        return Node(
+            "transpose", match.node.inputs, match.node.outputs, {"perm": perm}, loc=match.loc
+        )
 
 
 class Slice(Op, name="slice", onnx=("Slice",)):

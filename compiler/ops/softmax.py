@@ -53,7 +53,13 @@ def expand(match: Match, x: str, axis: int) -> Node:
     placed = chain.step("Add", [steps, chain.constant(np.float32(y.zero[0]))], np.float32)
     capped = chain.step("Min", [placed, chain.constant(np.float32(top))], np.float32)
     kind = TensorProto.INT8 if match.result.dtype == np.int8 else TensorProto.UINT8
-    return Node("onnx.Cast", (capped,), (match.output,), {"to": int(kind), "reason": Chain.reason}, loc=match.loc)
+    return Node(
+        "onnx.Cast",
+        (capped,),
+        (match.output,),
+        {"to": int(kind), "reason": Chain.reason},
+        loc=match.loc,
+    )
 
 
 def exponentials(quant: Quant, size: int) -> Array:

@@ -13,7 +13,7 @@ ENTRIES = 256
 
 
 class Lut(Op, name="lut"):
-    """y = table[x - lowest value of x's type]; the table, of the result's type, is the second input."""
+    """y = table[x - lowest value of x's type]; the second input is the table, of y's type."""
 
     @classmethod
     def shape(cls, node: Node, tensors: Tensors) -> tuple[int, ...]:

@@ -1,13 +1,14 @@
 """Every value has a View: transposes, reshapes and slices are addressing, and compute nothing.
 
 Where an address cannot express a view, the storage order of the value's producer is chosen so that
-it can; where that is not enough, a `copy` stands in a group of its own. The parts of a concatenation
-are written to their places in it. The graph's outputs are dense, in ONNX order, and no view of an
-input. Constants have no View.
+it can; where that is not enough, a `copy` stands in a group of its own. The parts of a
+concatenation are written to their places in it. The graph's outputs are dense, in ONNX order, and
+no view of an input. Constants have no View.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from ..ir.edit import Editor
@@ -87,11 +88,13 @@ class Plan:
                 continue
             view = derived(node, views[node.inputs[0]], self.graph.tensors)
             if view is None:
-                return self.mend(node.inputs[0], node)
+                self.mend(node.inputs[0], node)
+                return None
             views[node.outputs[0]] = view
         for name in self.graph.outputs:
             if name in views and not is_output(self.graph, name, views[name]):
-                return self.mend(name, None)
+                self.mend(name, None)
+                return None
         return views
 
     def stored(self, name: str) -> View:
@@ -118,9 +121,8 @@ class Plan:
         return not fixed and can_choose(self.graph.producers().get(root))
 
 
-def derived(node: Node, view: View, tensors: dict[str, Tensor] | object) -> View | None:
+def derived(node: Node, view: View, tensors: Mapping[str, Tensor]) -> View | None:
     """The view of a view node's result, if strides can express it."""
-    assert isinstance(tensors, dict)
     if node.op == "transpose":
         return replace(view, strides=tuple(view.strides[axis] for axis in node.attrs["perm"]))
     if node.op == "slice":

@@ -189,7 +189,8 @@ def fold_batch_norm(edit: Editor, node: Node) -> Sequence[Node] | None:
     if conv is None or conv.op != "onnx.Conv" or not edit.is_single_use(conv.outputs[0]):
         return None
     values = [edit.value(i) for i in (*conv.inputs[1:], *node.inputs[1:])]
-    if any(v is None for v in values) or node.attrs.get("training_mode", 0) or any(node.outputs[1:]):
+    training = node.attrs.get("training_mode", 0) or any(node.outputs[1:])
+    if training or any(v is None for v in values):
         return None
     w, *rest = (v.astype(np.float64) for v in values if v is not None)
     scale, shift, mean, variance = rest[-4:]
@@ -286,7 +287,8 @@ def zero_point(edit: Editor, border: Node) -> Array:
     integer = border.inputs[0] if border.op == "onnx.DequantizeLinear" else border.outputs[0]
     quant = dequantizer(edit, border)
     assert quant is not None
-    return quant.zero[0].astype(edit.tensors[integer].dtype)
+    zero: Array = quant.zero[0].astype(edit.tensors[integer].dtype)
+    return zero
 
 
 RULES: tuple[Rule, ...] = (

@@ -1,6 +1,6 @@
 """Quantised operators are nodes of compiler/ops on integer tensors that carry their Quant.
 
-What is still onnx.* is the host's, and says in attribute `reason` why if it was matched and refused.
+What is still onnx.* is the host's; what was matched and refused says why in attribute `reason`.
 """
 
 from __future__ import annotations
@@ -135,7 +135,9 @@ def under_bias(edit: Editor, node: Node) -> tuple[Node, str]:
 
 def is_bias(edit: Editor, name: str, channels: int) -> bool:
     value = constant_value(edit, name)
-    return value is not None and value.size in (1, channels) and value.shape[-1:] in ((), (1,), (channels,))
+    if value is None:
+        return False
+    return value.size in (1, channels) and value.shape[-1:] in ((), (1,), (channels,))
 
 
 def declare_quants(edit: Editor) -> None:
@@ -147,15 +149,14 @@ def declare_quants(edit: Editor) -> None:
             if quant is not None and edit.tensors[name].quant is None:
                 edit.retype(name, quant=quant)
     for node in reversed(edit.graph.nodes):
-        share_quant(edit, node, node.outputs[0], node.inputs[:1])
+        if node.op.removeprefix("onnx.") in INTEGER_OPS:
+            share_quant(edit, node.outputs[0], node.inputs[0])
     for node in edit.graph.nodes:
-        share_quant(edit, node, *node.inputs[:1], node.outputs[:1])
+        if node.op.removeprefix("onnx.") in INTEGER_OPS:
+            share_quant(edit, node.inputs[0], node.outputs[0])
 
 
-def share_quant(edit: Editor, node: Node, source: str = "", targets: tuple[str, ...] = ()) -> None:
-    if node.op.removeprefix("onnx.") not in INTEGER_OPS or not source:
-        return
-    for name in targets:
-        quant = edit.tensors[source].quant
-        if quant is not None and quant.axis is None and edit.tensors[name].quant is None:
-            edit.retype(name, quant=quant)
+def share_quant(edit: Editor, source: str, target: str) -> None:
+    quant = edit.tensors[source].quant
+    if quant is not None and quant.axis is None and edit.tensors[target].quant is None:
+        edit.retype(target, quant=quant)

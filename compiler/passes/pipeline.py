@@ -1,5 +1,6 @@
 """The passes, in order."""
 
+import sys
 from collections.abc import Callable
 
 from ..codegen.stream import Stream
@@ -34,3 +35,18 @@ GRAPH_PASSES: tuple[Callable[[Graph, Context], Graph], ...] = (
 TILE_PASSES: tuple[Callable[[TileProgram, Context], TileProgram], ...] = (allocate,)
 STREAM_PASSES: tuple[Callable[[Stream, Context], Stream], ...] = (synchronize,)
 """Between the levels: `tile_loops` makes the Tile program, `emit` the instruction stream."""
+
+
+def passes() -> list[tuple[str, str]]:
+    """(name, first line of what is true after it) of every pass, in order."""
+    from .emit import emit
+    from .tile_loops import tile_loops
+
+    order = (*GRAPH_PASSES, tile_loops, *TILE_PASSES, emit, *STREAM_PASSES)
+    return [(p.__name__, summary_of(p)) for p in order]
+
+
+def summary_of(run_pass: Callable[..., object]) -> str:
+    """The first sentence of the pass's module."""
+    text = " ".join((sys.modules[run_pass.__module__].__doc__ or "").split())
+    return text.partition(". ")[0].rstrip(".")

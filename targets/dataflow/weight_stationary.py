@@ -43,8 +43,8 @@ import numpy as np
 from ..schema import Target, WeightStationary
 from . import candidates
 from .blocks import Blocks, shapes
-from .candidates import LARGEST, balanced, quotients
-from .work import Bools, Ints, Phases, Work, ceil_div, flat
+from .candidates import LARGEST
+from .work import Bools, Ints, Phases, Work, ceil_div, flat, patches
 
 PARAMETERS = ("packed",)
 
@@ -103,7 +103,7 @@ def phases(target: Target, work: Work, params: Ints) -> Phases:
     for where, times, (groups, rows, _) in shapes(folds[:3]):
         steps[where] += times * step_cycles(array, folds.vectors[where], groups * rows)
     first = folds.groups.first * folds.depth.first
-    head = load_cycles(array, first)
+    head = ceil_div(first, array.weight_rows_per_cycle)
     body = steps - step_cycles(array, folds.vectors, first) + folds.vectors
     tail = array.rows + last_column(array, folds) - 2
     hide = folds.vectors if double else np.zeros_like(folds.vectors)
@@ -114,13 +114,15 @@ def active_pes(target: Target, work: Work, params: Ints) -> Ints:
     """PEs with a weight other than the zeros beside the diagonal, in a fold that is not an edge."""
     array = array_of(target)
     groups = np.minimum(params[..., 0], work.g)
-    return groups * np.minimum(depth(work), array.rows) * np.minimum(work.k, array.cols)
+    rows, cols = np.minimum(depth(work), array.rows), np.minimum(work.k, array.cols)
+    return np.asarray(groups * rows * cols)
 
 
 def step_cycles(array: WeightStationary, vectors: Ints, rows: Ints) -> Ints:
     """From the start of a fold to the start of the next one, which has that many rows."""
-    load = load_cycles(array, rows)
-    return np.maximum(vectors, load) if array.weight_buffers == 2 else vectors + load
+    load = ceil_div(rows, array.weight_rows_per_cycle)
+    double = array.weight_buffers == 2
+    return np.asarray(np.maximum(vectors, load) if double else vectors + load)
 
 
 def last_column(array: WeightStationary, folds: Folds) -> Ints:
@@ -132,11 +134,7 @@ def last_column(array: WeightStationary, folds: Folds) -> Ints:
     for rows, times in folds.depth.kinds():
         since += times * step_cycles(array, folds.vectors, folds.groups.last * rows)
     wide = folds.groups.first * folds.columns.first
-    return np.maximum(folds.groups.last * folds.columns.last, wide - since)
-
-
-def load_cycles(array: WeightStationary, rows: Ints) -> Ints:
-    return ceil_div(rows, array.weight_rows_per_cycle)
+    return np.asarray(np.maximum(folds.groups.last * folds.columns.last, wide - since))
 
 
 def accesses(target: Target, work: Work, params: Ints) -> dict[str, Ints]:
@@ -188,10 +186,12 @@ def cut(array: WeightStationary, work: Work, params: Ints) -> tuple[Folds, tuple
 def choose(target: Target, work: Work) -> Ints:
     """The parameters of least cycles: int64 [..., 1]."""
     array = array_of(target)
-    wishes = np.array(quotients(min(array.rows, array.cols, LARGEST)), np.int64)
 
     def proposals(tiles: Work) -> Ints:
-        return balanced(tiles.g, np.minimum(wishes, tiles.g))[..., None]
+        room = np.minimum(array.rows // depth(tiles), array.cols // tiles.k)
+        most = int(np.clip(np.minimum(room, tiles.g).max(), 1, LARGEST))
+        shape = (tiles.table().shape[0], most, 1)
+        return np.broadcast_to(np.arange(1, most + 1)[:, None], shape)
 
     def price(tiles: Work, params: Ints) -> tuple[Ints, Ints]:
         total = cycles(target, tiles, params)
@@ -223,12 +223,11 @@ def simulate(
 
     ifmap int64 [n, g, c, h, w], weight [g, k, c, r, s]; psum [n, g, k, p, q] is written.
     """
-    array, result = array_of(target), np.zeros((*weight.shape[:2], psum[:, 0, 0].size), np.int64)
-    result[:] = psum.transpose(1, 2, 0, 3, 4).reshape(result.shape)
+    array, (n, g, k, p, q) = array_of(target), psum.shape
+    result = psum.transpose(1, 2, 0, 3, 4).reshape(g, k, n * p * q).copy()
     grid = Grid(array, list(folds_of(array, work, int(params[0]), ifmap, weight)), result)
-    while grid.busy:
+    while grid.left:
         grid.step()
-    n, g, k, p, q = psum.shape
     psum[:] = result.reshape(g, k, n, p, q).transpose(2, 0, 1, 3, 4)
     grid.counts["mac"] = int(work.macs())
     return grid.cycle, grid.counts
@@ -265,23 +264,13 @@ def diagonal(parts: Ints) -> Ints:
     return whole.reshape(count * u, count * m)
 
 
-def patches(work: Work, ifmap: Ints) -> Ints:
-    """[g, c*r*s, n*p*q]: under each tap of the filter, the ifmap element of each psum."""
-    r, s = np.arange(int(work.r)) * work.dilation_y, np.arange(int(work.s)) * work.dilation_x
-    p, q = np.arange(int(work.p)) * work.stride_y, np.arange(int(work.q)) * work.stride_x
-    y, x = r[:, None] + p, s[:, None] + q
-    taken = ifmap[:, :, :, y[:, None, :, None], x[None, :, None, :]]
-    groups = ifmap.shape[1]
-    rows = int(depth(work))
-    return np.asarray(taken.transpose(1, 2, 3, 4, 0, 5, 6).reshape(groups, rows, -1))
-
-
 class Grid:
     """The PEs, all [rows, cols]; each `step` is one cycle of the clock.
 
     ifmaps and psums carry the number of their fold (-1: none) and vector; weights on their way down
     carry the row where they stay. What enters at a row or column later than at the first one comes
-    from what entered that many cycles ago: `streamed` and `loaded` are these delay lines.
+    from what entered that many cycles ago: `streamed` and `loaded` are these delay lines. `left`
+    psums are still to leave.
     """
 
     def __init__(self, array: WeightStationary, folds: list[Fold], result: Ints) -> None:
@@ -303,11 +292,6 @@ class Grid:
         self.left: int = sum(f.vectors.shape[0] * f.weights.shape[1] for f in folds)
         names = ("glb_ifmap", "glb_weight", "glb_psum", "noc_ifmap", "noc_weight", "noc_psum")
         self.counts = dict.fromkeys((*names, "rf_ifmap", "rf_weight", "rf_psum"), 0)
-
-    @property
-    def busy(self) -> bool:
-        """Whether psums are still to come."""
-        return self.left > 0
 
     def step(self) -> None:
         self.control()

@@ -130,5 +130,15 @@ def distinct(outputs: Ints, stride: Ints, taps: Ints, dilation: Ints) -> Ints:
     return np.asarray(outputs * taps - repeats_j * repeats_i)
 
 
+def patches(work: Work, ifmap: Ints) -> Ints:
+    """[g, c*r*s, n*p*q]: under each tap of the filter, the ifmap element of each psum."""
+    r, s = np.arange(int(work.r)) * work.dilation_y, np.arange(int(work.s)) * work.dilation_x
+    p, q = np.arange(int(work.p)) * work.stride_y, np.arange(int(work.q)) * work.stride_x
+    y, x = r[:, None] + p, s[:, None] + q
+    taken = ifmap[:, :, :, y[:, None, :, None], x[None, :, None, :]]
+    psums = int(work.n * work.p * work.q)
+    return np.asarray(taken.transpose(1, 2, 3, 4, 0, 5, 6).reshape(ifmap.shape[1], -1, psums))
+
+
 def ceil_div(a: Ints, b: Ints | int) -> Ints:
     return np.asarray(-(-a // b))

@@ -124,7 +124,7 @@ class Builder:
     def image(
         self, rows: Sequence[Records], symbols: Sequence[images.Symbol], **more: Any
     ) -> images.Image:
-        values = {"rodata": b"", "dram_bytes": 4096, "target": TINY} | more
+        values: dict[str, Any] = {"rodata": b"", "dram_bytes": 4096, "target": TINY} | more
         return images.Image(text=self.text(rows), symbols=tuple(symbols), **values)
 
 

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from dnncc.isa import elf
-from dnncc.runtime import cli, files
-from dnncc.runtime.errors import RunError
+from dnncc.runtime import RunError, cli, files
 
 
 @pytest.fixture

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from dnncc.isa import image as images
-from dnncc.runtime.session import InferenceSession
-from dnncc.runtime.table import short, summary, table
+from dnncc.runtime import InferenceSession, table
 
 COUNTS = (
     "cycles", "macs", "dram_read_bytes", "dram_written_bytes", "dram_bus_bytes",
@@ -37,7 +36,8 @@ def image(build: Any, symbol: Any) -> images.Image:
 
 @pytest.fixture
 def report(image: images.Image) -> dict[str, Any]:
-    return InferenceSession(image).profile.report
+    found: dict[str, Any] = InferenceSession(image).profile.report
+    return found
 
 
 def test_layers_sum_to_totals(report: dict[str, Any]) -> None:
@@ -93,17 +93,17 @@ def test_a_program_without_debug_map_is_one_layer(image: images.Image) -> None:
 
 
 def test_table_and_summary(report: dict[str, Any]) -> None:
-    lines = table(report).splitlines()
+    lines = table.table(report).splitlines()
     assert lines[0].split()[:3] == ["layer", "steps", "cycles"]
     assert lines[1].startswith("Conv_0 + Relu_1  tensor")
     assert lines[-1].split()[:2] == ["total", "111"]
     assert max(map(len, lines)) <= 100
-    assert "weight stationary, 16 PEs at 100 MHz" in summary(report)
+    assert "weight stationary, 16 PEs at 100 MHz" in table.summary(report)
 
 
 def test_names_cannot_drive_the_terminal(report: dict[str, Any]) -> None:
     report["layers"][0]["node"] = "a\x1b[31m[bold]"
-    assert "a?[31m[bold]" in table(report)
+    assert "a?[31m[bold]" in table.table(report)
 
 
 @pytest.mark.parametrize(
@@ -114,4 +114,4 @@ def test_names_cannot_drive_the_terminal(report: dict[str, Any]) -> None:
     ],
 )  # fmt: skip
 def test_short(value: float, text: str) -> None:
-    assert short(value) == text
+    assert table.short(value) == text

@@ -9,9 +9,8 @@ import pytest
 
 from dnncc.isa import core, elf
 from dnncc.isa import image as images
+from dnncc.runtime import InferenceSession, RunError, load
 from dnncc.runtime import session as sessions
-from dnncc.runtime.errors import RunError
-from dnncc.runtime.session import InferenceSession, load
 
 M, C, K = 6, 4, 3
 X, Y, Z, SUM = 64, 256, 512, 1024

@@ -175,6 +175,39 @@ def test_the_memory_holds_what_table_iii_says(layer: str) -> None:
     assert words["psum"] * CHIP.datapath.psum_bytes / 1024 == pytest.approx(psum, abs=0.051)
 
 
+def parts(extent: int, size: int) -> list[int]:
+    """The block sizes of an extent, one by one."""
+    return [min(size, extent - start) for start in range(0, extent, size)]
+
+
+def one_by_one(target: Target, z: dict[str, int], params: list[int]) -> tuple[int, int]:
+    """Cycles and ifmap words of all passes, walked in plain loops, for z["g"] = 1."""
+    set_rows, filters, channels, sets_c, sets_k, images = params
+    array, data = rs.array_of(target), target.datapath
+    cycles = words = 0
+    folds_y = parts(z["r"], -(-z["r"] // -(-z["r"] // array.rows)))
+    folds_x = parts(z["s"], -(-z["s"] // -(-z["s"] // array.ifmap_words)))
+    for n, k, c, p, r, s in product(
+        parts(z["n"], images),
+        parts(z["k"], filters * sets_k),
+        parts(z["c"], channels * sets_c),
+        parts(z["p"], set_rows),
+        folds_y,
+        folds_x,
+    ):
+        rows = {y * z["stride_y"] + i * z["dilation_y"] for y in range(p) for i in range(r)}
+        cols = {x * z["stride_x"] + i for x in range(z["q"]) for i in range(s)}
+        busiest = -(-k // min(k, sets_k)) * -(-c // min(c, sets_c))
+        sent = n * c * len(rows) * len(cols)
+        compute = n * z["q"] * s * busiest
+        psums = -(-n * k * p * z["q"] * data.accumulator_bits // array.psum_bus_bits)
+        ifmaps = -(-sent * data.operand_bits // array.ifmap_bus_bits)
+        fill = -(-k * c * r * s * data.operand_bits // array.filter_bus_bits)
+        cycles += max(compute, psums, ifmaps) + fill + array.ramp_cycles
+        words += sent
+    return cycles, words
+
+
 # Legality and choice
 
 
@@ -264,6 +297,20 @@ def test_the_choice_is_the_best_of_all(sizes: dict[str, int]) -> None:
 def test_unusual_work_has_a_mapping(work: dataflow.Work, rows: int, cols: int) -> None:
     target = small_array(rows, cols)
     assert FLOW.explain(target, work, FLOW.choose(target, work)) == ""
+
+
+@given(SIZES, st.tuples(*[st.integers(1, 4)] * 6))
+@settings(max_examples=200, deadline=None)
+def test_the_closed_form_is_the_sum_over_the_passes(
+    sizes: dict[str, int], wish: tuple[int, ...]
+) -> None:
+    target, sizes = small_array(5, 4), sizes | {"g": 1}
+    work, params = Work.of(**sizes), row(*wish)
+    if not FLOW.legal(target, work, params):
+        params = FLOW.choose(target, work)
+    cycles, words = one_by_one(target, sizes, params.tolist())
+    assert FLOW.cycles(target, work, params) == cycles
+    assert FLOW.accesses(target, work, params)["glb_ifmap"] == words
 
 
 def test_many_tiles_at_once_are_as_one_by_one() -> None:

@@ -1,0 +1,61 @@
+"""dnncc-as: assembly text to a binary, for a target."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        prog="dnncc-as",
+        description="Assemble a program. Takes back what dnncc-objdump -d prints.",
+    )
+    made.add_argument("file", metavar="FILE", type=Path, help="assembly text")
+    made.add_argument("-o", "--output", metavar="FILE", type=Path, required=True)
+    made.add_argument(
+        "--target", metavar="NAME|FILE", help="target, unless the text has .target lines"
+    )
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parser().parse_args(arguments)
+    from dnncc.isa.asm import AssemblyError
+    from dnncc.isa.core import IsaError
+    from dnncc.targets import TargetError
+
+    try:
+        run(options.file, options.output, options.target)
+    except AssemblyError as error:
+        line = f":{error.line}" if error.line else ""
+        return fail(f"{options.file}{line}: {error.message}")
+    except (IsaError, UnicodeDecodeError) as error:
+        return fail(f"{options.file}: {error}")
+    except TargetError as error:
+        return fail(str(error))
+    except OSError as error:
+        return fail(f"{error.filename or options.file}: {error.strerror}")
+    return 0
+
+
+def fail(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return 1
+
+
+def run(source: Path, output: Path, target: str | None) -> None:
+    """Raises AssemblyError, IsaError, TargetError or OSError; then there is no new output."""
+    from dnncc.isa import asm, elf
+    from dnncc.isa.program import Program, check_bounds
+    from dnncc.targets import load, loads
+
+    text = None if target is None else load(target).dumps()
+    image = asm.assemble_image(source.read_text(encoding="utf-8"), text)
+    memories = loads(image.target).memories
+    check_bounds(Program.decode(image.text), [image.dram_bytes, *(m.bytes for m in memories)])
+    elf.save(image, output)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
