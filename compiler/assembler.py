@@ -21,16 +21,15 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
-    from dnncc.isa.asm import AssemblyError
-    from dnncc.isa.core import IsaError
+    from dnncc.isa import asm, core
     from dnncc.targets import TargetError
 
     try:
         run(options.file, options.output, options.target)
-    except AssemblyError as error:
+    except asm.AssemblyError as error:
         line = f":{error.line}" if error.line else ""
         return fail(f"{options.file}{line}: {error.message}")
-    except (IsaError, UnicodeDecodeError) as error:
+    except (core.IsaError, UnicodeDecodeError) as error:
         return fail(f"{options.file}: {error}")
     except TargetError as error:
         return fail(str(error))
@@ -46,14 +45,14 @@ def fail(message: str) -> int:
 
 def run(source: Path, output: Path, target: str | None) -> None:
     """Raises AssemblyError, IsaError, TargetError or OSError; then there is no new output."""
-    from dnncc.isa import asm, elf
-    from dnncc.isa.program import Program, check_bounds
+    from dnncc.isa import asm, elf, program
     from dnncc.targets import load, loads
 
     text = None if target is None else load(target).dumps()
     image = asm.assemble_image(source.read_text(encoding="utf-8"), text)
     memories = loads(image.target).memories
-    check_bounds(Program.decode(image.text), [image.dram_bytes, *(m.bytes for m in memories)])
+    sizes = [image.dram_bytes, *(memory.bytes for memory in memories)]
+    program.check_bounds(program.Program.decode(image.text), sizes)
     elf.save(image, output)
 
 

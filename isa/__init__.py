@@ -1,4 +1,47 @@
 """What instructions are and mean.
 
-Nothing is imported here: the tools' `--help` need not wait for NumPy.
+The modules are imported when they are asked for: the tools' `--help` need not wait for NumPy.
 """
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from . import (
+        asm,
+        blocks,
+        control,
+        core,
+        dma,
+        elementwise,
+        elf,
+        image,
+        lines,
+        manual,
+        numerics,
+        objdump,
+        pool,
+        program,
+        sections,
+        tensor,
+        vector,
+    )
+
+__all__ = [
+    "asm",
+    "blocks",
+    "control",
+    "core",
+    "dma",
+    "elementwise",
+    "elf",
+    "image",
+    "lines",
+    "manual",
+    "numerics",
+    "objdump",
+    "pool",
+    "program",
+    "sections",
+    "tensor",
+    "vector",
+]

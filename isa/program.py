@@ -74,7 +74,7 @@ class Program:
         return cls(offsets, opcodes, engine_of, waits, parts)
 
     @staticmethod
-    def encode(parts: Iterable[tuple[Array, Array]]) -> bytes:
+    def encode(parts: Iterable[tuple[npt.ArrayLike, Array]]) -> bytes:
         """Lay out records: each array with the numbers of its instructions in the program.
 
         The numbers of all parts together are 0..n-1. Raises IsaError if they are not.
@@ -148,7 +148,7 @@ def check_parts(parts: Sequence[Part], offsets: Int64) -> None:
         for row, message in part_errors(part)
     ]
     if errors:
-        offset, message = min(errors)
+        offset, message = min(errors, key=lambda error: error[0])
         raise ProgramError(offset, message)
 
 

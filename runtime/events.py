@@ -44,6 +44,8 @@ class Clock:
 
     `begin` is when an instruction leaves its queue (a DMA sends its request), `start` when its
     engine becomes busy with it (the first byte moves); they differ only where DRAM is involved.
+    Per engine, `free` is when the last instruction that began ends, and `asks` when it started: a
+    DMA engine has one request under way while it moves the data of the one before.
     """
 
     work: Work
@@ -55,6 +57,7 @@ class Clock:
     next_issue: int = 0
     position: list[int] = field(init=False)
     free: list[int] = field(init=False)
+    asks: list[int] = field(init=False)
     requests: dict[int, int] = field(default_factory=dict)
     channel_free: dict[int, int] = field(default_factory=dict)
 
@@ -62,7 +65,8 @@ class Clock:
         count, engines = len(self.work.engine), len(self.work.queues)
         self.issue, self.begin = [UNKNOWN] * count, [UNKNOWN] * count
         self.start, self.end = [UNKNOWN] * count, [UNKNOWN] * count
-        self.position, self.free = [0] * engines, [0] * engines
+        self.position = [0] * engines
+        self.free, self.asks = [0] * engines, [0] * engines
 
     def run(self) -> None:
         """Time everything. Raises TimingError if nothing can go on: no legal program causes it."""
@@ -116,13 +120,14 @@ class Clock:
             ready = self.ended(work.after[i])
             if ready == UNKNOWN:
                 break
-            begin = self.begin[i] = max(issue[i], ready, free - work.overlap[i])
             at += 1
             if work.channel[i] >= 0:
+                self.begin[i] = max(issue[i], ready, self.asks[engine])
                 self.requests[engine] = i
                 break
-            self.start[i] = begin
+            begin = self.begin[i] = self.start[i] = max(issue[i], ready, free - work.overlap[i])
             self.end[i] = free = max(begin + work.cycles[i], free)
+            self.asks[engine] = begin
         self.position[engine], self.free[engine] = at, free
         return at > first
 
@@ -138,11 +143,10 @@ class Clock:
         i = self.requests.pop(engine)
         channel = self.work.channel[i]
         first_byte = self.begin[i] + self.work.latency[i]
-        start = max(first_byte, self.channel_free.get(channel, 0))
+        start = max(first_byte, self.channel_free.get(channel, 0), self.free[engine])
         end = start + self.work.cycles[i]
-        self.start[i], self.end[i] = start, end
-        self.channel_free[channel] = end
-        self.free[engine] = start
+        self.start[i] = self.asks[engine] = start
+        self.end[i] = self.free[engine] = self.channel_free[channel] = end
         return True
 
     def blocked(self) -> str:

@@ -82,6 +82,16 @@ def decode(image: images.Image, target: Target) -> programs.Program:
     return program
 
 
+def extents(program: programs.Program, image: images.Image, target: Target) -> list[int]:
+    """Bytes of each memory that the program or a symbol reaches; of DRAM all."""
+    found = program.regions()
+    sizes = np.zeros(1 + len(target.memories), np.int64)
+    np.maximum.at(sizes, found.memory, found.stop)
+    for symbol in image.symbols:
+        sizes[symbol.memory] = max(int(sizes[symbol.memory]), symbol.stop)
+    return [image.dram_bytes, *sizes[1:].tolist()]
+
+
 def problems(program: programs.Program, image: images.Image, target: Target) -> Iterator[str]:
     """What else makes a program unfit for its image or its target, one line each."""
     yield from constant_problems(program, len(image.rodata))

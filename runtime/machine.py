@@ -4,6 +4,7 @@ Constants are shared by the batch and cannot be written; all else is private to 
 filled with POISON before a run, so that what is read before it is written shows.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,6 @@ import numpy.typing as npt
 
 from dnncc.isa import core
 from dnncc.isa import image as images
-from dnncc.targets import Target
 
 from .errors import RunError
 
@@ -30,10 +30,9 @@ def row_bytes(size: int) -> int:
     return -(-size // ALIGN) * ALIGN
 
 
-def private_bytes(target: Target, image: images.Image) -> int:
-    """Bytes of all memories of one input, without the shared constants."""
-    arena = row_bytes(image.dram_bytes - len(image.rodata))
-    return arena + sum(row_bytes(m.bytes) for m in target.memories)
+def private_rows(constants: bytes, sizes: Sequence[int]) -> list[int]:
+    """Bytes that one input takes in each memory: of DRAM what follows the constants."""
+    return [row_bytes(size) for size in (sizes[0] - len(constants), *sizes[1:])]
 
 
 class Machine:
@@ -43,13 +42,12 @@ class Machine:
     buffer, and the loader has checked the program's regions against each memory.
     """
 
-    def __init__(self, target: Target, image: images.Image, batch: int) -> None:
+    def __init__(self, constants: bytes, sizes: Sequence[int], batch: int) -> None:
+        """Memories of `sizes` bytes; the first is DRAM, which begins with the constants."""
         self.batch = batch
-        self.constants = image.rodata
-        self.first_private = len(image.rodata)
-        sizes = [image.dram_bytes - self.first_private]
-        sizes += [m.bytes for m in target.memories]
-        self.rows = [row_bytes(size) for size in sizes]
+        self.constants = constants
+        self.first_private = len(constants)
+        self.rows = private_rows(constants, sizes)
         self.memories = [np.empty(batch * row, np.uint8) for row in self.rows]
 
     def poison(self) -> None:

@@ -19,7 +19,7 @@ from dnncc.targets import load as load_target
 from . import loading
 from .errors import RunError
 from .host import HostRunner
-from .machine import Array, Machine, private_bytes
+from .machine import Array, Machine, private_rows
 from .order import order
 from .signature import Tensor, batched, described, listed, merged
 from .timing import Timeline, simulate
@@ -48,6 +48,7 @@ class InferenceSession:
         self.symbols: dict[str, images.Symbol] = {s.name: s for s in image.symbols}
         self._inputs = described(image.symbols, "input")
         self._outputs = described(image.symbols, "output")
+        self._sizes = loading.extents(self.program, image, self.target)
         self._machine: Machine | None = None
         self._ran = False
 
@@ -107,8 +108,8 @@ class InferenceSession:
 
     def chunks(self, batch: int, arrays: dict[str, Array]) -> Iterator[dict[str, Array]]:
         """The feeds in pieces whose machines stay below MEMORY_LIMIT."""
-        size = max(1, MEMORY_LIMIT // max(1, private_bytes(self.target, self.image)))
-        size = min(size, batch)
+        one = sum(private_rows(self.image.rodata, self._sizes))
+        size = min(max(1, MEMORY_LIMIT // max(1, one)), batch)
         for first in range(0, batch, size):
             yield {name: array[first : first + size] for name, array in arrays.items()}
 
@@ -142,7 +143,7 @@ class InferenceSession:
         """A machine for that many inputs; the last one is kept."""
         if self._machine is None or self._machine.batch != batch:
             self._machine = None  # free the memory before taking more
-            self._machine = Machine(self.target, self.image, batch)
+            self._machine = Machine(self.image.rodata, self._sizes, batch)
         return self._machine
 
     @cached_property

@@ -8,6 +8,9 @@ Row = dict[str, Any]
 SUFFIXES = (("", 1.0), ("k", 1e3), ("M", 1e6), ("G", 1e9), ("T", 1e12))
 COLUMNS = ("layer", "steps", "cycles", "%", "MACs", "util", "DRAM B", "energy")
 
+WIDEST = (28, 18)
+"""The most columns of text that names and steps take."""
+
 
 def summary(report: Row) -> str:
     """The totals, a few lines."""
@@ -46,11 +49,11 @@ def table(report: Row, width: int = 100) -> str:
     from rich.console import Console
     from rich.table import Table
 
-    grid = Table(*COLUMNS[:2], box=None, pad_edge=False, width=None)
-    for name in COLUMNS[2:]:
+    grid = Table(box=None, pad_edge=False)
+    for name, most in zip(COLUMNS, WIDEST, strict=False):
+        grid.add_column(name, max_width=most, no_wrap=True, overflow="ellipsis")
+    for name in COLUMNS[len(WIDEST) :]:
         grid.add_column(name, justify="right", no_wrap=True)
-    grid.columns[0].overflow = grid.columns[1].overflow = "ellipsis"
-    grid.columns[0].no_wrap = grid.columns[1].no_wrap = True
     for row in report["layers"]:
         grid.add_row(*cells(row, printable(row["node"]) or "(none)", row["op"], report["cycles"]))
     grid.add_row(*cells(report, "total", "", report["cycles"]))

@@ -35,7 +35,22 @@ class Problem:
         return bool(access.tensor) and self.graph.tensors[access.tensor].memory == "dram"
 
     def buffered(self, access: Access) -> bool:
+        """Whether it has a tile buffer of its own."""
+        if access is self.load.result and self.in_place():
+            return False
         return not access.tensor or self.moves(access)
+
+    def in_place(self) -> bool:
+        """Results take the place of their psums: as narrow or narrower, and in the same order, no
+        result is written where a psum is still to be read."""
+        psum, result = self.load.psum, self.load.result
+        if psum is None or not self.moves(result):
+            return False
+        memories = {self.target.memory_for(k).name for k in ("psum", "ofmap")}
+        strides = layout(self.graph.tensors[result.tensor])
+        ordered = storage_order(strides) == tuple(range(len(strides)))
+        axes = [d.terms for d in psum.box] == [d.terms for d in result.box]
+        return len(memories) == 1 and ordered and axes
 
 
 def layout(tensor: Tensor) -> tuple[int, ...]:

@@ -66,10 +66,11 @@ class Tiler:
         if tensor:
             held = self.problem.graph.tensors[tensor].dtype
             dtype = scratchpad_dtype(held, self.problem.target)
-        if not self.problem.buffered(access):
+        if access.tensor and not self.problem.moves(access):
             return Operand(access.tensor, access.box, dtype)
-        loops = self.order[: self.level(access)]
-        return Operand(access.tensor, access.box, dtype, access.role, loops, self.whole(access))
+        in_place = access is self.load.result and self.problem.in_place()
+        buffer, loops = "psum" if in_place else access.role, self.order[: self.level(access)]
+        return Operand(access.tensor, access.box, dtype, buffer, loops, self.whole(access))
 
     def body(self, level: int) -> Body:
         items: list[Loop | Step] = list(self.loads(level))

@@ -64,6 +64,13 @@ def test_the_next_request_flies_while_a_transfer_runs(build: Any, tiny: Target) 
     assert stalls(t, LOAD0) == {"issue": 1, "dram_latency": 10}
 
 
+def test_a_frame_is_written_after_the_transfer_before_it(build: Any, tiny: Target) -> None:
+    # bytes 11..111, then 64 bytes of fill in 2 cycles, then 16 bytes asked for at 111
+    rows = [build.load(0, 0, 400), build.load(0, 400, 0, left=64), build.load(0, 512, 16)]
+    t = timing.simulate(build.program(rows), tiny)
+    assert t.end[:3].tolist() == [111, 113, 125]
+
+
 def test_a_short_transfer_does_not_hide_all_latency(build: Any, tiny: Target) -> None:
     # first: bytes 11..15. second: asked for at 11, bytes 21..25: 6 cycles of latency show
     t = timing.simulate(build.program([build.load(0, 0, 16), build.load(64, 64, 16)]), tiny)
