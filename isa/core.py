@@ -182,6 +182,8 @@ class Instruction:
     mnemonic: ClassVar[str]
     record: ClassVar[np.dtype[Any]]
     layout: ClassVar[tuple[Field, ...]]
+    moving: ClassVar[tuple[str, ...]] = ()
+    """Fields that the short form holds (short.py)."""
 
     queue: U8 = 0
     after_load0: U8 = 0

@@ -44,6 +44,8 @@ class Load(Instruction, opcode=0x10, engine="load"):
     nothing: a frame of it fills memory.
     """
 
+    moving = ("dram", "spad")
+
     dram: DramAddress
     spad: Address
     d0: U16 = 1
@@ -114,6 +116,8 @@ class Store(Instruction, opcode=0x18, engine="store"):
 
     d0 x d1 x d2 x d3 elements, strides in elements; the innermost stride in the scratchpad is 1.
     """
+
+    moving = ("dram", "spad")
 
     dram: DramAddress
     spad: Address

@@ -56,6 +56,8 @@ class Elementwise(Instruction, opcode=0x31, engine="vector"):
     float32; the result saturates to out_dtype, rounded with ties to even.
     """
 
+    moving = ("a", "b", "out")
+
     a: Address
     b: Address
     out: Address
@@ -158,6 +160,8 @@ class Map(Instruction, opcode=0x32, engine="vector"):
     tanh, sigmoid, erf, abs, neg, floor of float32(x) are evaluated in float64, then rounded to
     float32.
     """
+
+    moving = ("x", "out")
 
     x: Address
     out: Address

@@ -47,6 +47,8 @@ class Pool(Instruction, opcode=0x34, engine="vector"):
     window of one element, copies x and puts out_zero where there is none: ONNX Pad.
     """
 
+    moving = ("x", "out")
+
     x: Address
     out: Address
     n: Size8 = 1
@@ -164,6 +166,8 @@ class Reduce(Instruction, opcode=0x35, engine="vector"):
     Integers less `zero`, in int32, which wraps; floats in float32, summed in order. The result
     saturates to out_dtype.
     """
+
+    moving = ("x", "out")
 
     x: Address
     out: Address

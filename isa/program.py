@@ -8,9 +8,11 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
+from . import short
 from .core import CONTROL, ENGINES, WORD_BYTES, Array, Field, Instruction, IsaError, instruction_set
 
 HALT = "halt"
+MOST = 1 << 40
 WAIT_NAMES = tuple(f"after_{engine}" for engine in ENGINES)
 
 Int64 = npt.NDArray[np.int64]
@@ -69,9 +71,16 @@ class Program:
         parts = tuple(gather(text, offsets, opcodes))
         check_parts(parts, offsets)
         check_halt(opcodes, offsets)
+        if lay_out([(part.indices, part.records) for part in parts]) != text:
+            raise IsaError(".text is not encoded in the one way that it can be (see short forms)")
         engine_of = find_engines(parts, len(offsets))
         waits = absolute_waits(parts, engine_of, offsets)
-        return cls(offsets, opcodes, engine_of, waits, parts)
+        return cls(offsets, opcodes & ~np.uint8(short.SHORT), engine_of, waits, parts)
+
+    @property
+    def sizes(self) -> Int64:
+        """Bytes that each instruction takes in .text, int64[n]; the last is a halt."""
+        return np.diff(self.offsets, append=self.offsets[-1] + WORD_BYTES)
 
     @staticmethod
     def encode(parts: Iterable[tuple[npt.ArrayLike, Array]]) -> bytes:
@@ -101,8 +110,12 @@ class Program:
 
 @cache
 def instruction_bytes() -> dict[int, int]:
-    """The size of an instruction, by opcode."""
-    return {opcode: cls.record.itemsize for opcode, cls in instruction_set().items()}
+    """The size of an instruction, by opcode, in full and in short form."""
+    sizes = {opcode: cls.record.itemsize for opcode, cls in instruction_set().items()}
+    for opcode, cls in instruction_set().items():
+        if cls.moving:
+            sizes[opcode | short.SHORT] = short.short_dtype(cls).itemsize
+    return sizes
 
 
 def find_starts(text: bytes) -> tuple[Int64, npt.NDArray[np.uint8]]:
@@ -128,16 +141,26 @@ def find_starts(text: bytes) -> tuple[Int64, npt.NDArray[np.uint8]]:
 
 
 def gather(text: bytes, offsets: Int64, opcodes: npt.NDArray[np.uint8]) -> Iterator[Part]:
-    """Per class, the records of all its instructions in one indexing step."""
+    """Per class, the records of all its instructions, read in one indexing step for each form."""
     words = np.frombuffer(text, np.uint64)
     for opcode, cls in instruction_set().items():
-        indices = np.flatnonzero(opcodes == opcode)
-        if len(indices):
-            length = np.arange(cls.record.itemsize // WORD_BYTES)
-            rows = words[(offsets[indices] // WORD_BYTES)[:, None] + length]
-            records = rows.view(cls.record)[:, 0]
-            records.flags.writeable = False
-            yield Part(cls, indices, records)
+        indices = np.flatnonzero(opcodes & ~np.uint8(short.SHORT) == opcode)
+        if not len(indices):
+            continue
+        is_short = opcodes[indices] != opcode
+        full = read_rows(words, offsets[indices[~is_short]], cls.record)
+        brief = read_rows(words, offsets[indices[is_short]], short.short_dtype(cls))
+        records, missing = short.expand(cls, is_short, full, brief)
+        if missing >= 0:
+            raise ProgramError(offsets[indices[missing]], f"{cls.mnemonic}: its template is missing")
+        records.flags.writeable = False
+        yield Part(cls, indices, records)
+
+
+def read_rows(words: npt.NDArray[np.uint64], offsets: Int64, dtype: np.dtype[Any]) -> Array:
+    length = np.arange(dtype.itemsize // WORD_BYTES)
+    rows = words[(offsets // WORD_BYTES)[:, None] + length]
+    return np.ascontiguousarray(rows).view(dtype)[:, 0]
 
 
 def check_parts(parts: Sequence[Part], offsets: Int64) -> None:
@@ -154,10 +177,12 @@ def check_parts(parts: Sequence[Part], offsets: Int64) -> None:
 
 def part_errors(part: Part) -> Iterator[tuple[int, str]]:
     """Row and message of the first instruction that breaks each rule."""
-    for field in part.cls.layout:
-        yield from field_errors(field, part.records[field.name])
+    found = [e for field in part.cls.layout for e in field_errors(field, part.records[field.name])]
     if "reserved" in (part.cls.record.names or ()):
-        yield from first(part.records["reserved"].any(axis=1), "a reserved byte is not zero")
+        found += first(part.records["reserved"].any(axis=1), "a reserved byte is not zero")
+    if found:  # `faults` is only for fields that are in their ranges
+        yield from found
+        return
     for condition, message in part.cls.from_records(part.records).faults():
         yield from first(np.broadcast_to(condition, part.indices.shape), message)
 
@@ -227,18 +252,44 @@ def lay_out(parts: Sequence[tuple[Array, Array]]) -> bytes:
     """See Program.encode."""
     count = sum(len(indices) for indices, _ in parts)
     sizes = np.zeros(count, np.int64)
-    for indices, records in parts:
+    pieces: list[tuple[Array, Array]] = []
+    for indices, records in by_class(parts):
         check_numbers(indices, records, count)
+        pieces += encoded(indices, records)
+    for indices, records in pieces:
         sizes[indices] = records.dtype.itemsize // WORD_BYTES
     if not sizes.all():
         raise IsaError(f"instruction {int(np.argmin(sizes))} is not in any part")
     ends = np.cumsum(sizes)
     words = np.zeros(int(sizes.sum()), np.uint64)
-    for indices, records in parts:
+    for indices, records in pieces:
         length = np.arange(records.dtype.itemsize // WORD_BYTES)
         rows = np.ascontiguousarray(records).view(np.uint64).reshape(len(records), -1)
         words[(ends - sizes)[indices][:, None] + length] = rows
     return words.tobytes()
+
+
+def by_class(parts: Sequence[tuple[Array, Array]]) -> Iterator[tuple[Array, Array]]:
+    """All records of a class together, in program order."""
+    for cls in instruction_set().values():
+        mine = [p for p in parts if len(p[1]) and p[1]["opcode"][0] == cls.opcode]
+        if mine:
+            for numbers, records in mine:
+                check_numbers(numbers, records, MOST)
+            indices = np.concatenate([i for i, _ in mine])
+            order = np.argsort(indices, kind="stable")
+            yield indices[order], np.concatenate([r for _, r in mine])[order]
+
+
+def encoded(indices: Array, records: Array) -> list[tuple[Array, Array]]:
+    """The records of a class, those that can be in short form, with their places."""
+    cls = instruction_set()[int(records["opcode"][0])]
+    template, brief = short.forms(cls, records)
+    full = short.number(records[~brief], template[~brief])
+    pieces = [(indices[~brief], full)]
+    if brief.any():
+        pieces.append((indices[brief], short.shorten(cls, records[brief], template[brief])))
+    return pieces
 
 
 def check_numbers(indices: Array, records: Array, count: int) -> None:

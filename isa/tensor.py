@@ -47,6 +47,8 @@ class Tensor(Instruction, opcode=0x20, engine="tensor"):
     map0..map5 are the array parameters of the target's dataflow: they set the time, not the values.
     """
 
+    moving = ("ifmap", "weight", "psum")
+
     ifmap: Address
     weight: Address
     psum: Address

@@ -73,6 +73,8 @@ class Requantize(Instruction, opcode=0x30, engine="vector"):
     Activations that clip are in `low` and `high`, which are cut to what out_dtype holds.
     """
 
+    moving = ("psum", "params", "out")
+
     psum: Address
     params: Address
     out: Address

@@ -1,6 +1,7 @@
 """dnncc-run: run a binary on inputs; print and save its outputs and what they cost."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,6 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads our output has gone, as `| head` does
+        sys.stdout = open(os.devnull, "w")
+        return FAILED
     except Exception as error:
         return failed(error, options.verbose)
     return 0

@@ -12,11 +12,12 @@ from dnncc.isa import program as programs
 from dnncc.targets import Target, TargetError, dataflow, diff, loads
 
 from .errors import RunError
+from .machine import private_rows
 from .pricing import array_params, array_work
 
 LARGEST_FILE = 1 << 31
 LARGEST_ARENA = 1 << 31
-"""Bytes of a binary, and of its private DRAM per input, that this simulator takes."""
+"""Bytes of a binary, and of its memories for one input, that this simulator takes."""
 
 MOST_DIMENSIONS = 32
 TYPES = {
@@ -73,8 +74,6 @@ def decode(image: images.Image, target: Target) -> programs.Program:
             f"needs {image.dram_bytes} bytes of DRAM, of which {target.name} has "
             f"{target.dram.bytes}"
         )
-    if image.dram_bytes - len(image.rodata) > LARGEST_ARENA:
-        raise RunError(f"needs {image.dram_bytes} bytes of DRAM; at most {LARGEST_ARENA} are taken")
     program = programs.Program.decode(image.text)
     programs.check_bounds(program, [image.dram_bytes, *(m.bytes for m in target.memories)])
     for problem in problems(program, image, target):
@@ -83,13 +82,20 @@ def decode(image: images.Image, target: Target) -> programs.Program:
 
 
 def extents(program: programs.Program, image: images.Image, target: Target) -> list[int]:
-    """Bytes of each memory that the program or a symbol reaches; of DRAM all."""
+    """Bytes of each memory that the program or a symbol reaches; of DRAM all.
+
+    Raises RunError where that is more than one input may take.
+    """
     found = program.regions()
     sizes = np.zeros(1 + len(target.memories), np.int64)
     np.maximum.at(sizes, found.memory, found.stop)
     for symbol in image.symbols:
         sizes[symbol.memory] = max(int(sizes[symbol.memory]), symbol.stop)
-    return [image.dram_bytes, *sizes[1:].tolist()]
+    reached = [image.dram_bytes, *sizes[1:].tolist()]
+    total = sum(private_rows(image.rodata, reached))
+    if total > LARGEST_ARENA:
+        raise RunError(f"needs {total} bytes of memory for one input; at most {LARGEST_ARENA}")
+    return reached
 
 
 def problems(program: programs.Program, image: images.Image, target: Target) -> Iterator[str]:

@@ -69,11 +69,8 @@ def prices(program: programs.Program, target: Target) -> Prices:
 
 
 def issue_cycles(program: programs.Program, target: Target) -> Ints:
-    code_bytes = np.zeros(program.count, np.int64)
-    for cls, indices, _ in program.parts:
-        code_bytes[indices] = cls.record.itemsize
     unit = target.issue
-    cycles: Ints = cost.issue_cycles(code_bytes, unit.bytes_per_cycle, unit.cycles_per_instruction)
+    cycles: Ints = cost.issue_cycles(program.sizes, unit.bytes_per_cycle, unit.cycles_per_instruction)
     return cycles
 
 

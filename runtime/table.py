@@ -55,12 +55,23 @@ def table(report: Row, width: int = 100) -> str:
     for name in COLUMNS[len(WIDEST) :]:
         grid.add_column(name, justify="right", no_wrap=True)
     for row in report["layers"]:
-        grid.add_row(*cells(row, printable(row["node"]) or "(none)", row["op"], report["cycles"]))
+        grid.add_row(*cells(row, layer_name(row["node"]), row["op"], report["cycles"]))
     grid.add_row(*cells(report, "total", "", report["cycles"]))
     console = Console(width=width, color_system=None, markup=False, emoji=False, highlight=False)
     with console.capture() as captured:
         console.print(grid)
     return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+
+def layer_name(label: str) -> str:
+    """A layer in a narrow column: the end of its first node's name, and how many are fused in.
+
+    A name may itself be several, joined by ";", as TensorFlow's converter makes them.
+    """
+    nodes = printable(label).split(" + ")
+    more = f" +{len(nodes) - 1}" if nodes[1:] else ""
+    name, room = nodes[0].split(";")[0] or "(none)", WIDEST[0] - len(more)
+    return (name if len(name) <= room else "…" + name[1 - room :]) + more
 
 
 def cells(row: Row, name: str, steps: str, cycles: int) -> Sequence[str]:

@@ -139,7 +139,7 @@ class RandomGroups(GraphBuilder):
     def matmul_group(self) -> None:
         rows, c, k = self.between(1, 40), self.between(1, 70), self.between(1, 50)
         lead = (self.between(1, 4),) if self.chance(0.4) else ()
-        if self.results and len(self.tensors[self.results[-1]].shape) < 4:
+        if self.results and len(self.tensors[self.results[-1]].shape) in (2, 3):
             *lead_list, rows, c = self.tensors[self.results[-1]].shape
             lead = tuple(lead_list)
         a = self.source((*lead, rows, c))

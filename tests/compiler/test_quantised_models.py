@@ -9,7 +9,8 @@ from tests.models import QUANTISED, find_model, random_feeds
 from tests.oracle import run
 
 from dnncc.frontend.importer import import_model
-from dnncc.ir.interpret import interpret
+from dnncc.ir.graph import Graph
+from dnncc.ir.interpret import execute, interpret
 from dnncc.ir.verify import verify
 from dnncc.passes.assign_layout import assign_layout
 from dnncc.passes.canonicalize import canonicalize
@@ -19,6 +20,7 @@ from dnncc.passes.fuse import fuse
 from dnncc.passes.legalize import legalize
 from dnncc.passes.partition import partition
 
+Arrays = dict[str, Any]
 INTEGER_PASSES = (legalize, fuse, partition, assign_layout)
 
 
@@ -35,17 +37,29 @@ def test_integers_equal_onnxruntime_after_every_pass(name: str) -> None:
         values = interpret(graph, feeds)
         for output in graph.outputs:
             np.testing.assert_array_equal(values[output], expected[output], run_pass.__name__)
-    compare_inner(model, feeds, values)
+    compare_inner(model, graph, feeds, values)
 
 
-def compare_inner(model: onnx.ModelProto, feeds: dict[str, Any], values: dict[str, Any]) -> None:
-    """Every quantised tensor that is still there by its ONNX name."""
-    named = {o for node in model.graph.node for o in node.output}
-    inner = [k for k, v in values.items() if k in named and v.dtype.itemsize == 1]
-    expected = run(model, feeds, inner)
-    assert len(inner) > 4 or "toycar" in str(model.graph.name) or inner
-    for name in inner:
-        np.testing.assert_array_equal(values[name], expected[name], name)
+def compare_inner(model: onnx.ModelProto, graph: Graph, feeds: Arrays, values: Arrays) -> None:
+    """Every quantised tensor that is still there by its ONNX name, each from exact inputs.
+
+    That onnxruntime shows a tensor makes it compute some int8 ones in float32, which falls to the
+    other side of a half now and then; so only the last one, shown alone, is compared exactly.
+    """
+    named = {o for node in model.graph.node if node.op_type == "QuantizeLinear" for o in node.output}
+    inner = [k for k, v in values.items() if k in named and k not in graph.outputs]
+    np.testing.assert_array_equal(values[inner[-1]], run(model, feeds, inner[-1:])[inner[-1]])
+    shown = run(model, feeds, inner)
+    known = {name: feeds[name] for name in graph.inputs}
+    wrong = total = 0
+    for node in graph.nodes:
+        execute(graph, node, known)
+        for name in set(node.outputs) & set(inner):
+            errors = np.abs(known[name].astype(int) - shown[name])
+            assert errors.max() <= 1, name
+            wrong, total = wrong + errors.sum(), total + errors.size
+            known[name] = shown[name]
+    assert wrong <= max(2, 1e-5 * total)
 
 
 @pytest.mark.parametrize("name", QUANTISED[:3])

@@ -173,7 +173,7 @@ def test_regions_and_bounds() -> None:
     ("cls", "fields", "message"),
     [
         (dma.Load, {"spad_dtype": 0, "dram_dtype": 2}, "does not hold"),
-        (dma.Load, {"spad_dtype": 1, "top": 1, "fill": -1}, "fill"),
+        (dma.Load, {"dram_dtype": 1, "spad_dtype": 1, "right": 1, "fill": -1}, "fill"),
         (dma.Load, {"d0": 9, "spad_s0": 0}, "coincide"),
         (dma.Store, {"spad_dtype": 5}, "both integer"),
         (dma.Store, {"d0": 65535, "d1": 65535, "d2": 2}, "large|coincide"),
@@ -193,7 +193,7 @@ def test_illegal_combinations(cls: Any, fields: dict[str, int], message: str) ->
 def test_large_programs_decode_fast() -> None:
     count = 25_000
     numbers = np.arange(4 * count)
-    parts = [
+    parts: list[Any] = [
         (numbers[0::4], dma.Load.records(count, dram=0, spad=BASE)),
         (numbers[1::4], tensor.Tensor.records(count, ifmap=BASE, weight=BASE, psum=BASE)),
         (numbers[2::4], control.Fence.records(count, after_tensor=1)),

@@ -95,10 +95,16 @@ def test_a_program_without_debug_map_is_one_layer(image: images.Image) -> None:
 def test_table_and_summary(report: dict[str, Any]) -> None:
     lines = table.table(report).splitlines()
     assert lines[0].split()[:3] == ["layer", "steps", "cycles"]
-    assert lines[1].startswith("Conv_0 + Relu_1  tensor")
+    assert lines[1].startswith("Conv_0 +1  tensor")
     assert lines[-1].split()[:2] == ["total", "111"]
     assert max(map(len, lines)) <= 100
     assert "weight stationary, 16 PEs at 100 MHz" in table.summary(report)
+
+
+def test_long_names_keep_their_ends() -> None:
+    label = "MobilenetV2/expanded_conv_10/depthwise/Relu6;MobilenetV2/b + Add_3 + Relu_4"
+    assert table.layer_name(label) == "…_conv_10/depthwise/Relu6 +2"
+    assert len(table.layer_name(label)) <= table.WIDEST[0]
 
 
 def test_names_cannot_drive_the_terminal(report: dict[str, Any]) -> None:
