@@ -1,10 +1,10 @@
 """dnncc: compile ONNX graphs to accelerator instructions, and run them on a cycle-level simulator.
 
-    artifact = dnncc.compile("model.onnx", target="eyeriss-like")
-    artifact.save("model.elf")
-    session = dnncc.load("model.elf")
-    outputs = session.run(None, {"input": array})
-    print(session.profile.cycles)
+artifact = dnncc.compile("model.onnx", target="eyeriss-like")
+artifact.save("model.elf")
+session = dnncc.load("model.elf")
+outputs = session.run(None, {"input": array})
+print(session.profile.cycles)
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from os import PathLike
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # imported when they are needed, so that `import dnncc` is quick
-    from dnncc.runtime import InferenceSession
     from onnx import ModelProto
+
+    from dnncc.runtime import InferenceSession
 
     from .driver import Artifact
 
@@ -33,8 +34,8 @@ def compile(
 ) -> Artifact:
     """Compile an ONNX model for a target, given by name or by the path of its TOML file.
 
-    `shapes` fixes dynamic inputs, by name; `strict` refuses models of which a part would run on the
-    host; `verify` checks the program after every pass. Raises CompileError or TargetError, one line.
+    `shapes` fixes dynamic inputs, by name; `strict` refuses models of which a part would run on
+    the host; `verify` checks the program after every pass. Raises CompileError or TargetError.
     """
     from .driver import compile_model
     from .options import Options

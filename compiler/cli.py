@@ -132,9 +132,9 @@ def write(artifact: "Artifact", options: argparse.Namespace) -> None:
     if options.output in (None, "-"):
         sys.stdout.buffer.write(data)
         return
-    from dnncc.isa.elf import replace_file
+    from dnncc.isa import elf
 
-    replace_file(Path(options.output), data)
+    elf.replace_file(Path(options.output), data)
 
 
 def output_path(artifact: "Artifact", options: argparse.Namespace) -> Path:

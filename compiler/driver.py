@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from onnx import ModelProto
+
 from dnncc import targets
 from dnncc.isa import asm, elf
-from dnncc.isa.image import Image
-from dnncc.isa.program import Program
+from dnncc.isa import image as images
+from dnncc.isa import program as programs
 from dnncc.targets import Target
-from onnx import ModelProto
 
 from . import __version__
 from .codegen.image import image
@@ -34,7 +35,7 @@ class Artifact:
     `notes` are one-line remarks on what was assumed of the model.
     """
 
-    image: Image
+    image: images.Image
     graph: Graph
     tile: TileProgram
     target: Target
@@ -49,8 +50,8 @@ class Artifact:
         return asm.disassemble(self.program, self.image)
 
     @cached_property
-    def program(self) -> Program:
-        return Program.decode(self.image.text)
+    def program(self) -> programs.Program:
+        return programs.Program.decode(self.image.text)
 
 
 def compile_model(model: str | os.PathLike[str] | ModelProto, options: Options) -> Artifact:

@@ -71,8 +71,7 @@ class Program:
         parts = tuple(gather(text, offsets, opcodes))
         check_parts(parts, offsets)
         check_halt(opcodes, offsets)
-        if lay_out([(part.indices, part.records) for part in parts]) != text:
-            raise IsaError(".text is not encoded in the one way that it can be (see short forms)")
+        check_form(text, lay_out([(part.indices, part.records) for part in parts]), offsets)
         engine_of = find_engines(parts, len(offsets))
         waits = absolute_waits(parts, engine_of, offsets)
         return cls(offsets, opcodes & ~np.uint8(short.SHORT), engine_of, waits, parts)
@@ -196,6 +195,17 @@ def field_errors(field: Field, values: Array) -> Iterator[tuple[int, str]]:
 def first(bad: Any, message: str) -> Iterator[tuple[int, str]]:
     if bad.any():
         yield int(np.argmax(bad)), message
+
+
+def check_form(text: bytes, canonical: bytes, offsets: Int64) -> None:
+    """Raise IsaError where a program is not encoded in the one way that it can be (short.py)."""
+    if text == canonical:
+        return
+    length = min(len(text), len(canonical))
+    pair = (np.frombuffer(data, np.uint8, length) for data in (text, canonical))
+    at = int(np.argmax(np.not_equal(*pair)))
+    start = offsets[np.searchsorted(offsets, at, side="right") - 1]
+    raise ProgramError(start, "the instruction is not in the form, short or full, that it must have")
 
 
 def check_halt(opcodes: npt.NDArray[np.uint8], offsets: Int64) -> None:

@@ -70,7 +70,9 @@ def prices(program: programs.Program, target: Target) -> Prices:
 
 def issue_cycles(program: programs.Program, target: Target) -> Ints:
     unit = target.issue
-    cycles: Ints = cost.issue_cycles(program.sizes, unit.bytes_per_cycle, unit.cycles_per_instruction)
+    cycles: Ints = cost.issue_cycles(
+        program.sizes, unit.bytes_per_cycle, unit.cycles_per_instruction
+    )
     return cycles
 
 

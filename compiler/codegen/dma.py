@@ -33,4 +33,3 @@ def block(inside: Located, tile: Located, order: tuple[int, ...]) -> dict[str, A
     fields |= {f"dram_s{i}": stride for i, stride in enumerate(dram)}
     fields |= {f"spad_s{i}": spad[i] for i in range(3)}
     return {**fields, "dram_dtype": inside.dtype, "spad_dtype": tile.dtype}
-

@@ -1,10 +1,10 @@
-"""The binary's parts: code, constants, symbols, host models, and where each instruction came from."""
+"""The binary's parts: code, constants, symbols, host models, and each instruction's origin."""
 
 from typing import Any
 
 import numpy as np
 
-from dnncc.isa.image import DRAM_ALIGN, Debug, HostPart, Image, Symbol
+from dnncc.isa import image as isa
 from dnncc.targets import Target
 
 from ..host.export import export_host
@@ -14,10 +14,10 @@ from ..mapping.workload import scratchpad_dtype
 from .stream import Stream
 
 
-def image(stream: Stream, target: Target, tool: str, options: dict[str, Any]) -> Image:
+def image(stream: Stream, target: Target, tool: str, options: dict[str, Any]) -> isa.Image:
     graph = stream.tile.graph
     rodata = constants(graph)
-    return Image(
+    return isa.Image(
         text=stream.encode(),
         rodata=rodata,
         dram_bytes=dram_bytes(graph, len(rodata)),
@@ -34,7 +34,7 @@ def constants(graph: Graph) -> bytes:
     """Every constant that has an address, in the order of its view, padded to whole lines."""
     placed = {k: v for k, v in graph.constants.items() if graph.tensors[k].address >= 0}
     end = max((graph.tensors[k].address + v.nbytes for k, v in placed.items()), default=0)
-    out = np.zeros(-(-end // DRAM_ALIGN) * DRAM_ALIGN, np.uint8)
+    out = np.zeros(-(-end // isa.DRAM_ALIGN) * isa.DRAM_ALIGN, np.uint8)
     for name, value in placed.items():
         start = graph.tensors[name].address
         out[start : start + value.nbytes] = stored(value, graph.tensors[name])
@@ -53,14 +53,14 @@ def dram_bytes(graph: Graph, start: int) -> int:
         for n, t in graph.tensors.items()
         if t.address >= 0 and t.memory == "dram" and is_root(n, t)
     ]
-    return -(-max([start, *ends]) // DRAM_ALIGN) * DRAM_ALIGN
+    return -(-max([start, *ends]) // isa.DRAM_ALIGN) * isa.DRAM_ALIGN
 
 
 def is_root(name: str, tensor: Tensor) -> bool:
     return tensor.view is None or tensor.view.root == name
 
 
-def symbols(graph: Graph, target: Target) -> list[Symbol]:
+def symbols(graph: Graph, target: Target) -> list[isa.Symbol]:
     """Inputs and outputs in the model's order, then every other value that lies in a memory."""
     others = [n for n in graph.tensors if n not in graph.inputs and n not in graph.outputs]
     kinds = [("input", n) for n in graph.inputs] + [("output", n) for n in graph.outputs]
@@ -73,12 +73,12 @@ def has_place(graph: Graph, name: str) -> bool:
     return tensor.address >= 0 and tensor.view is not None and name not in graph.constants
 
 
-def symbol(tensor: Tensor, kind: str, target: Target) -> Symbol:
+def symbol(tensor: Tensor, kind: str, target: Target) -> isa.Symbol:
     memory = next((m.id for m in target.memories if m.name == tensor.memory), 0)
     first = tensor.view.offset if tensor.view else 0
     quant = tensor.quant
     dtype = scratchpad_dtype(tensor.dtype, target) if memory else tensor.dtype
-    return Symbol(
+    return isa.Symbol(
         tensor.name,
         kind,
         dtype.name,
@@ -91,13 +91,13 @@ def symbol(tensor: Tensor, kind: str, target: Target) -> Symbol:
     )
 
 
-def host_part(node: Node, graph: Graph) -> HostPart:
+def host_part(node: Node, graph: Graph) -> isa.HostPart:
     inputs = tuple(i for i in node.inputs if i and i not in graph.constants)
     reasons = tuple((loc, text) for loc, text in zip(node.loc, node.attrs["reason"], strict=False))
-    return HostPart(export_host(node, graph), inputs, node.outputs, reasons)
+    return isa.HostPart(export_host(node, graph), inputs, node.outputs, reasons)
 
 
-def debug(stream: Stream) -> Debug:
+def debug(stream: Stream) -> isa.Debug:
     nodes = [" + ".join(n.loc) for n in stream.tile.nests]
     steps = list(dict.fromkeys(p.step for p in stream.pieces))
     node_of = np.zeros(stream.count, np.int32)
@@ -105,4 +105,4 @@ def debug(stream: Stream) -> Debug:
     for piece in stream.pieces:
         node_of[piece.order] = piece.nest
         step_of[piece.order] = steps.index(piece.step)
-    return Debug(tuple(nodes), tuple(steps), node_of, step_of)
+    return isa.Debug(tuple(nodes), tuple(steps), node_of, step_of)

@@ -1,4 +1,4 @@
-"""Where the operands of a step lie: addresses, sizes and strides, for all its iterations at once."""
+"""Where operands of a step lie: addresses, sizes and strides, for all its iterations at once."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from ..mapping.cost import layout, storage_order
 
 
 class Located(NamedTuple):
-    """Per dimension of the tensor its extents and strides, in elements, and the first one's address."""
+    """The address of the first element; per dimension of the tensor extents and strides."""
 
     address: Any
     extents: tuple[Extent, ...]

@@ -7,11 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dnncc.isa import control
-from dnncc.isa.program import Program
+from dnncc.isa import control, program
 from dnncc.targets import Target
 
-from ..ir.tile import Compute, HostCall, Load, Nest, Step, Store, TileProgram, Unrolled, size_of, unroll
+from ..ir.tile import Compute, HostCall, Load, Step, Store, TileProgram, Unrolled, size_of, unroll
 from . import dma, tensor, vector
 from .locate import Site
 
@@ -53,12 +52,12 @@ def describe(step: Step) -> str:
     return step.op if isinstance(step, Compute) else "host"
 
 
-def pieces(program: TileProgram, target: Target) -> list[Piece]:
-    """All instructions of the program but the closing Halt; places are consecutive, without waits."""
+def pieces(tile: TileProgram, target: Target) -> list[Piece]:
+    """All instructions of the program but the closing Halt, without waits; places are 0, 1, ..."""
     made: list[Piece] = []
     start = 0
-    for number, nest in enumerate(program.nests):
-        site = Site(program.graph, target, nest, {b.name: b for b in nest.buffers})
+    for number, nest in enumerate(tile.nests):
+        site = Site(tile.graph, target, nest, {b.name: b for b in nest.buffers})
         made += [piece(site, item, start, number) for item in unroll(nest)]
         start += size_of(nest.body)
     return renumbered([p for p in made if len(p.order)])
@@ -75,9 +74,9 @@ def renumbered(made: list[Piece]) -> list[Piece]:
     rank = np.empty(len(order), np.int64)
     rank[np.argsort(order, kind="stable")] = np.arange(len(order))
     ends = np.cumsum([len(p.order) for p in made])
-    return [p._replace(order=rank[end - len(p.order) : end]) for p, end in zip(made, ends, strict=True)]
-
-
+    return [
+        p._replace(order=rank[end - len(p.order) : end]) for p, end in zip(made, ends, strict=True)
+    ]
 
 
 @dataclass(frozen=True)
@@ -102,11 +101,11 @@ class Stream:
         return out
 
     def encode(self) -> bytes:
-        return Program.encode([(p.order, p.records) for p in self.pieces])
+        return program.Program.encode([(p.order, p.records) for p in self.pieces])
 
 
-def stream(program: TileProgram, target: Target) -> Stream:
-    made = pieces(program, target)
+def stream(tile: TileProgram, target: Target) -> Stream:
+    made = pieces(tile, target)
     end = sum(len(p.order) for p in made)
-    halt = Piece(control.Halt.records(1), np.array([end]), len(program.nests) - 1, "halt")
-    return Stream(program, (*made, halt))
+    halt = Piece(control.Halt.records(1), np.array([end]), len(tile.nests) - 1, "halt")
+    return Stream(tile, (*made, halt))

@@ -8,6 +8,7 @@ from onnx import ModelProto, ValueInfoProto
 
 from ..diagnostics import CompileError
 from .arithmetic import fold_arithmetic, static_shapes
+from .ceil import remove_ceil_mode
 
 
 def bind_shapes(
@@ -31,7 +32,7 @@ def bind_shapes(
             bind_all(value, shapes[value.name], symbols, file)
     for value in inputs:
         bind_rest(value, symbols, notes, file)
-    forget_symbols(model)
+    forget_shapes(model)
 
 
 def bind_all(
@@ -81,23 +82,22 @@ def bind_rest(value: ValueInfoProto, symbols: dict[str, int], notes: list[str], 
             )  # fmt: skip
 
 
-def forget_symbols(model: ModelProto) -> None:
-    """Declared shapes of inner values and outputs may name symbols: inference finds them anew."""
+def forget_shapes(model: ModelProto) -> None:
+    """Declared shapes of inner values and outputs may be symbolic or wrong: they are inferred anew."""
     del model.graph.value_info[:]
     for value in model.graph.output:
         if value.type.HasField("tensor_type"):
-            dims = value.type.tensor_type.shape.dim
-            if any(not d.HasField("dim_value") or d.dim_value < 1 for d in dims):
-                value.type.tensor_type.ClearField("shape")
+            value.type.tensor_type.ClearField("shape")
 
 
 def infer_shapes(model: ModelProto, file: str) -> ModelProto:
     """Infer; while shapes are unknown, do the arithmetic that gives them, and infer again."""
     while True:
         model = inferred(model, file)
-        if not has_unknown(model) or not fold_arithmetic(model):
+        changed = remove_ceil_mode(model, static_shapes(model))
+        if not changed and not (has_unknown(model) and fold_arithmetic(model)):
             return model
-        forget_symbols(model)
+        forget_shapes(model)
 
 
 def has_unknown(model: ModelProto) -> bool:

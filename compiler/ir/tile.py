@@ -27,7 +27,10 @@ class Range(NamedTuple):
 
 
 class Extent(NamedTuple):
-    """Indices [low, high) of a dimension; `before`, `after` more were asked for outside of it."""
+    """Indices [low, high) of a dimension; `before`, `after` more were asked for outside of it.
+
+    There is always an index inside: where all that was asked for is outside, one behind all of that.
+    """
 
     low: Any
     high: Any
@@ -59,9 +62,11 @@ class Dim:
         low: Any = self.offset + sum(scale * env[var].low for var, scale in self.terms)
         high: Any = self.offset + self.extent
         high = high + sum(scale * (env[var].high - 1) for var, scale in self.terms)
-        inside_low = np.minimum(np.maximum(low, 0), self.bound)
-        inside_high = np.maximum(np.minimum(high, self.bound), inside_low)
-        return Extent(inside_low, inside_high, inside_low - low, high - inside_high)
+        inside_low = np.clip(low, 0, self.bound - 1)
+        inside_high = np.maximum(np.minimum(high, self.bound), inside_low + 1)
+        outside = (high <= 0) | (low >= self.bound)
+        before = np.where(outside, high - low, inside_low - low)
+        return Extent(inside_low, inside_high, before, np.where(outside, 0, high - inside_high))
 
     def largest(self, steps: Mapping[str, Any]) -> Any:
         """The most indices that one iteration touches, for loops with these steps."""
@@ -106,7 +111,7 @@ SLOT_ALIGN = 16
 
 @dataclass(frozen=True, slots=True)
 class Operand:
-    """The part `box` of `tensor`, as `dtype`, in a slot of `buffer` or where the tensor is resident.
+    """The part `box` of `tensor`, as `dtype`, in a slot of `buffer` or where it is resident.
 
     A tile buffer holds exactly `box`, dense, in the order in which the tensor is stored; a `whole`
     one holds the whole tensor so. With no buffer the tensor's own view says where the box lies in
@@ -189,8 +194,6 @@ class TileProgram:
     nests: tuple[Nest, ...]
 
 
-
-
 def size_of(body: tuple[Loop | Step, ...]) -> int:
     """Steps that one run of `body` takes, every loop unrolled."""
     return sum(i.trips * size_of(i.body) if isinstance(i, Loop) else 1 for i in body)
@@ -206,9 +209,9 @@ class Unrolled(NamedTuple):
 
 def unroll(nest: Nest) -> Iterator[Unrolled]:
     """Each step of the nest with every iteration at once."""
-    env = {v: Range(np.zeros(1, np.int64), np.full(1, e), np.zeros(1, np.int64), 1)
-           for v, e in nest.dims.items()}  # fmt: skip
-    yield from unroll_body(nest.body, np.zeros(1, np.int64), env)
+    zero = np.zeros(1, np.int64)
+    env = {var: Range(zero, zero + extent, zero, 1) for var, extent in nest.dims.items()}
+    yield from unroll_body(nest.body, zero, env)
 
 
 def unroll_body(
@@ -225,11 +228,16 @@ def unroll_body(
 
 def unroll_loop(loop: Loop, start: Any, env: dict[str, Range]) -> Iterator[Unrolled]:
     index = np.tile(np.arange(loop.trips), len(start))
-    inner = {v: Range(*(np.repeat(a, loop.trips) for a in r[:3]), r.trips) for v, r in env.items()}
+    inner = {v: repeated(r, loop.trips) for v, r in env.items()}
     low = index * loop.step
     inner[loop.var] = Range(low, np.minimum(low + loop.step, loop.extent), index, loop.trips)
     inner_start = np.repeat(start, loop.trips) + index * size_of(loop.body)
     yield from unroll_body(loop.body, inner_start, inner)
+
+
+def repeated(present: Range, times: int) -> Range:
+    low, high, index, trips = present
+    return Range(np.repeat(low, times), np.repeat(high, times), np.repeat(index, times), trips)
 
 
 def slot_index(operand: Operand, slots: int, env: Env) -> Any:

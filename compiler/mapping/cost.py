@@ -3,6 +3,7 @@
 The array is priced by the target's dataflow and the rest by targets/cost.py, as in the simulator.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -68,11 +69,12 @@ def storage_order(strides: tuple[int, ...]) -> tuple[int, ...]:
 def repetitions(access: Access, choice: Choice, count: Steps) -> Ints:
     """How often its tiles are loaded: once per iteration of the loops down to its innermost own."""
     own = frozenset() if access.role in choice.resident else access.variables()
-    total, begun = np.int64(1), np.bool_(False)
+    total: Any = 1
+    begun: Any = False
     for var in reversed(choice.order):
         begun = begun | ((count[var] > 1) if var in own else False)
         total = total * np.where(begun, count[var], 1)
-    return np.asarray(total)
+    return np.asarray(total, np.int64)
 
 
 def held(access: Access, choice: Choice, steps: Steps) -> tuple[Any, ...]:
@@ -90,7 +92,7 @@ def product_of(count: Steps, names: Any) -> Ints:
 
 
 def elements(shape: tuple[Any, ...]) -> Ints:
-    total = np.int64(1)
+    total: Any = np.int64(1)
     for size in shape:
         total = total * np.asarray(size, np.int64)
     return np.asarray(total)
@@ -123,9 +125,7 @@ def fits(problem: Problem, choice: Choice, steps: Steps) -> npt.NDArray[np.bool_
     return np.logical_and.reduce(within) if within else np.ones(length, np.bool_)
 
 
-def transfer(
-    problem: Problem, access: Access, choice: Choice, steps: Steps
-) -> tuple[Ints, Ints]:
+def transfer(problem: Problem, access: Access, choice: Choice, steps: Steps) -> tuple[Ints, Ints]:
     """(bytes on the DRAM bus, bytes through the scratchpad's port) of one load or store."""
     tensor = problem.graph.tensors[access.tensor]
     shape, strides = held(access, choice, steps), layout(tensor)
@@ -150,18 +150,21 @@ def dma(problem: Problem, choice: Choice, steps: Steps) -> tuple[dict[str, Ints]
     overlap can hide: the first tile of each operand in, the last result out."""
     count = trips(problem.load, steps)
     busy: dict[str, Ints] = {}
-    number, exposed = np.int64(0), np.int64(0)
+    number: Any = 0
+    exposed: Any = 0
     for access in filter(problem.moves, problem.load.accesses()):
         link = channel(problem, access)
         memory = problem.target.memory_for(access.kind)  # type: ignore[arg-type]
         bus, spad = transfer(problem, access, choice, steps)
         once = cost.dma_cycles(bus, spad, link.bytes_per_cycle, memory.bytes_per_cycle)
-        times = stored(problem, choice, count) if access is problem.load.result else repetitions(
-            access, choice, count
+        times = (
+            stored(problem, choice, count)
+            if access is problem.load.result
+            else repetitions(access, choice, count)
         )
         busy[link.name] = busy.get(link.name, np.int64(0)) + once * times
         number, exposed = number + times, exposed + once
-    return busy, np.asarray(number), np.asarray(exposed)
+    return busy, np.asarray(number, np.int64), np.asarray(exposed, np.int64)
 
 
 def stored(problem: Problem, choice: Choice, count: Steps) -> Ints:
@@ -183,7 +186,7 @@ def tensor_work(load: Workload, steps: Steps, count: Steps) -> dataflow.Work | N
         **{v: spec.attrs[v] * one for v in names},
         h=axes.get("h", one) * one,
         w=axes["w"] * one,
-        accumulate=count["c"] > 1,
+        accumulate=np.asarray(count["c"] > 1, np.int64),
     )
 
 
@@ -191,7 +194,7 @@ def macs(load: Workload) -> int:
     spec = next((s for s in load.inner if s.op == "tensor"), None)
     if spec is None:
         return 0
-    return int(np.prod(list(load.dims.values()))) * spec.attrs["r"] * spec.attrs["s"]
+    return math.prod(load.dims.values()) * int(spec.attrs["r"] * spec.attrs["s"])
 
 
 def vector_cycles(problem: Problem, choice: Choice, steps: Steps) -> Ints:

@@ -30,6 +30,7 @@ class Builder:
     outer: list[StepSpec] = field(default_factory=list)
     psum: Access | None = None
     reduction: tuple[str, ...] = ()
+    single: tuple[str, ...] = ()
     box: Box = ()
 
     def tensor(self, name: str) -> Tensor:
@@ -56,6 +57,7 @@ class Builder:
             tuple(self.inner),
             tuple(self.outer),
             self.reduction,
+            self.single,
         )
 
 
@@ -144,6 +146,8 @@ def matmul(build: Builder, node: Node) -> None:
     row, out, inner = Dim(rows, (("q", 1),)), Dim(k, (("k", 1),)), Dim(c, (("c", 1),))
     build.box = (*lead, row, out)
     b_lead = tuple(Dim(d, (("n", 1),) if d > 1 else ()) for d in b.shape[:-2])
+    if any(d > 1 for d in b.shape[:-2]):
+        build.single = ("n",)  # an instruction has the same weights for all its images
     zeros = weight_zeros(build, node, out)
     uses = {
         "weight": build.read("weight", node.inputs[1], (*b_lead, inner, out), "weight"),
@@ -174,7 +178,7 @@ def elementwise_box(build: Builder, shape: tuple[int, ...]) -> Box:
 
 
 def broadcast_box(shape: tuple[int, ...], box: Box) -> Box:
-    """The part of an operand that `box` of the result reads; a dimension of 1 is read as a whole."""
+    """The part of an operand that `box` of the result reads; a dimension of 1 is all read."""
     aligned = box[len(box) - len(shape) :]
     return tuple(d if n == d.bound else Dim.whole(n) for n, d in zip(shape, aligned, strict=True))
 

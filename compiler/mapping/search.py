@@ -65,7 +65,9 @@ def bounded(problem: Problem, options: list[Choice]) -> Pool:
         keep = np.flatnonzero(fits(problem, choice, steps))
         kept = {v: s[keep] for v, s in steps.items()}
         floor = np.full(len(keep), macs(problem.load) // problem.target.pes)
-        pools.append(Pool(np.full(len(keep), number), kept, *estimate(problem, choice, kept, floor)))
+        pools.append(
+            Pool(np.full(len(keep), number), kept, *estimate(problem, choice, kept, floor))
+        )
     return joined(pools)
 
 
@@ -121,7 +123,8 @@ def shortage(problem: Problem) -> str:
     """Which scratchpad is too small for tiles of one index, and by how much."""
     for memory, need in smallest(problem).items():
         if need > problem.free[memory]:
-            return f"its smallest tile needs {need} bytes of '{memory}', which has {problem.free[memory]}"
+            room = problem.free[memory]
+            return f"its smallest tile needs {need} bytes of '{memory}', which has {room}"
     return "no tiling fits the instruction's fields"
 
 

@@ -38,14 +38,18 @@ def tile_sizes(extent: int, limit: int, few: bool = False) -> list[int]:
     return sorted((s for s in sizes if s <= limit), reverse=True)
 
 
+def largest(load: Workload, var: str) -> int:
+    """The most indices of a loop variable that one instruction takes."""
+    if var in load.single:
+        return 1
+    return LARGEST_BATCH if var == "n" else LARGEST_FIELD
+
+
 def tilings(load: Workload) -> dict[str, Ints]:
     """All combinations of tile sizes, one int64 array per variable, all of one length."""
     names = list(load.dims)
     grouped = load.dims.get("g", 1) > 1
-    sizes = [
-        tile_sizes(load.dims[v], LARGEST_BATCH if v == "n" else LARGEST_FIELD, v in "nq")
-        for v in names
-    ]
+    sizes = [tile_sizes(load.dims[v], largest(load, v), v in "nq") for v in names]
     grid = np.array(list(product(*sizes)), np.int64).reshape(-1, len(names))
     steps = {v: grid[:, i] for i, v in enumerate(names)}
     if not grouped:

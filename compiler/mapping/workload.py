@@ -9,7 +9,6 @@ import numpy as np
 
 from dnncc.targets import Target
 
-from ..ir.graph import Graph
 from ..ir.tile import Box
 
 PSUM_DTYPE = np.dtype(np.int32)
@@ -17,7 +16,7 @@ PSUM_DTYPE = np.dtype(np.int32)
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """An operand: the `box` that one iteration touches of `tensor`, held in a scratchpad as `dtype`.
+    """An operand: the `box` that an iteration touches of `tensor`, held in a scratchpad as `dtype`.
 
     `kind` ("ifmap", "weight", "params", "psum", "ofmap") says in which scratchpad. Psums are not a
     tensor of the graph: their tensor is "".
@@ -49,7 +48,10 @@ class StepSpec:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """`inner` steps run in every iteration; `outer` ones when the loops of `reduction` are done."""
+    """`inner` steps run in every iteration; `outer` ones when the loops of `reduction` are done.
+
+    A tile takes one index of the loops in `single`.
+    """
 
     dims: Mapping[str, int]
     inputs: tuple[Access, ...]
@@ -58,6 +60,7 @@ class Workload:
     inner: tuple[StepSpec, ...] = ()
     outer: tuple[StepSpec, ...] = ()
     reduction: tuple[str, ...] = ()
+    single: tuple[str, ...] = ()
 
     def accesses(self) -> tuple[Access, ...]:
         psum = (self.psum,) if self.psum else ()
@@ -69,4 +72,3 @@ def scratchpad_dtype(dtype: np.dtype[Any], target: Target) -> np.dtype[Any]:
     if dtype.itemsize == 1 and target.datapath.operand_bytes == 2:
         return np.dtype(np.int16)
     return np.dtype(dtype)
-

@@ -24,7 +24,7 @@ def pack(blocks: Sequence[Block], align: int) -> dict[str, int]:
 
 
 def lowest_gap(taken: Sequence[tuple[int, int]], size: int, align: int) -> int:
-    """The lowest aligned offset at which `size` bytes touch none of the [start, stop) in `taken`."""
+    """The lowest aligned offset where `size` bytes touch none of the [start, stop) in `taken`."""
     offset = 0
     for start, stop in taken:
         if offset + size <= start:

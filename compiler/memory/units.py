@@ -51,7 +51,7 @@ class Units:
         """bool[v, u]: u shares bytes with v and is used in earlier nests only."""
         shared = (self.memory[:, None] == self.memory) & (self.start[:, None] < self.stop)
         shared &= self.start < self.stop[:, None]
-        return shared & (self.last < self.first[:, None])
+        return np.asarray(shared & (self.last < self.first[:, None]))
 
 
 Row = tuple[int, int, int, int, int]

@@ -37,21 +37,20 @@ def pool_attrs(node: Node) -> dict[str, Any]:
     kernel = tuple(node.attrs["kernel_shape"])
     if len(kernel) != 2:
         raise Refused(f"it has {len(kernel)} spatial dimensions, not 2")
-    attrs = window_attrs(node, kernel)
-    return {"kernel": kernel, "ceil": node.attrs.get("ceil_mode", 0), **attrs}
+    return {"kernel": kernel, **window_attrs(node, kernel)}
 
 
 class MaxPool(Pool, name="maxpool", onnx=("MaxPool",)):
     """The greatest element of each window; padding never wins.
 
-    attrs: kernel, strides, pads (top, left, bottom, right), dilations, ceil.
+    attrs: kernel, strides, pads (top, left, bottom, right), dilations.
     """
 
     @classmethod
     def run(cls, node: Node, tensors: Tensors, inputs: Sequence[Array]) -> Array:
         (x,) = inputs
         out = cls.shape(node, tensors)[2:]
-        framed = fitted(x, node, out, limits(x.dtype)[0])
+        framed = padded(x, node.attrs["pads"], limits(x.dtype)[0])
         best: Array = taps(framed, node.attrs, out).max(axis=0)
         return best
 
@@ -61,21 +60,6 @@ class MaxPool(Pool, name="maxpool", onnx=("MaxPool",)):
             raise Refused("its indices are used")
         attrs = pool_attrs(match.node)
         return Node("maxpool", match.node.inputs, match.node.outputs, attrs, loc=match.loc)
-
-
-def fitted(x: Array, node: Node, out: Sequence[int], fill: object) -> Array:
-    """x padded, and by more below and to the right where `ceil` makes windows reach further."""
-    top, left, bottom, right = node.attrs["pads"]
-    needed = [
-        (o - 1) * s + (k - 1) * d + 1
-        for o, s, k, d in zip(
-            out, node.attrs["strides"], node.attrs["kernel"],
-            node.attrs.get("dilations", (1, 1)), strict=True,
-        )
-    ]  # fmt: skip
-    bottom = max(bottom, needed[0] - x.shape[2] - top)
-    right = max(right, needed[1] - x.shape[3] - left)
-    return padded(x, (top, left, bottom, right), fill)
 
 
 class AveragePool(Pool, name="avgpool", onnx=("AveragePool", "GlobalAveragePool", "ReduceMean")):
@@ -91,7 +75,7 @@ class AveragePool(Pool, name="avgpool", onnx=("AveragePool", "GlobalAveragePool"
         out = tensors[node.outputs[0]]
         real = dequantize(inputs[0], quant_of(tensors, node.inputs[0]))
         total = np.zeros(out.shape, np.float32)
-        for tap in taps(fitted(real, node, out.shape[2:], 0), node.attrs, out.shape[2:]):
+        for tap in taps(padded(real, node.attrs["pads"], 0), node.attrs, out.shape[2:]):
             total += tap
         y = quant_of(tensors, out.name)
         steps = total / counts(node, real.shape[2:], out.shape[2:]) / y.scale
@@ -118,7 +102,7 @@ def counts(node: Node, size: Sequence[int], out: Sequence[int]) -> Array:
     kernel, framed = node.attrs["kernel"], np.ones((1, 1, *size), np.float32)
     if node.attrs["count_include_pad"]:
         return np.full(1, kernel[0] * kernel[1], np.float32)
-    total: Array = taps(fitted(framed, node, out, 0), node.attrs, out).sum(axis=0)
+    total: Array = taps(padded(framed, node.attrs["pads"], 0), node.attrs, out).sum(axis=0)
     return total
 
 
@@ -132,7 +116,7 @@ def recognize_mean(match: Match, x: str) -> Node:
     source = match.reshaped(x, frame)
     if match.attr("kernel", "float") == "integer":
         return inner.view_as(match, inner.make("global_avgpool", [source]))
-    once = {"strides": (1, 1), "dilations": (1, 1), "pads": (0, 0, 0, 0), "ceil": 0}
+    once = {"strides": (1, 1), "dilations": (1, 1), "pads": (0, 0, 0, 0)}
     extra = {"kernel": plane, "count_include_pad": 0, "zero_first": False, **once}
     return inner.view_as(match, inner.make("avgpool", [source], **extra))
 

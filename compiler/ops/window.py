@@ -29,25 +29,10 @@ def pad_pair(values: Sequence[int]) -> tuple[int, int]:
 def output_size(
     size: Sequence[int], kernel: Sequence[int], attrs: Mapping[str, Any]
 ) -> tuple[int, ...]:
-    """Rows and columns of the result: floor, or ceil with attribute `ceil` (ONNX MaxPool)."""
-    pads, dilations = attrs["pads"], attrs.get("dilations", (1, 1))
-    return tuple(
-        out_length(
-            size[i] + pads[i],
-            pads[i + 2] - (kernel[i] - 1) * dilations[i] - 1,
-            attrs["strides"][i],
-            attrs.get("ceil", 0),
-        )
-        for i in range(2)
-    )
-
-
-def out_length(begin: int, rest: int, stride: int, ceil: int) -> int:
-    """Windows along an axis; one that `ceil` adds must not begin in the padding at the end."""
-    if not ceil:
-        return (begin + rest) // stride + 1
-    length = -(-(begin + rest) // stride) + 1
-    return length - 1 if (length - 1) * stride >= begin else length
+    """Rows and columns of the result."""
+    pads, dilations = attrs["pads"], attrs["dilations"]
+    rooms = [size[i] + pads[i] + pads[i + 2] - (kernel[i] - 1) * dilations[i] - 1 for i in (0, 1)]
+    return tuple(room // stride + 1 for room, stride in zip(rooms, attrs["strides"], strict=True))
 
 
 def padded(x: Array, pads: Sequence[int], fill: Any) -> Array:
@@ -61,7 +46,7 @@ def padded(x: Array, pads: Sequence[int], fill: Any) -> Array:
 
 def taps(x: Array, attrs: Mapping[str, Any], out: Sequence[int]) -> Array:
     """The windows [R, S, ..., P, Q] of an already padded x."""
-    (sy, sx), (dy, dx) = attrs["strides"], attrs.get("dilations", (1, 1))
+    (sy, sx), (dy, dx) = attrs["strides"], attrs["dilations"]
     (rows, columns), kernel = out, attrs["kernel"]
     return np.stack(
         [

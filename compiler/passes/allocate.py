@@ -1,4 +1,4 @@
-"""After it, every tile buffer has an address in its scratchpad, and every storage in DRAM one there."""
+"""After it, every tile buffer has an address in its scratchpad, and every storage one in DRAM."""
 
 from dataclasses import replace
 
@@ -52,7 +52,12 @@ def from_the_top(nest: Nest, free: dict[str, int]) -> tuple[Buffer, ...]:
 def loaded_constants(graph: Graph) -> list[str]:
     """Constants that groups read, in order."""
     names = [i for n in graph.nodes if n.op == "group" for i in n.inputs if i in graph.constants]
-    unused = {b.inputs[2] for n in graph.nodes for b in n.body if len(b.inputs) > 2 and "params" in b.attrs}
+    unused = {
+        b.inputs[2]
+        for n in graph.nodes
+        for b in n.body
+        if len(b.inputs) > 2 and "params" in b.attrs
+    }
     return [n for n in dict.fromkeys(names) if n not in unused]
 
 

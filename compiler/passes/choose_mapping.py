@@ -1,4 +1,4 @@
-"""After it, every group carries its mapping: tile sizes, loop order, residency, slots per buffer."""
+"""After it, every group carries its mapping: tile sizes, loop order, residency, slots."""
 
 from dataclasses import replace
 

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from ..codegen.stream import Stream
 from ..ir.graph import Graph
@@ -46,7 +47,7 @@ def passes() -> list[tuple[str, str]]:
     return [(p.__name__, summary_of(p)) for p in order]
 
 
-def summary_of(run_pass: Callable[..., object]) -> str:
+def summary_of(run_pass: Any) -> str:
     """The first sentence of the pass's module."""
     text = " ".join((sys.modules[run_pass.__module__].__doc__ or "").split())
     return text.partition(". ")[0].rstrip(".")

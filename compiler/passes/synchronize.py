@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from dnncc.isa import core
-from dnncc.isa.program import WAIT_NAMES, Program
+from dnncc.isa import core, program
 
 from ..codegen.stream import Piece, Stream
 from ..memory.units import Units, units_of
@@ -18,9 +17,9 @@ ENGINES = len(core.ENGINES)
 
 
 def synchronize(stream: Stream, ctx: Context) -> Stream:
-    program = Program.decode(stream.encode())
-    place = Place.of(program)
-    waits = hazards(program, place, units_of(stream, target_of(ctx)), stream.nest_of)
+    decoded = program.Program.decode(stream.encode())
+    place = Place.of(decoded)
+    waits = hazards(decoded, place, units_of(stream, target_of(ctx)), stream.nest_of)
     waits = beyond_barriers(waits, place)
     needed = reduced(waits, place)
     distance = np.where(needed > 0, place.issued - needed + 1, core.NO_WAIT)
@@ -32,7 +31,7 @@ def synchronize(stream: Stream, ctx: Context) -> Stream:
 
 def with_waits(piece: Piece, distance: Ints) -> Piece:
     records = piece.records.copy()
-    for engine, name in enumerate(WAIT_NAMES):
+    for engine, name in enumerate(program.WAIT_NAMES):
         records[name] = distance[piece.order, engine]
     return piece._replace(records=records)
 
@@ -47,24 +46,24 @@ class Place:
     issued: Ints
 
     @classmethod
-    def of(cls, program: Program) -> "Place":
-        engine = program.engine_of.astype(np.int64)
+    def of(cls, decoded: program.Program) -> "Place":
+        engine = decoded.engine_of.astype(np.int64)
         own = engine[:, None] == np.arange(ENGINES)
         through = np.cumsum(own, axis=0)
         number = np.where(engine >= 0, (through * own).sum(axis=1), 0)
         return cls(engine, number, through - own)
 
 
-def hazards(program: Program, place: Place, units: Units, nest_of: Ints) -> Ints:
-    """int64[n, engines]: how many of each engine's instructions must be retired first, 0 for none."""
-    regions = program.regions()
+def hazards(decoded: program.Program, place: Place, units: Units, nest_of: Ints) -> Ints:
+    """int64[n, engines]: how many of each engine's instructions must be retired first."""
+    regions = decoded.regions()
     unit = units.find(nest_of[regions.instruction], regions.memory, regions.start)
     known = unit >= 0
     instruction, unit, write = regions.instruction[known], unit[known], regions.is_write[known]
     order = np.lexsort((instruction, unit))
     instruction, unit, write = instruction[order], unit[order], write[order]
     engine, number = place.engine[instruction], place.number[instruction]
-    waits = np.zeros((program.count, ENGINES), np.int64)
+    waits = np.zeros((decoded.count, ENGINES), np.int64)
     before = units.earlier()
     for other in range(ENGINES):
         mine = engine == other
@@ -96,7 +95,7 @@ def handed_over(values: Ints, unit: Ints, before: npt.NDArray[np.bool_]) -> Ints
 
 
 def beyond_barriers(waits: Ints, place: Place) -> Ints:
-    """Nothing is issued past a control instruction before all that it waits for: drop such waits."""
+    """Nothing is issued past a control instruction before what it waits for: drop such waits."""
     barriers = np.flatnonzero(place.engine == core.CONTROL)
     latest = np.searchsorted(barriers, np.arange(len(waits))) - 1
     settled = np.where(latest[:, None] >= 0, place.issued[barriers[latest]], 0)

@@ -7,7 +7,19 @@ from dataclasses import replace
 from dnncc.targets import Target
 
 from ..ir.graph import Graph, Node
-from ..ir.tile import Buffer, Compute, Dim, HostCall, Load, Loop, Nest, Operand, Step, Store, TileProgram
+from ..ir.tile import (
+    Buffer,
+    Compute,
+    Dim,
+    HostCall,
+    Load,
+    Loop,
+    Nest,
+    Operand,
+    Step,
+    Store,
+    TileProgram,
+)
 from ..mapping.cost import Problem
 from ..mapping.lowering import workload
 from ..mapping.mapping import Mapping

@@ -1,11 +1,13 @@
 """Random groups of every kind, from a seed: odd shapes, zero points, layouts, epilogues."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from dnncc.ir.graph import Graph, Node, Quant, View
+from dnncc.ops.scale import quant_of
 
 from .graphs import GraphBuilder
 
@@ -224,14 +226,17 @@ class RandomGroups(GraphBuilder):
         n, c, h, w = self.plane()
         x = self.source((n, c, h, w))
         kernel, attrs = self.window(h, w)
-        if max(attrs["dilations"]) > 1:
-            attrs["pads"] = (0, 0, 0, 0) if h > 8 and w > 12 else attrs["pads"]
+        if min(h, w) <= 12:  # every window sees an element
+            kernel, attrs["dilations"] = (min(kernel[0], h), min(kernel[1], w)), (1, 1)
+            attrs["pads"] = tuple(self.between(0, (kernel[i % 2] - 1) // 2) for i in range(4))
         common = {"kernel": kernel, "ceil": self.among(0, 1), **attrs}
         if self.chance(0.5):
             tensor = self.tensors[x]
             self.alone(self.node("maxpool", [x], tensor.dtype, tensor.quant, **common))
             return
         out = self.typed()
+        if self.chance(0.5):  # means that lie halfway between two steps
+            out["quant"] = replace(out["quant"], scale=quant_of(self.tensors, x).scale)
         more = {"count_include_pad": self.among(0, 1), "zero_first": self.among(False, True)}
         self.alone(self.node("avgpool", [x], **out, **common, **more, **self.clamp(out["dtype"])))
 

@@ -1,0 +1,95 @@
+"""Compiled models, and the values of inner tensors while a binary runs."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import ModelProto
+from tests.models import find_model
+
+import dnncc
+from dnncc.driver import Artifact
+from dnncc.isa import elf
+from dnncc.runtime import InferenceSession, load
+
+ODD = str(Path(__file__).parents[1] / "targets" / "odd-13x7.toml")
+TARGETS = ("eyeriss-like", "tpu-like")
+
+
+@dataclass(frozen=True)
+class Compiled:
+    artifact: Artifact
+    session: InferenceSession
+
+    def run(self, feeds: Mapping[str, Any], schedule: str = "serial") -> dict[str, Any]:
+        names = [t.name for t in self.session.get_outputs()]
+        return dict(zip(names, self.session.run(names, feeds, schedule), strict=True))
+
+    def inner(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
+        """Each tensor that lies in a memory, as it is when the node that makes it has ended.
+
+        Later its memory may hold another one, so the program is executed node by node.
+        """
+        session, image = self.session, self.session.image
+        assert image.debug is not None
+        made = [n.outputs for n in self.artifact.graph.nodes if n.op in ("group", "host")]
+        last = {int(n): i for i, n in enumerate(image.debug.node_of) if n >= 0}
+        (batch,) = {len(v) // t.shape[0] for t in session.get_inputs() for v in [feeds[t.name]]}
+        machine = session.machine(batch)
+        machine.poison()
+        for name, value in feeds.items():
+            target = machine.symbol(session.symbols[name])
+            target[...] = np.asarray(value).reshape(target.shape)
+        values = {}
+        for index in range(session.program.count):
+            session.step(index, machine)
+            for number in (n for n, end in last.items() if end == index):
+                held = [name for name in made[number] if name in session.symbols]
+                values |= {n: machine.symbol(session.symbols[n])[0].copy() for n in held}
+        return values
+
+
+def through_binary(model: str | Path | ModelProto, target: str) -> Compiled:
+    """What the bytes of the binary hold, not what the compiler has in memory."""
+    artifact = dnncc.compile(model, target)
+    return Compiled(artifact, load(elf.write(artifact.image)))
+
+
+@lru_cache(maxsize=8)
+def compiled(name: str, target: str) -> Compiled:
+    """A model of the models folder; skips the test if it is not there."""
+    return through_binary(find_model(name), target)
+
+
+@lru_cache(maxsize=2)
+def proto(name: str) -> ModelProto:
+    return onnx.load(find_model(name))
+
+
+def saved(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The inputs beside a model, and the outputs that onnxruntime's default session gave.
+
+    They were made where uint8 by int8 products are exact, or are the plain session's where the
+    optimised one gave the same.
+    """
+    arrays = np.load(find_model(name).parent / "io_ort.npz")
+    outputs = dict(named(arrays, "ort_noopt:")) | dict(named(arrays, "ort_opt:"))
+    return dict(named(arrays, "in:")), outputs
+
+
+def named(arrays: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    for key in arrays.files:
+        if key.startswith(prefix):
+            yield key.removeprefix(prefix), arrays[key]
+
+
+def assert_same(got: Mapping[str, Any], expected: Mapping[str, Any], where: str) -> None:
+    """Type, shape and every element of every output."""
+    assert list(got) == list(expected), where
+    for name, value in expected.items():
+        assert got[name].dtype == value.dtype, f"{where}: {name}"
+        np.testing.assert_array_equal(got[name], value, f"{where}: {name}")
