@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         pool,
         program,
         sections,
+        short,
         tensor,
         vector,
     )
@@ -42,6 +43,7 @@ __all__ = [
     "pool",
     "program",
     "sections",
+    "short",
     "tensor",
     "vector",
 ]

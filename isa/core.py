@@ -168,7 +168,7 @@ class Machine(Protocol):
 
 
 @dataclass_transform(kw_only_default=True)
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True)
 class Instruction:
     """The header: opcode, the queue among the engine's own, and per engine what is waited for.
 
@@ -195,7 +195,7 @@ class Instruction:
 
     def __init_subclass__(cls, opcode: int, engine: str) -> None:
         cls.opcode, cls.engine, cls.mnemonic = opcode, engine, cls.__name__.lower()
-        dataclass(kw_only=True, eq=False)(cls)
+        dataclass(kw_only=True)(cls)
         cls.layout = field_layout(cls)
         cls.record = record_dtype(cls.layout)
 

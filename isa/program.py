@@ -151,7 +151,9 @@ def gather(text: bytes, offsets: Int64, opcodes: npt.NDArray[np.uint8]) -> Itera
         brief = read_rows(words, offsets[indices[is_short]], short.short_dtype(cls))
         records, missing = short.expand(cls, is_short, full, brief)
         if missing >= 0:
-            raise ProgramError(offsets[indices[missing]], f"{cls.mnemonic}: its template is missing")
+            raise ProgramError(
+                offsets[indices[missing]], f"{cls.mnemonic}: its template is missing"
+            )
         records.flags.writeable = False
         yield Part(cls, indices, records)
 
@@ -205,7 +207,9 @@ def check_form(text: bytes, canonical: bytes, offsets: Int64) -> None:
     pair = (np.frombuffer(data, np.uint8, length) for data in (text, canonical))
     at = int(np.argmax(np.not_equal(*pair)))
     start = offsets[np.searchsorted(offsets, at, side="right") - 1]
-    raise ProgramError(start, "the instruction is not in the form, short or full, that it must have")
+    raise ProgramError(
+        start, "the instruction is not in the form, short or full, that it must have"
+    )
 
 
 def check_halt(opcodes: npt.NDArray[np.uint8], offsets: Int64) -> None:
@@ -286,9 +290,15 @@ def by_class(parts: Sequence[tuple[Array, Array]]) -> Iterator[tuple[Array, Arra
         if mine:
             for numbers, records in mine:
                 check_numbers(numbers, records, MOST)
-            indices = np.concatenate([i for i, _ in mine])
-            order = np.argsort(indices, kind="stable")
-            yield indices[order], np.concatenate([r for _, r in mine])[order]
+            yield in_order(*(np.concatenate(column) for column in zip(*mine, strict=True)))
+
+
+def in_order(indices: Array, records: Array) -> tuple[Array, Array]:
+    """Sorted by index; records are large, so only if they are not so yet."""
+    if np.all(indices[1:] > indices[:-1]):
+        return indices, records
+    order = np.argsort(indices, kind="stable")
+    return indices[order], records[order]
 
 
 def encoded(indices: Array, records: Array) -> list[tuple[Array, Array]]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .core import ENGINES, WORD_BYTES, Array, Instruction
+from .core import ENGINES, WORD_BYTES, Array, Instruction, instruction_set
 
 Int64 = npt.NDArray[np.int64]
 
@@ -24,9 +24,14 @@ TEMPLATES = 128
 WAITS = tuple(f"after_{engine}" for engine in ENGINES)
 
 
-@cache
 def short_dtype(cls: type[Instruction]) -> np.dtype[Any]:
     """The record of a short form: opcode, template, waits, moving fields, zeros to a whole word."""
+    return short_dtype_of(cls.opcode)
+
+
+@cache
+def short_dtype_of(opcode: int) -> np.dtype[Any]:
+    cls = instruction_set()[opcode]
     columns: list[tuple[str, Any]] = [("opcode", "u1"), ("template", "u1")]
     columns += [(name, "u1") for name in WAITS]
     columns += [(name, cls.record[name]) for name in cls.moving]

@@ -81,9 +81,10 @@ class InferenceSession:
         return [merged(np.concatenate(parts)) for parts in zip(*chunks, strict=True)]
 
     def tensor(self, name: str) -> Array:
-        """A tensor as it is in DRAM after the last run (of a batch, the last chunk).
+        """A tensor as its memory is after the last run (of a batch, the last chunk).
 
-        Raises RunError if it has no symbol or nothing has run.
+        What is dead by then may have been overwritten. Raises RunError if it has no symbol or
+        nothing has run.
         """
         symbol = self.symbol(name)
         if self._machine is None or not self._ran:

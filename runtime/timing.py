@@ -1,7 +1,24 @@
 """When a program's instructions run on a target, and what every engine does in every cycle.
 
 The order of events comes from events.py, the prices from pricing.py; here both meet, and the
-cycles of each engine are divided, exactly, into busy cycles and stalls by cause.
+cycles of each engine are divided, exactly, into busy cycles and stalls by cause. The model:
+
+* Issue. One unit fetches instructions in program order, max(code bytes / fetch rate, cycles per
+  instruction) each, and puts them into their engine's queue. A full queue stops it until that
+  engine's next instruction begins; a control instruction until its waits are satisfied.
+* Begin. An instruction begins when it is issued, its waits are satisfied (an instruction retires
+  when it ends) and its engine is free.
+* Array. head, body and tail are the dataflow's; the next instruction begins as much earlier as its
+  head fits under this one's body (`hide`), and while this one drains (`tail`).
+* Vector. latency + elements / lanes.
+* DMA. The request goes out when the instruction begins; the first byte comes `latency` later, once
+  the DRAM link is free. Links are granted in the order of requests, whichever engine asks; one is
+  held for max(whole bursts / link rate, scratchpad bytes / port rate). An engine has one request
+  under way while it moves the data of the one before. A half-duplex channel is one link, a
+  full-duplex one a link per direction. A load that only fills its frame does not ask DRAM.
+* Halt ends when all engines are done. Host parts take no cycles of the accelerator.
+
+Not modelled: bank conflicts, ports shared between engines, DRAM pages and refresh.
 """
 
 from dataclasses import dataclass

@@ -10,6 +10,7 @@ import pytest
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 ROOT = Path(__file__).parents[1]
+KEPT = ROOT / "tests" / "models"
 MODELS = Path(os.environ.get("DNNCC_MODELS", ROOT.parent / "shared" / "models"))
 OPSETS = [helper.make_opsetid("", 13), helper.make_opsetid("com.microsoft", 1)]
 
@@ -26,10 +27,10 @@ QUANTISED = (
 
 
 def find_model(name: str) -> Path:
-    path = MODELS / name / "model.onnx"
-    if not path.is_file():
-        pytest.skip(f"{name}: not in {MODELS} (set DNNCC_MODELS to the folder of models)")
-    return path
+    for folder in (KEPT, MODELS):
+        if (folder / name / "model.onnx").is_file():
+            return folder / name / "model.onnx"
+    pytest.skip(f"{name}: not in {MODELS} (set DNNCC_MODELS to the folder of models)")
 
 
 def make_model(

@@ -26,7 +26,7 @@ from .loading import check_tensor, load_model
 from .qoperators import OURS, expand_qoperators
 from .shapes import bind_shapes, infer_shapes
 
-DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
+FAULTS = (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError)
 
 
 def import_model(
@@ -35,18 +35,31 @@ def import_model(
     notes: list[str] | None = None,
 ) -> Graph:
     """The Graph of a model; `shapes` fixes dynamic inputs, `notes` collects what was assumed."""
+    file = (source.graph.name or "model") if isinstance(source, ModelProto) else str(source)
+    notes = [] if notes is None else notes
+    try:
+        return checked_import(source, shapes or {}, notes, file)
+    except FAULTS as error:  # the fault of an input that no check foresaw
+        what = f"the model is malformed ({type(error).__name__}: {error})"
+        raise CompileError(what, file=file) from error
+
+
+def checked_import(
+    source: str | Path | ModelProto,
+    shapes: Mapping[str, tuple[int, ...]],
+    notes: list[str],
+    file: str,
+) -> Graph:
     if isinstance(source, ModelProto):
-        file = source.graph.name or "model"
         model = ModelProto()
         model.CopyFrom(source)
     else:
-        file = str(source)
         model = load_model(Path(source))
     for tensor in model.graph.initializer:
         check_tensor(tensor, file)
     model = expand_qoperators(inline(model, file))
     check_operators(model, file)
-    bind_shapes(model, shapes or {}, notes if notes is not None else [], file)
+    bind_shapes(model, shapes, notes, file)
     return build(infer_shapes(model, file), file)
 
 

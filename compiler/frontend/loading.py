@@ -63,14 +63,14 @@ def external_tensors(model: ModelProto) -> list[TensorProto]:
 
 def load_external(tensor: TensorProto, path: Path, file: str) -> None:
     """Replace the reference by the bytes it names."""
-    info = external_data_helper.ExternalDataInfo(tensor)
-    source = inside(path.parent, info.location, tensor.name, file)
-    offset, expected = info.offset or 0, tensor_bytes(tensor, file)
-    length = info.length if info.length else expected
+    info = {entry.key: entry.value for entry in tensor.external_data}
+    location, expected = str(info.get("location", "")), tensor_bytes(tensor, file)
+    source = inside(path.parent, location, tensor.name, file)
+    offset, length = int(info.get("offset", 0)), int(info.get("length", expected))
     if length != expected or offset < 0 or offset + length > source.stat().st_size:
         raise CompileError(
             f"external data of tensor '{tensor.name}' is {expected} bytes by its shape, but "
-            f"'{info.location}' does not hold them at offset {offset}",
+            f"'{location}' does not hold them at offset {offset}",
             file=file,
             hint="copy the whole data file",
         )

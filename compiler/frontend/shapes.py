@@ -117,5 +117,6 @@ def inferred(model: ModelProto, file: str) -> ModelProto:
 def refusal(text: str, file: str) -> CompileError:
     """The first fault that ONNX's inference reports, and its node."""
     found = re.search(r"node name: ([^)]*)\)", text)
-    first = text.split("\n")[0] if "\n" not in text.strip() else text.strip().split("\n")[-1]
-    return CompileError(f"the model is not valid: {first}", file=file, node=found and found[1])
+    what = text.strip().split("\n")[-1].split("Error] ")[-1]
+    node = found[1] if found and found[1] else None
+    return CompileError(f"the model is not valid: {what}", file=file, node=node)

@@ -4,7 +4,7 @@ import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -39,7 +39,8 @@ def test_round_trip(made: image.Image) -> None:
 
 
 def test_numpy_numbers_are_written_as_numbers() -> None:
-    symbol = replace(SYMBOLS[0], scale=np.float64(0.1), zero=np.int64(3), shape=(np.int64(1), 3, 4))
+    numbers: dict[str, Any] = {"scale": np.float64(0.1), "zero": np.int64(3)}
+    symbol = replace(SYMBOLS[0], **numbers, shape=cast(Any, (np.int64(1), 3, 4)))
     assert elf.read(elf.write(replace(IMAGE, symbols=(symbol, *SYMBOLS[1:])))) == IMAGE
 
 
@@ -166,9 +167,8 @@ def is_refused(data: bytes) -> bool:
     ],
 )
 def test_images_that_cannot_be(change: dict[str, Any], message: str) -> None:
-    made = replace(IMAGE, **({"host": ()} if "symbols" in change and len(change) == 1 else {}))
-    made = replace(made, **change)
-    made = replace(made, host=IMAGE.host) if change.get("symbols") == SYMBOLS[:1] else made
+    host = IMAGE.host if change.get("symbols", SYMBOLS[:1]) == SYMBOLS[:1] else ()
+    made = replace(IMAGE, **(change | {"host": host}))
     with pytest.raises(core.IsaError, match=message):
         elf.write(made)
 

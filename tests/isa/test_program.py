@@ -45,7 +45,7 @@ def test_instruction_gives_the_fields(instruction: Any, extremes: Any, rng: Any)
 
 
 def test_interleaved_classes_keep_their_places() -> None:
-    loads = dma.Load.records(3, dram=[1, 2, 3], spad=BASE)
+    loads = dma.Load.records(3, dram=[1, 2, 3], spad=BASE, d3=[4, 5, 6])
     fences = control.Fence.records(2)
     parts = [([1, 2, 4], loads), ([0, 3], fences), ([5], control.Halt.records(1))]
     found = Program.decode(Program.encode(parts))
@@ -76,6 +76,8 @@ def test_words_out_of_range_are_refused(instruction: Any) -> None:
     """Every value of each field that its kind forbids, put into the word itself."""
     required = {f.name: BASE for f in instruction.layout if f.default is None}
     for field in instruction.layout:
+        if field.name == "queue" and instruction.moving:
+            continue  # its upper bits number the template
         for value in forbidden(field.kind):
             record = instruction.records(1, **required)
             record[field.name] = value
@@ -108,7 +110,7 @@ def test_reserved_bytes_must_be_zero(instruction: Any) -> None:
 
 def test_undefined_opcodes_are_refused() -> None:
     halt = control.Halt.records(1).tobytes()
-    for opcode in set(range(256)) - set(core.instruction_set()):
+    for opcode in set(range(256)) - set(program.instruction_bytes()):
         with pytest.raises(IsaError, match=f"byte 0x8: opcode {opcode:#04x}"):
             Program.decode(control.Fence.records(1).tobytes() + bytes([opcode]) + bytes(7) + halt)
 
@@ -148,7 +150,9 @@ def test_waits_become_absolute() -> None:
 
 
 def test_waits_for_the_future_are_refused() -> None:
-    text = ended(dma.Load.records(2, dram=0, spad=BASE), control.Fence.records(1, after_load0=4))
+    text = ended(
+        dma.Load.records(2, dram=0, spad=BASE, d3=[1, 2]), control.Fence.records(1, after_load0=4)
+    )
     with pytest.raises(IsaError, match="byte 0x80: waits 3 back on load0, .* only 2"):
         Program.decode(text)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dnncc import assembler
+from dnncc.assembler import main as assemble
 from dnncc.isa import elf, image, objdump
 
 SOURCE = """
@@ -23,7 +23,7 @@ SOURCE = """
 def binary(tmp_path: Path) -> Path:
     source, made = tmp_path / "p.s", tmp_path / "p.elf"
     source.write_text(SOURCE)
-    assert assembler.main([str(source), "-o", str(made), "--target", "tpu-like"]) == 0
+    assert assemble([str(source), "-o", str(made), "--target", "tpu-like"]) == 0
     return made
 
 
@@ -40,9 +40,9 @@ def test_disassembly_assembles_to_the_same_bytes(binary: Path, capsys: Any) -> N
     again = binary.with_name("again.s")
     again.write_text(text)
     made = binary.with_name("again.elf")
-    assert assembler.main([str(again), "-o", str(made), "--target", "tpu-like"]) == 0
+    assert assemble([str(again), "-o", str(made), "--target", "tpu-like"]) == 0
     assert made.read_bytes() == binary.read_bytes()
-    assert assembler.main([str(again), "-o", str(made)]) == 0
+    assert assemble([str(again), "-o", str(made)]) == 0
     assert made.read_bytes() == binary.read_bytes()
 
 
@@ -69,7 +69,7 @@ def test_tables_and_json(binary: Path, capsys: Any) -> None:
 def test_wrong_text(source: str, message: str, tmp_path: Path, capsys: Any) -> None:
     path, made = tmp_path / "p.s", tmp_path / "p.elf"
     path.write_bytes(source.encode(errors="surrogateescape"))
-    assert assembler.main([str(path), "-o", str(made), "--target", "tpu-like"]) == 1
+    assert assemble([str(path), "-o", str(made), "--target", "tpu-like"]) == 1
     error = capsys.readouterr().err
     assert error.startswith(f"error: {tmp_path}/{message}") and error.count("\n") == 1
     assert not made.exists()
@@ -78,12 +78,12 @@ def test_wrong_text(source: str, message: str, tmp_path: Path, capsys: Any) -> N
 def test_files_that_are_not_there(tmp_path: Path, capsys: Any) -> None:
     missing = str(tmp_path / "none")
     assert objdump.main(["-d", missing]) == 1
-    assert assembler.main([missing, "-o", missing + ".elf", "--target", "tpu-like"]) == 1
+    assert assemble([missing, "-o", missing + ".elf", "--target", "tpu-like"]) == 1
     (tmp_path / "p.s").write_text(SOURCE)
     source = str(tmp_path / "p.s")
-    assert assembler.main([source, "-o", missing + "/x.elf", "--target", "tpu-like"]) == 1
-    assert assembler.main([source, "-o", missing + ".elf", "--target", "abacus"]) == 1
-    assert assembler.main([source, "-o", missing + ".elf"]) == 1
+    assert assemble([source, "-o", missing + "/x.elf", "--target", "tpu-like"]) == 1
+    assert assemble([source, "-o", missing + ".elf", "--target", "abacus"]) == 1
+    assert assemble([source, "-o", missing + ".elf"]) == 1
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 5 and all(line.startswith("error: ") for line in lines)
 
@@ -99,7 +99,8 @@ def test_damaged_files(binary: Path, capsys: Any) -> None:
 
 @pytest.mark.parametrize("module", ["dnncc.isa.objdump", "dnncc.assembler"])
 def test_help_needs_no_numpy(module: str) -> None:
-    code = f"import sys, {module} as m\ntry: m.main(['--help'])\nfinally: assert 'numpy' not in sys.modules"
+    check = "assert 'numpy' not in sys.modules"
+    code = f"import sys, {module} as m\ntry: m.main(['--help'])\nfinally: {check}"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     assert "usage: dnncc-" in ran.stdout

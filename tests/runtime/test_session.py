@@ -9,6 +9,7 @@ import pytest
 
 from dnncc.isa import core, elf
 from dnncc.isa import image as images
+from dnncc.isa import program as programs
 from dnncc.runtime import InferenceSession, RunError, load
 from dnncc.runtime import session as sessions
 
@@ -212,6 +213,22 @@ def test_programs_that_are_refused(
         return
     with pytest.raises((RunError, core.IsaError), match=message):
         load(bad)
+
+
+def test_mutated_programs_are_refused_or_run(image: images.Image) -> None:
+    program = programs.Program.decode(image.text)
+    rng, refused = np.random.default_rng(3), 0
+    for _ in range(200):
+        parts = [(part.indices, part.records.copy()) for part in program.parts]
+        _, records = parts[rng.integers(len(parts) - 1)]
+        name = str(rng.choice([n for n in records.dtype.names or () if n != "opcode"]))
+        records[name] = rng.integers(0, 256, records[name].shape)
+        try:
+            mutant = replace(image, text=programs.Program.encode(parts))
+            load(mutant).run(None, feeds(1))
+        except (RunError, core.IsaError):
+            refused += 1
+    assert 20 < refused < 200
 
 
 def test_array_parameters_that_are_illegal(image: images.Image, build: Any) -> None:

@@ -1,0 +1,52 @@
+# make demo     compile an example network and run it, from a fresh checkout
+# make test     lint, types, tests
+# make docs     write the generated documents again
+# make bench    what compiling and running costs
+# make clean    remove .venv and build
+#
+# All of it happens in .venv, which is made with $(PYTHON), 3.11 or newer.
+
+PYTHON ?= python3
+TARGET ?= eyeriss-like
+BIN := .venv/bin
+RESNET8 := examples/resnet8
+
+.PHONY: demo test docs bench clean
+
+demo: .venv/installed
+	mkdir -p build
+	$(BIN)/dnncc $(RESNET8)/model.onnx --target $(TARGET) -o build/resnet8.elf
+	$(BIN)/dnncc-run build/resnet8.elf --input $(RESNET8)/input.npz --output build/resnet8.npz
+	$(BIN)/python $(RESNET8)/show.py build/resnet8.npz
+
+# One BLAS thread per test process: two of them on two cores get in each other's way.
+test: .venv/installed-dev
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+docs: .venv/installed
+	mkdir -p build
+	$(BIN)/python -m dnncc.isa.manual > build/isa.md
+	mv build/isa.md docs/isa.md
+
+bench: .venv/installed
+	$(BIN)/python -m benchmarks.run $(RESNET8)/model.onnx --target eyeriss-like
+	$(BIN)/python -m benchmarks.run $(RESNET8)/model.onnx --target tpu-like
+
+# The stamps are newer than pyproject.toml where what it asks for is installed.
+.venv/installed: pyproject.toml | .venv/made
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+.venv/installed-dev: pyproject.toml | .venv/made
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@ .venv/installed
+
+.venv/made:
+	@$(PYTHON) -c 'import sys; sys.exit("dnncc needs Python 3.11 or newer: make PYTHON=..." if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	touch $@
+
+clean:
+	rm -rf .venv build
