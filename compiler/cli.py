@@ -10,7 +10,7 @@ if TYPE_CHECKING:  # all else is imported when it is needed: --help has to be qu
     from .driver import Artifact
 
 FAILED, BUG = 1, 70
-LEVELS = ("elf", "asm", "tile", "graph")
+LEVELS = ("elf", "asm", "tile", "graph", "dot")
 
 
 def parser() -> argparse.ArgumentParser:

@@ -1,7 +1,8 @@
-"""From a model to an Artifact: the levels and their passes, in order."""
+"""From a model to an Artifact: the passes of a pipeline, one after the other."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,16 +17,29 @@ from dnncc.targets import Target
 
 from . import __version__
 from .codegen.image import image
+from .codegen.stream import Stream
+from .debug.observer import Observer
+from .debug.selection import Selection
+from .debug.verifying import Verifying
 from .diagnostics import CompileError
 from .frontend.importer import import_model
 from .ir.graph import Graph
 from .ir.tile import TileProgram
-from .ir.verify import verify
 from .options import Options
-from .passes.context import Context
-from .passes.emit import emit
-from .passes.pipeline import GRAPH_PASSES, STREAM_PASSES, TILE_PASSES
-from .passes.tile_loops import tile_loops
+from .passes.context import Budget, Context
+from .passes.pipeline import (
+    IMPORT,
+    PIPELINE,
+    Level,
+    Pass,
+    Program,
+    Run,
+    check_optional,
+    find,
+    level_of,
+)
+
+Model = str | os.PathLike[str] | ModelProto
 
 
 @dataclass(frozen=True)
@@ -54,47 +68,117 @@ class Artifact:
         return programs.Program.decode(self.image.text)
 
 
-def compile_model(model: str | os.PathLike[str] | ModelProto, options: Options) -> Artifact:
+def compile_model(
+    model: Model,
+    options: Options,
+    observers: Sequence[Observer] = (),
+    pipeline: Sequence[Pass] = PIPELINE,
+) -> Artifact:
     """Raises CompileError or TargetError, one line."""
     notes: list[str] = []
-    target = targets.load(options.target)
-    ctx = Context(target)
-    source = model if isinstance(model, ModelProto) else Path(model)
-    graph = import_model(source, options.shapes, notes)
+    steps = (importing(model, options, notes), *pipeline)
+    with naming(model):
+        stream = lower(None, steps, options, observers)
+    assert isinstance(stream, Stream), "the pipeline ends in instructions"
+    return finish(stream, options, notes)
+
+
+@contextmanager
+def naming(model: Model) -> Iterator[None]:
+    """Errors name the model's file, if it is one."""
     try:
-        graph = lower_graph(graph, ctx, options)
-        check_strict(graph, options)
-        tile = tile_loops(graph, ctx)
-        for tile_pass in TILE_PASSES:
-            tile = tile_pass(tile, ctx)
-        stream = emit(tile, ctx)
-        for stream_pass in STREAM_PASSES:
-            stream = stream_pass(stream, ctx)
+        yield
     except CompileError as error:
-        error.file = error.file or (None if isinstance(source, ModelProto) else str(source))
+        error.file = error.file or (None if isinstance(model, ModelProto) else str(model))
         raise
+
+
+def importing(model: Model, options: Options, notes: list[str]) -> Pass:
+    """The step before the first pass; remarks are added to `notes`."""
+    source = model if isinstance(model, ModelProto) else Path(model)
+
+    def run(program: None, ctx: Context) -> Graph:
+        return import_model(source, options.shapes, notes)
+
+    return Pass(IMPORT, run, Level.GRAPH, None, needed="there would be no program")
+
+
+def lower(
+    program: Program | None,
+    steps: Sequence[Pass],
+    options: Options,
+    observers: Sequence[Observer] = (),
+) -> Program:
+    """What the steps make of `program`.
+
+    The observers see it before each step in the order given, and after it in reverse.
+    """
+    check_optional(options.disabled, [s for s in steps if s.name != IMPORT])
+    ctx = Context(targets.load(options.target), options.level, Budget.of(options.budget))
+    watching = (*standing(options, ctx.budget), *observers)
+    for step in steps:
+        for observer in watching:
+            observer.before(step, program)
+        program = chosen(step, watching)(program, ctx)
+        for observer in reversed(watching):
+            observer.after(step, program)
+    assert program is not None, "there is at least one step"
+    return program
+
+
+def standing(options: Options, budget: Budget) -> tuple[Observer, ...]:
+    """What the options ask for."""
+    selection = Selection(options.omitted, options.bisect_limit)
+    strict = (Strict(),) if options.strict else ()
+    verifying = (Verifying(),) if options.verify else ()
+    return Deadline(budget), selection, *strict, *verifying
+
+
+def chosen(step: Pass, observers: Iterable[Observer]) -> Run:
+    """What runs as `step`: itself, or what stands in for it."""
+    if step.instead is None or all([o.should_run(step) for o in observers]):
+        return step.run
+    return step.instead
+
+
+class Deadline(Observer):
+    """No pass begins after the budget is used up."""
+
+    def __init__(self, budget: Budget) -> None:
+        self.budget = budget
+
+    def before(self, step: Pass, program: Program | None) -> None:
+        self.budget.check(f"what comes before {step.name}")
+
+
+class Strict(Observer):
+    """--strict: no part of the model runs on the host."""
+
+    def after(self, step: Pass, program: Program) -> None:
+        host = [n for n in program.nodes if n.op == "host"] if isinstance(program, Graph) else []
+        if host:
+            reason = "; ".join(host[0].attrs["reason"])
+            hint = "leave out --strict to let it"
+            raise CompileError(f"runs on the host: {reason}", hint=hint)
+
+
+def finish(stream: Stream, options: Options, notes: Iterable[str] = ()) -> Artifact:
+    """The binary of the instructions."""
+    target = targets.load(options.target)
     made = image(stream, target, f"dnncc {__version__}", options.record())
-    return Artifact(made, tile.graph, tile, target, tuple(notes))
+    return Artifact(made, stream.tile.graph, stream.tile, target, tuple(notes))
 
 
-def lower_graph(graph: Graph, ctx: Context, options: Options) -> Graph:
-    for graph_pass in GRAPH_PASSES:
-        graph = graph_pass(graph, ctx)
-        if options.verify:
-            checked(graph, graph_pass)
-    return graph
+def until(name: str, steps: Sequence[Pass]) -> tuple[Pass, ...]:
+    """The steps up to the pass `name`. Raises CompileError."""
+    last = find(name, steps)
+    return tuple(steps[: list(steps).index(last) + 1])
 
 
-def checked(graph: Graph, made_by: Callable[..., Graph]) -> None:
-    """A Graph that is not valid is the fault of the pass that made it, not of the user."""
-    try:
-        verify(graph)
-    except CompileError as error:
-        raise AssertionError(f"pass {made_by.__name__} broke the graph: {error}") from error
-
-
-def check_strict(graph: Graph, options: Options) -> None:
-    host = [n for n in graph.nodes if n.op == "host"]
-    if options.strict and host:
-        reason = "; ".join(host[0].attrs["reason"])
-        raise CompileError(f"runs on the host: {reason}", hint="leave out --strict to let it")
+def starting(name: str, program: Program, pipeline: Sequence[Pass] = PIPELINE) -> tuple[Pass, ...]:
+    """The passes from `name` on, which must take such a program. Raises CompileError."""
+    first = find(name, pipeline)
+    level = level_of(program)
+    if first.takes != level:
+        raise CompileError(f"pass '{name}' takes a {first.takes} program, and this is a {level}")
+    return tuple(pipeline[list(pipeline).index(first) :])

@@ -2,18 +2,51 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
+
+OMITTED: tuple[tuple[str, ...], ...] = (
+    ("fuse", "reorder_ops", "place_buffers"),
+    ("reorder_ops", "place_buffers"),
+    (),
+    (),
+)
+"""Passes that each -O level leaves out; the level also says how many mappings are priced."""
+
+DEFAULT_LEVEL = 2
+GOALS = ("latency",)
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`target` is a name or the path of a TOML file; `shapes` fixes dynamic inputs, by name."""
+    """`target` is a name or the path of a TOML file; `shapes` fixes dynamic inputs, by name.
+
+    `disabled` names passes to leave out; of those that can be left out, only the first
+    `bisect_limit` run. `budget` is in seconds.
+    """
 
     target: str = "eyeriss-like"
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     strict: bool = False
     verify: bool = True
+    level: int = DEFAULT_LEVEL
+    goal: str = "latency"
+    disabled: tuple[str, ...] = ()
+    bisect_limit: int | None = None
+    budget: float = inf
+
+    @property
+    def omitted(self) -> frozenset[str]:
+        """The passes that do not run."""
+        return frozenset((*OMITTED[self.level], *self.disabled))
 
     def record(self) -> dict[str, Any]:
         """What the binary notes of them: all that its bytes depend on beside model and target."""
-        return {"shapes": {k: list(v) for k, v in sorted(self.shapes.items())}}
+        noted: dict[str, Any] = {"shapes": {k: list(v) for k, v in sorted(self.shapes.items())}}
+        if self.level != DEFAULT_LEVEL:
+            noted["level"] = self.level
+        if self.disabled:
+            noted["disabled"] = sorted(set(self.disabled))
+        if self.bisect_limit is not None:
+            noted["bisect_limit"] = self.bisect_limit
+        return noted

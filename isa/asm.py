@@ -7,6 +7,7 @@
     .symbol {"name": "x", ...}                a tensor, as image.Symbol
     .debug                                    a debug map: names, then `.loc` in the program
     .node "Conv_1"   .step "k=0"              the names, numbered from 0
+    .unit {"name": "ifmap[0]", ...}           a buffer, as image.Unit
     .loc 0 3                                  what follows is of node 0, step 3; -1 is none
     .host {"inputs": [...], ...}              a host part; `.model` lines hold its ONNX model
     .rodata ...   .model ...                  bytes, base64
@@ -27,7 +28,7 @@ import msgspec
 import numpy as np
 
 from .core import DRAM, IsaError, instruction_set
-from .image import ISA_VERSION, Debug, HostPart, Image, Symbol, check_image
+from .image import ISA_VERSION, Debug, HostPart, Image, Symbol, Unit, check_image
 from .lines import Reader, program_lines
 from .program import Program, ProgramError, instruction_bytes
 from .sections import json_bytes
@@ -71,6 +72,7 @@ def head_lines(image: Image) -> Iterator[str]:
         yield ".debug"
         yield from (f".node {json(name)}" for name in image.debug.nodes)
         yield from (f".step {json(name)}" for name in image.debug.steps)
+        yield from (f".unit {json(unit)}" for unit in image.debug.units)
 
 
 def located_lines(program: Program, debug: Debug | None) -> Iterator[str]:
@@ -182,6 +184,7 @@ class Source:
     debug: bool = False
     nodes: list[str] = field(default_factory=list)
     steps: list[str] = field(default_factory=list)
+    units: list[Unit] = field(default_factory=list)
     host: list["HostLines"] = field(default_factory=list)
     rodata: list[bytes] = field(default_factory=list)
 
@@ -230,6 +233,8 @@ class Source:
                 self.nodes.append(value(rest, str))
             case "step":
                 self.steps.append(value(rest, str))
+            case "unit":
+                self.units.append(value(rest, Unit))
             case "loc":
                 node, step = value(f"[{','.join(rest.split())}]", tuple[int, int])
                 self.place = (node, step)
@@ -285,7 +290,8 @@ class Source:
             columns = np.array(self.places, np.int32).reshape(-1, 2)
         except OverflowError:
             raise AssemblyError(0, "a number of .loc is too large") from None
-        return Debug(tuple(self.nodes), tuple(self.steps), columns[:, 0], columns[:, 1])
+        names = tuple(self.nodes), tuple(self.steps)
+        return Debug(*names, columns[:, 0], columns[:, 1], tuple(self.units))
 
 
 class HostLines(msgspec.Struct, forbid_unknown_fields=True):

@@ -22,10 +22,28 @@ def collides(sizes: tuple[Any, ...], strides: tuple[Any, ...]) -> Any:
     return wrong
 
 
-def region(where: Any, sizes: tuple[Any, ...], strides: tuple[Any, ...], element: Any) -> Region:
+class Block(Region):
+    """The region of a strided block, of whose bytes only those of its elements are touched.
+
+    `strides` are in elements, which take `element` bytes.
+    """
+
+    sizes: tuple[Any, ...]
+    strides: tuple[Any, ...]
+    element: Any
+
+    @classmethod
+    def at(
+        cls, memory: Any, start: Any, sizes: tuple[Any, ...], strides: tuple[Any, ...], element: Any
+    ) -> "Block":
+        made = cls(memory, start, start + span(sizes, strides, element))
+        made.sizes, made.strides, made.element = sizes, strides, element
+        return made
+
+
+def region(where: Any, sizes: tuple[Any, ...], strides: tuple[Any, ...], element: Any) -> Block:
     """The bytes of a block of `element`-byte elements at address `where`."""
-    memory, start = split_address(where)
-    return Region(memory, start, start + span(sizes, strides, element))
+    return Block.at(*split_address(where), sizes, strides, element)
 
 
 def region_if(condition: Any, where: Any, size: Any) -> Region:

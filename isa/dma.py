@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .blocks import collides, span
+from .blocks import Block, collides, region
 from .core import (
     DRAM,
     DTYPES,
@@ -85,13 +85,12 @@ class Load(Instruction, opcode=0x10, engine="load"):
         return self.spad_s0, self.spad_s1, self.spad_s2, 1
 
     def reads(self) -> Iterator[Region]:
-        size = span(self.sizes(), self.dram_strides(), dtype_size(self.dram_dtype))
-        yield Region(DRAM, self.dram, self.dram + size)
+        element = dtype_size(self.dram_dtype)
+        yield Block.at(DRAM, self.dram, self.sizes(), self.dram_strides(), element)
 
     def writes(self) -> Iterator[Region]:
-        memory, start = split_address(self.spad)
-        size = span(self.framed(), self.spad_strides(), dtype_size(self.spad_dtype))
-        yield Region(memory, start, start + size)
+        element = dtype_size(self.spad_dtype)
+        yield region(self.spad, self.framed(), self.spad_strides(), element)
 
     def faults(self) -> Iterator[tuple[Any, str]]:
         yield too_many(*self.framed()), "the block is too large"
@@ -145,13 +144,11 @@ class Store(Instruction, opcode=0x18, engine="store"):
         return self.spad_s0, self.spad_s1, self.spad_s2, 1
 
     def reads(self) -> Iterator[Region]:
-        memory, start = split_address(self.spad)
-        size = span(self.sizes(), self.spad_strides(), dtype_size(self.spad_dtype))
-        yield Region(memory, start, start + size)
+        yield region(self.spad, self.sizes(), self.spad_strides(), dtype_size(self.spad_dtype))
 
     def writes(self) -> Iterator[Region]:
-        size = span(self.sizes(), self.dram_strides(), dtype_size(self.dram_dtype))
-        yield Region(DRAM, self.dram, self.dram + size)
+        element = dtype_size(self.dram_dtype)
+        yield Block.at(DRAM, self.dram, self.sizes(), self.dram_strides(), element)
 
     def faults(self) -> Iterator[tuple[Any, str]]:
         yield too_many(*self.sizes()), "the block is too large"

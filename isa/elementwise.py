@@ -26,16 +26,21 @@ from .core import (
     dtype_size,
     too_many,
 )
-from .numerics import fma, quantize, saturate, shift_and_round
+from .numerics import fma, quantize, round_and_shift, saturate
 
-QADD, QMUL = 0, 1
+QADD, QMUL, REAL_ADD, REAL_MUL = 0, 1, 8, 9
 COPY, DEQUANTIZE, QUANTIZE, TABLE = 0, 1, 2, 13
 TABLE_ENTRIES = 256
 
 FLOAT = dtype_code(np.dtype("<f4"))
 INT32 = dtype_code(np.dtype("<i4"))
 
-BinaryOp = Annotated[Any, choice("qadd", "qmul", "add", "sub", "mul", "div", "max", "min")]
+BinaryOp = Annotated[
+    Any,
+    choice(
+        "qadd", "qmul", "add", "sub", "mul", "div", "max", "min", "real_add", "real_mul",
+    ),
+]  # fmt: skip
 UnaryOp = Annotated[
     Any,
     choice(
@@ -48,10 +53,13 @@ UnaryOp = Annotated[
 class Elementwise(Instruction, opcode=0x31, engine="vector"):
     """out = op(a, b) over a 4-D block; a stride of 0 broadcasts.
 
-    qadd: clip(rint(fma(a, scale_a, fma(b, scale_b, offset)))), float32, onnxruntime's QLinearAdd
-    with scale_a = sA / sY, scale_b = sB / sY, offset = zY - fma(scale_a, zA, scale_b * zB).
-    qmul: clip(rint((a - zero_a) * (b - zero_b) * scale_a + zero)), float32, its QLinearMul with
-    scale_a = sA * sB / sY. Both are clipped to `low`..`high`, cut to what out_dtype holds.
+    With a' = a - zero_a and b' = b - zero_b, in float32 and onnxruntime's order of operations:
+    qadd, its QLinearAdd: clip(rint(fma(a', scale_a, fma(b', scale_b, offset))) + zero) with scale_a
+    = sA / sY, scale_b = sB / sY, offset = zY - fma(scale_a, zA, scale_b * zB); zero_a, zero_b and
+    zero move the operands to the range on which it computes. qmul, its QLinearMul: clip(rint(a' *
+    b' * scale_a + offset) + zero) with scale_a = sA * sB / sY, offset = zY. real_add and real_mul,
+    the float operator between DequantizeLinear and QuantizeLinear: clip(rint((a' * scale_a op b' *
+    scale_b) / offset) + zero). All are clipped to `low`..`high`, cut to what out_dtype holds.
     add, sub, mul, max, min: in float32 if an operand is, else in int32, which wraps; div: in
     float32; the result saturates to out_dtype, rounded with ties to even.
     """
@@ -114,7 +122,8 @@ class Elementwise(Instruction, opcode=0x31, engine="vector"):
         yield too_many(*self.sizes()), "the block is too large"
         yield collides(self.sizes(), self.strides("out")), "elements of out coincide"
         wide = (self.a_dtype >= INT32) | (self.b_dtype >= INT32)
-        yield (self.op <= QMUL) & wide, "qadd and qmul take operands of 8 or 16 bits"
+        quantised = (self.op <= QMUL) | (self.op >= REAL_ADD)
+        yield quantised & wide, "operands that have a scale are of 8 or 16 bits"
 
     def execute(self, machine: Machine) -> None:
         a, b = self.operand(machine, "a"), self.operand(machine, "b")
@@ -123,21 +132,38 @@ class Elementwise(Instruction, opcode=0x31, engine="vector"):
             out[...] = self.result(a, b, out.dtype)
 
     def result(self, a: Array, b: Array, dtype: np.dtype[Any]) -> Array:
-        if self.op == QADD:
-            return shift_and_round(self.quantized_sum(a, b), self.low, self.high, dtype)
-        if self.op == QMUL:
-            return shift_and_round(self.quantized_product(a, b), self.low, self.high, dtype)
+        if self.op in QUANTISED:
+            real = QUANTISED[self.op](self, a, b)
+            return round_and_shift(real, self.zero, self.low, self.high, dtype)
         kind = np.float32 if FLOAT in (self.a_dtype, self.b_dtype) or self.op == DIV else np.int32
         return saturate(BINARY[self.op](a.astype(kind), b.astype(kind)), dtype)
 
+    def centered(self, a: Array, b: Array) -> tuple[Array, Array]:
+        return a.astype(np.int32) - self.zero_a, b.astype(np.int32) - self.zero_b
+
     def quantized_sum(self, a: Array, b: Array) -> Array:
-        inner = fma(b.astype(np.float32), np.float32(self.scale_b), np.float64(self.offset))
-        return fma(a.astype(np.float32), np.float32(self.scale_a), inner)
+        a, b = (v.astype(np.float32) for v in self.centered(a, b))
+        inner = fma(b, np.float32(self.scale_b), np.float64(self.offset))
+        return fma(a, np.float32(self.scale_a), inner)
 
     def quantized_product(self, a: Array, b: Array) -> Array:
-        product = (a.astype(np.int32) - self.zero_a) * (b.astype(np.int32) - self.zero_b)
-        scaled: Array = product.astype(np.float32) * np.float32(self.scale_a)
-        return scaled + np.float32(self.zero)
+        a, b = self.centered(a, b)
+        scaled: Array = (a * b).astype(np.float32) * np.float32(self.scale_a)
+        return scaled + np.float32(self.offset)
+
+    def real_result(self, a: Array, b: Array) -> Array:
+        a, b = (v.astype(np.float32) for v in self.centered(a, b))
+        a, b = a * np.float32(self.scale_a), b * np.float32(self.scale_b)
+        result: Array = (a + b if self.op == REAL_ADD else a * b) / np.float32(self.offset)
+        return result
+
+
+QUANTISED: dict[int, Callable[[Elementwise, Array, Array], Array]] = {
+    QADD: Elementwise.quantized_sum,
+    QMUL: Elementwise.quantized_product,
+    REAL_ADD: Elementwise.real_result,
+    REAL_MUL: Elementwise.real_result,
+}
 
 
 DIV = 5

@@ -73,20 +73,38 @@ class HostPart:
     reasons: tuple[tuple[str, str], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """Bytes [start, stop) of a memory that instructions first..last have for one thing: a slot of a
+    tile buffer, or the storage of `tensors`, by the names of their symbols."""
+
+    name: str
+    memory: int
+    start: int
+    stop: int
+    first: int
+    last: int
+    tensors: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Debug:
     """Per instruction, indices into `nodes` (ONNX node names, and the group they are fused in) and
-    `steps` (tile steps, as text); int32[instructions], -1 for none."""
+    `steps` (tile steps, as text); int32[instructions], -1 for none.
+
+    `units`, where there are any, are all that instructions may touch but constants.
+    """
 
     nodes: tuple[str, ...]
     steps: tuple[str, ...]
     node_of: npt.NDArray[np.int32]
     step_of: npt.NDArray[np.int32]
+    units: tuple[Unit, ...] = ()
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Debug):
             return NotImplemented
-        names = (self.nodes, self.steps) == (other.nodes, other.steps)
+        names = (self.nodes, self.steps, self.units) == (other.nodes, other.steps, other.units)
         return (
             names
             and np.array_equal(self.node_of, other.node_of)
@@ -167,3 +185,13 @@ def check_debug(debug: Debug) -> None:
             raise IsaError("the debug map numbers names that do not exist")
     if len(debug.node_of) != len(debug.step_of):
         raise IsaError("the debug map has columns of different lengths")
+    for unit in debug.units:
+        check_unit(unit, len(debug.node_of))
+
+
+def check_unit(unit: Unit, count: int) -> None:
+    """Raise IsaError unless it lies in a memory that can exist and in a program of `count`."""
+    size = MOST_DRAM if unit.memory == DRAM else 1 << MEMORY_SHIFT
+    placed = 0 <= unit.memory < MOST_MEMORIES and 0 <= unit.start <= unit.stop <= size
+    if not placed or not 0 <= unit.first <= unit.last < count:
+        raise IsaError(f"the debug map has a unit that cannot be: {unit.name!r}")

@@ -7,7 +7,6 @@ import numpy as np
 
 from .blocks import collides, region, view
 from .core import (
-    DTYPES,
     F32,
     I16,
     U8,
@@ -27,12 +26,12 @@ from .core import (
     dtype_size,
     too_many,
 )
-from .numerics import pad_window, reach, saturate, shift_and_round, windows
+from .numerics import pad_window, reach, round_and_shift, saturate, shift_and_round, windows
 
-MAX, AVERAGE, SUM, FRAME = 0, 1, 2, 3
+MAX, AVERAGE, SUM, FRAME, MEAN = 0, 1, 2, 3, 4
 FLOAT = dtype_code(np.dtype("<f4"))
 
-PoolOp = Annotated[Any, choice("max", "average", "sum", "frame")]
+PoolOp = Annotated[Any, choice("max", "average", "sum", "frame", "mean")]
 ReduceOp = Annotated[Any, choice("sum", "max", "min")]
 
 
@@ -43,8 +42,10 @@ class Pool(Instruction, opcode=0x34, engine="vector"):
     what lies outside the tile is skipped. max keeps the type. average is onnxruntime's
     QLinearAveragePool, in float32: dequantised elements are summed row by row, divided by their
     count (r * s with `include_pad`), then clip(rint(mean / out_scale + out_zero)) to `low`..`high`,
-    cut to what out_dtype holds. sum is int32, of x - x_zero, saturating to out_dtype. frame, with a
-    window of one element, copies x and puts out_zero where there is none: ONNX Pad.
+    cut to what out_dtype holds. mean is its float AveragePool between DequantizeLinear and
+    QuantizeLinear: as average, but rint(mean / out_scale) + out_zero. sum is int32, of x - x_zero,
+    saturating to out_dtype. frame, with a window of one element, copies x and puts out_zero where
+    there is none: ONNX Pad.
     """
 
     moving = ("x", "out")
@@ -127,23 +128,27 @@ class Pool(Instruction, opcode=0x34, engine="vector"):
     def execute(self, machine: Machine) -> None:
         x = view(machine, self.x, *self.x_layout(), self.x_dtype)
         out = view(machine, self.out, *self.out_layout(), self.out_dtype)
-        if self.op == AVERAGE:
-            out[...] = self.average(x)
+        if self.op in (AVERAGE, MEAN):
+            out[...] = self.average(x, out.dtype)
         elif self.op == MAX:
             lowest = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
             out[...] = saturate(self.fold(np.maximum, self.taps(x, lowest)), out.dtype)
         elif self.op == FRAME:
-            out[...] = saturate(self.taps(x, self.out_zero)[..., 0, 0, :, :], out.dtype)
+            out[...] = saturate(
+                self.taps(x.astype(np.int32), self.out_zero)[..., 0, 0, :, :], out.dtype
+            )
         else:
             real = x.astype(np.int32) - self.x_zero
             out[...] = saturate(self.fold(np.add, self.taps(real, 0)), out.dtype)
 
-    def average(self, x: Array) -> Array:
+    def average(self, x: Array, dtype: np.dtype[Any]) -> Array:
         real = (x.astype(np.int32) - self.x_zero).astype(np.float32) * np.float32(self.x_scale)
         with np.errstate(all="ignore"):
             mean = self.fold(np.add, self.taps(real, 0)) / self.count(x)
-            scaled = mean / np.float32(self.out_scale) + np.float32(self.out_zero)
-            return shift_and_round(scaled, self.low, self.high, DTYPES[self.out_dtype])
+            scaled = mean / np.float32(self.out_scale)
+            if self.op == MEAN:
+                return round_and_shift(scaled, self.out_zero, self.low, self.high, dtype)
+            return shift_and_round(scaled + np.float32(self.out_zero), self.low, self.high, dtype)
 
     def count(self, x: Array) -> Any:
         """How many elements each mean is of: a number, or float32 [P, Q]."""

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from .core import IsaError
-from .image import ISA_VERSION, Debug, HostPart, Image, Symbol
+from .image import ISA_VERSION, Debug, HostPart, Image, Symbol, Unit
 
 T = TypeVar("T")
 
@@ -31,6 +31,7 @@ class DebugColumns(msgspec.Struct, forbid_unknown_fields=True):
     steps: tuple[str, ...]
     node_of: bytes
     step_of: bytes
+    units: tuple[Unit, ...] = ()
 
 
 def plain(value: Any) -> Any:
@@ -79,7 +80,7 @@ def encode_debug(image: Image) -> bytes:
     if debug is None:
         return msgspec.msgpack.encode(None)
     columns = (c.astype("<i4").tobytes() for c in (debug.node_of, debug.step_of))
-    return msgspec.msgpack.encode(DebugColumns(debug.nodes, debug.steps, *columns))
+    return msgspec.msgpack.encode(DebugColumns(debug.nodes, debug.steps, *columns, debug.units))
 
 
 def decode_debug(data: bytes) -> Debug | None:
@@ -87,7 +88,8 @@ def decode_debug(data: bytes) -> Debug | None:
     found = decode(".dnncc.debug", decoder.decode, data)
     if found is None:
         return None
-    return Debug(found.nodes, found.steps, numbers(found.node_of), numbers(found.step_of))
+    columns = numbers(found.node_of), numbers(found.step_of)
+    return Debug(found.nodes, found.steps, *columns, found.units)
 
 
 def numbers(column: bytes) -> Any:

@@ -31,19 +31,21 @@ from .elementwise import (
     QADD,
     QMUL,
     QUANTIZE,
+    REAL_ADD,
+    REAL_MUL,
     TABLE,
     TABLE_ENTRIES,
     Elementwise,
     Map,
 )
 from .numerics import requantize, requantize_fixed
-from .pool import AVERAGE, MAX, SUM, Pool, Reduce
+from .pool import AVERAGE, FRAME, MAX, MEAN, SUM, Pool, Reduce
 from .tensor import PSUM
 
 __all__ = [
-    "AVERAGE", "COPY", "DEQUANTIZE", "Elementwise", "FIXED", "FP32", "MAX", "Map",
-    "PARAMS", "PARAM_WORDS", "Pool", "QADD", "QMUL", "QUANTIZE", "Reduce", "Requantize",
-    "SUM", "TABLE", "TABLE_ENTRIES", "param_bytes",
+    "AVERAGE", "COPY", "DEQUANTIZE", "Elementwise", "FIXED", "FP32", "FRAME", "MAX", "MEAN",
+    "Map", "PARAMS", "PARAM_WORDS", "Pool", "QADD", "QMUL", "QUANTIZE", "REAL_ADD", "REAL_MUL",
+    "Reduce", "Requantize", "SUM", "TABLE", "TABLE_ENTRIES", "param_bytes",
 ]  # fmt: skip
 
 FP32, FIXED = 0, 1

@@ -24,7 +24,9 @@ def store(site: Site, step: Store, env: Env) -> Any:
 
 
 def block(inside: Located, tile: Located, order: tuple[int, ...]) -> dict[str, Any]:
-    """The fields that say where a block lies on both sides, dimensions in storage order."""
+    """The fields that say where a block lies on both sides, dimensions in storage order but for
+    those before the last four, of which it has one index."""
+    order = tuple(sorted(order, key=lambda i: i >= len(order) - 4))
     sizes = aligned(tuple(inside.sizes[i] for i in order), 1)
     dram = aligned(tuple(inside.strides[i] for i in order), 0)
     spad = aligned(tuple(tile.strides[i] for i in order), 0)

@@ -107,8 +107,8 @@ def in_dram(site: Site, operand: Operand, env: Env) -> Located:
 
 
 def aligned(values: tuple[Any, ...], fill: Any) -> tuple[Any, Any, Any, Any]:
-    """Right-aligned to four dimensions."""
-    a, b, c, d = (*(fill,) * (4 - len(values)), *values)
+    """Right-aligned to four dimensions; those before are of one index."""
+    a, b, c, d = (*(fill,) * (4 - len(values)), *values[-4:])
     return a, b, c, d
 
 

@@ -1,10 +1,11 @@
-"""Average pools and Softmax say, in attribute `kernel`, how onnxruntime computes them.
+"""Average pools, Softmax, Add and Mul say, in attribute `kernel`, how onnxruntime computes them.
 
-"integer" is a kernel of its own on quantised values; "float" is DequantizeLinear, the float
-operator, QuantizeLinear. The two round differently. onnxruntime's default session takes the first
-if both sides have one type, after it has made uint8 of each int8 value that passes only from a
-QuantizeLinear to a DequantizeLinear (optimizer/qdq_transformer/qdq_s8_to_u8.cc); so int8 values at
-the model's borders, at forks and at reshapes decide.
+"integer" is a kernel of its own on quantised values; "lifted" is that on uint8 values which are 128
+above the model's int8 (Add and Mul alone tell it from "integer"); "float" is DequantizeLinear, the
+float operator, QuantizeLinear. They round differently. onnxruntime's default session takes an
+integer kernel if all sides have one type, after it has made uint8 of each int8 value that passes
+from a QuantizeLinear to a DequantizeLinear alone (optimizer/qdq_transformer/qdq_s8_to_u8.cc); so
+int8 values at the model's borders, at forks and at reshapes decide.
 """
 
 from __future__ import annotations
@@ -15,14 +16,16 @@ import numpy as np
 
 from ..ir.graph import Graph, Node
 
-POOLS = ("onnx.AveragePool", "onnx.GlobalAveragePool", "onnx.Softmax")
+BINARY = ("onnx.Add", "onnx.Mul")
+UNARY = ("onnx.AveragePool", "onnx.GlobalAveragePool", "onnx.Softmax")
+CLAMPS = ("onnx.Relu", "onnx.Clip")
 
 
 def choose_kernels(graph: Graph) -> Graph:
     users, makers = graph.consumers(), graph.producers()
     nodes = tuple(
         replace(node, attrs={**node.attrs, "kernel": kernel(graph, node, users, makers)})
-        if node.op in POOLS and "kernel" not in node.attrs
+        if node.op in (*UNARY, *BINARY) and "kernel" not in node.attrs
         else node
         for node in graph.nodes
     )
@@ -30,16 +33,60 @@ def choose_kernels(graph: Graph) -> Graph:
 
 
 def kernel(graph: Graph, node: Node, users: dict[str, list[Node]], makers: dict[str, Node]) -> str:
-    before = makers.get(node.inputs[0])
+    sources = [makers.get(name) for name in node.inputs[: 2 if node.op in BINARY else 1]]
+    result = quantiser(graph, node, users)
+    if result is None or any(s is None or s.op != "onnx.DequantizeLinear" for s in sources):
+        return "float"
+    names = [*(s.inputs[0] for s in sources if s), result.outputs[0]]
+    types = {runtime_type(graph, name, users, makers) for name in names}
+    if len(types) > 1:
+        return "float"
+    lifted = types != {graph.tensors[names[-1]].dtype} and node.op in BINARY
+    return "lifted" if lifted else "integer"
+
+
+def quantiser(graph: Graph, node: Node, users: dict[str, list[Node]]) -> Node | None:
+    """The one QuantizeLinear that reads `node`, behind clamps that change nothing after it."""
     after = users.get(node.outputs[0], [])
-    if before is None or before.op != "onnx.DequantizeLinear" or len(after) != 1:
-        return "float"
-    if after[0].op != "onnx.QuantizeLinear":
-        return "float"
-    types = {
-        runtime_type(graph, name, users, makers) for name in (before.inputs[0], after[0].outputs[0])
-    }
-    return "integer" if len(types) == 1 else "float"
+    clamps: list[Node] = []
+    while len(after) == 1 and after[0].op in CLAMPS and after[0].outputs[0] not in graph.outputs:
+        clamps.append(after[0])
+        after = users.get(after[0].outputs[0], [])
+    if len(after) != 1 or after[0].op != "onnx.QuantizeLinear":
+        return None
+    return after[0] if all(is_redundant(graph, c, after[0]) for c in clamps) else None
+
+
+def is_redundant(graph: Graph, clamp: Node, after: Node) -> bool:
+    """Its bounds, quantised, are those of the type.
+
+    onnxruntime: optimizer/qdq_transformer/relu_quantizelinear.cc, clip_quantizelinear.cc.
+    """
+    parameters = [graph.constants.get(name) for name in after.inputs[1:3]]
+    dtype = graph.tensors[after.outputs[0]].dtype
+    if any(p is None or p.size != 1 for p in parameters) or dtype.kind not in "iu":
+        return False
+    scale, *zeros = (p.reshape(()) for p in parameters if p is not None)
+    zero = int(zeros[0]) if zeros else 0
+    low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+    if clamp.op == "onnx.Relu":
+        return zero == low
+    bounds = clip_bounds(graph, clamp)
+    if bounds is None:
+        return False
+    steps = [np.rint(np.float32(bound) / scale) + zero for bound in bounds]
+    return bool(steps[0] <= low and steps[1] >= high)
+
+
+def clip_bounds(graph: Graph, clip: Node) -> tuple[float, float] | None:
+    """None if they are computed."""
+    bounds = [clip.attrs.get("min", -np.inf), clip.attrs.get("max", np.inf)]
+    for index, name in enumerate(clip.inputs[1:]):
+        value = graph.constants.get(name) if name else bounds[index]
+        if value is None:
+            return None
+        bounds[index] = float(value)
+    return bounds[0], bounds[1]
 
 
 def runtime_type(

@@ -83,7 +83,7 @@ def bind_rest(value: ValueInfoProto, symbols: dict[str, int], notes: list[str], 
 
 
 def forget_shapes(model: ModelProto) -> None:
-    """Declared shapes of inner values and outputs may be symbolic or wrong: they are inferred anew."""
+    """Declared shapes of inner values and outputs may be symbolic or wrong: infer them anew."""
     del model.graph.value_info[:]
     for value in model.graph.output:
         if value.type.HasField("tensor_type"):

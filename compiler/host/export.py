@@ -8,6 +8,7 @@ from onnx import (
     AttributeProto,
     ModelProto,
     NodeProto,
+    TensorProto,
     ValueInfoProto,
     helper,
     numpy_helper,
@@ -40,7 +41,7 @@ def export(
     }
     model = helper.make_model(
         helper.make_graph(
-            [to_onnx(node) for node in nodes],
+            [proto for node in nodes for proto in to_onnx(node, graph)],
             graph.name,
             [value_info(graph.tensors[i]) for i in inputs if i and i not in constants],
             [value_info(graph.tensors[o]) for o in outputs if o],
@@ -73,7 +74,21 @@ def value_info(tensor: Tensor) -> ValueInfoProto:
     return helper.make_tensor_value_info(tensor.name, kind, tensor.shape)
 
 
-def to_onnx(node: Node) -> NodeProto:
+def to_onnx(node: Node, graph: Graph) -> list[NodeProto]:
+    """The node; an integer MaxPool goes through float32, since onnx.reference cannot do it."""
+    proto = node_proto(node)
+    dtype = graph.tensors[node.inputs[0]].dtype if node.op == "onnx.MaxPool" else np.dtype("f4")
+    if dtype.kind == "f" or any(node.outputs[1:]):
+        return [proto]
+    source, result = f"{node.outputs[0]}.wide", f"{node.outputs[0]}.max"
+    widened = helper.make_node("Cast", [node.inputs[0]], [source], to=TensorProto.FLOAT)
+    kind = helper.np_dtype_to_tensor_dtype(dtype)
+    narrowed = helper.make_node("Cast", [result], [node.outputs[0]], to=kind)
+    proto.input[0], proto.output[0] = source, result
+    return [widened, proto, narrowed]
+
+
+def node_proto(node: Node) -> NodeProto:
     operands = node.attrs.get("operands", len(node.inputs))
     proto = helper.make_node(
         node.op.removeprefix("onnx."),

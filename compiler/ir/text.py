@@ -124,6 +124,8 @@ class Printer:
         tensor = self.graph.tensors.get(name)
         if tensor is not None and tensor.memory != "dram":
             known["memory"] = tensor.memory
+        if tensor is not None and tensor.address >= 0:
+            known["address"] = tensor.address
         if tensor is not None and tensor.view is not None:
             view = tensor.view
             known |= {"root": view.root, "offset": view.offset, "strides": view.strides}
@@ -200,9 +202,11 @@ class Parser:
         return Node(name, inputs, outputs, attrs, body, op.loc)
 
     def attr(self, value: Any) -> Any:
-        if not isinstance(value, dict):
-            return value
-        return self.resource(value["array"]) if "array" in value else b64decode(value["bytes"])
+        if isinstance(value, dict) and "array" in value:
+            return self.resource(value["array"])
+        if isinstance(value, dict) and "bytes" in value:
+            return b64decode(value["bytes"])
+        return value
 
     def operands(self, op: Operation) -> tuple[str, ...]:
         for name in op.operands:
@@ -227,8 +231,8 @@ class Parser:
         if "root" in described:
             view = View(described["root"], described["offset"], described["strides"])
         dtype, quant = np.dtype(ELEMENTS[kind.element]), self.quant(kind.encoding)
-        memory = described.get("memory", "dram")
-        self.tensors[name] = Tensor(name, kind.shape, dtype, quant, view, memory)
+        memory, address = described.get("memory", "dram"), described.get("address", -1)
+        self.tensors[name] = Tensor(name, kind.shape, dtype, quant, view, memory, address)
         return name
 
     def quant(self, encoding: Mapping[str, Any]) -> Quant | None:

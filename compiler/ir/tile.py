@@ -29,7 +29,7 @@ class Range(NamedTuple):
 class Extent(NamedTuple):
     """Indices [low, high) of a dimension; `before`, `after` more were asked for outside of it.
 
-    There is always an index inside: where all that was asked for is outside, one behind all of that.
+    There is always an index inside: where all that was asked for is outside, one behind that.
     """
 
     low: Any

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from dnncc.isa import vector
 from dnncc.targets import Target
 
 from ..ir.graph import Graph, Node, Tensor
 from ..ir.tile import Box, Dim
-from ..ops.elementwise import add_terms
+from ..ops.elementwise import add_terms, is_float, lift
 from ..ops.scale import product_scale
 from .workload import PSUM_DTYPE, Access, StepSpec, Workload, scratchpad_dtype
 
@@ -170,8 +171,10 @@ PLANE = ("n", "k", "p", "q")
 
 
 def elementwise_box(build: Builder, shape: tuple[int, ...]) -> Box:
-    """The whole of a tensor of up to four dimensions, right-aligned with n, k, p, q."""
-    names = PLANE[4 - len(shape) :]
+    """The whole of a tensor, its last dimensions n, k, p, q; an instruction takes one index of
+    each dimension before these."""
+    build.single = tuple(f"d{i}" for i in range(len(shape) - len(PLANE)))
+    names = (*build.single, *PLANE)[-len(shape) :] if shape else ()
     build.dims |= {v: 1 for v in PLANE}
     build.dims |= dict(zip(names, shape, strict=True))
     return tuple(Dim(d, ((v, 1),)) for d, v in zip(shape, names, strict=True))
@@ -200,13 +203,19 @@ def pool(build: Builder, node: Node) -> None:
     }
     (x_scale, x_zero), (y_scale, y_zero) = scalar_quant(x), scalar_quant(y)
     attrs = {
-        "axes": "nchw", "out_axes": "ncpq", "op": 0 if node.op == "maxpool" else 1,
+        "axes": "nchw", "out_axes": "ncpq", "op": pool_code(node),
         "r": r, "s": s, "stride_y": sy, "stride_x": sx, "dilation_y": dy, "dilation_x": dx,
         "include_pad": int(bool(node.attrs.get("count_include_pad", 0))),
         "x_zero": x_zero, "out_zero": y_zero, "x_scale": x_scale, "out_scale": y_scale,
-        "low": node.attrs["low"], "high": node.attrs["high"],
+        "low": node.attrs.get("low", -128), "high": node.attrs.get("high", 127),
     }  # fmt: skip
     build.outer.append(StepSpec("pool", uses, attrs))
+
+
+def pool_code(node: Node) -> int:
+    if node.op == "maxpool":
+        return vector.MAX
+    return vector.AVERAGE if node.attrs["zero_first"] else vector.MEAN
 
 
 def global_avgpool(build: Builder, node: Node) -> None:
@@ -226,23 +235,33 @@ def global_avgpool(build: Builder, node: Node) -> None:
 
 
 def binary_attrs(build: Builder, node: Node) -> dict[str, Any]:
-    scales = BINARY_SCALES[node.op](node, build.graph)
-    code = {"add": 0, "mul": 1}[node.op]
-    return {"op": code, "low": node.attrs["low"], "high": node.attrs["high"], **scales}
+    kernel = real_terms if is_float(node) else BINARY_TERMS[node.op]
+    limits = {"low": node.attrs["low"], "high": node.attrs["high"]}
+    return {**limits, **kernel(node, build.graph)}
 
 
 def add_scales(node: Node, graph: Graph) -> dict[str, Any]:
-    scale_a, scale_b, offset = add_terms(node, graph.tensors)
-    return {"scale_a": float(scale_a), "scale_b": float(scale_b), "offset": float(offset)}
+    scale_a, scale_b, offset = (float(term) for term in add_terms(node, graph.tensors))
+    zeros = dict.fromkeys(("zero_a", "zero_b", "zero"), -lift(node))
+    scales = {"scale_a": scale_a, "scale_b": scale_b, "offset": offset}
+    return {"op": vector.QADD, **scales, **zeros}
 
 
 def mul_scales(node: Node, graph: Graph) -> dict[str, Any]:
     a, b, y = (scalar_quant(graph.tensors[i])[1] for i in (*node.inputs, node.outputs[0]))
-    scale = product_scale(node, graph.tensors)
-    return {"scale_a": float(scale[0]), "zero_a": a, "zero_b": b, "zero": y}
+    scale, shift = product_scale(node, graph.tensors), lift(node)
+    zeros = {"zero_a": a, "zero_b": b, "offset": float(y + shift), "zero": -shift}
+    return {"op": vector.QMUL, "scale_a": float(scale[0]), **zeros}
 
 
-BINARY_SCALES: Mapping[str, Callable[[Node, Graph], dict[str, Any]]] = {
+def real_terms(node: Node, graph: Graph) -> dict[str, Any]:
+    code = vector.REAL_ADD if node.op == "add" else vector.REAL_MUL
+    a, b, y = (scalar_quant(graph.tensors[i]) for i in (*node.inputs, node.outputs[0]))
+    scales = {"scale_a": a[0], "scale_b": b[0], "offset": y[0]}
+    return {"op": code, **scales, "zero_a": a[1], "zero_b": b[1], "zero": y[1]}
+
+
+BINARY_TERMS: Mapping[str, Callable[[Node, Graph], dict[str, Any]]] = {
     "add": add_scales,
     "mul": mul_scales,
 }

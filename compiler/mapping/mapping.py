@@ -21,8 +21,8 @@ class Mapping:
     def to_attr(self) -> dict[str, Any]:
         return {
             "steps": dict(self.steps),
-            "order": list(self.order),
-            "resident": list(self.resident),
+            "order": self.order,
+            "resident": self.resident,
             "slots": dict(self.slots),
         }
 

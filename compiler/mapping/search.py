@@ -19,9 +19,6 @@ from .space import Choice, choices, tilings, trips
 Ints = npt.NDArray[np.int64]
 Steps = dict[str, Ints]
 
-PRICED = 64
-"""Candidates that the array's model prices, of each kind: the lowest bounds, the least code."""
-
 BOUND_SLACK = 1.10
 CYCLE_SLACK = 1.02
 """How much slower a candidate may be than the fastest, to be taken for its fewer instructions."""
@@ -44,10 +41,14 @@ class Pool(NamedTuple):
         return Pool(self.choice[rows], steps, self.cycles[rows], self.code[rows])
 
 
-def search(problem: Problem) -> Mapping:
-    """The mapping with the fewest estimated cycles, but for the slack. Raises NoMapping."""
+def search(problem: Problem, limit: int) -> Mapping:
+    """The mapping with the fewest estimated cycles, but for the slack. Raises NoMapping.
+
+    The array's model prices at most `limit` candidates of each kind: the lowest bounds, the least
+    code.
+    """
     options = list(choices(problem.load))
-    pool = promising(bounded(problem, options))
+    pool = promising(bounded(problem, options), limit)
     if not len(pool.choice):
         raise NoMapping(shortage(problem))
     pool = priced(problem, options, pool)
@@ -79,13 +80,13 @@ def joined(pools: list[Pool]) -> Pool:
     return Pool(choice, steps, cycles, code)
 
 
-def promising(pool: Pool) -> Pool:
+def promising(pool: Pool, limit: int) -> Pool:
     """The lowest bounds, and the least code among those near the lowest."""
     if not len(pool.choice):
         return pool
-    fastest = np.lexsort((pool.code, pool.cycles))[:PRICED]
+    fastest = np.lexsort((pool.code, pool.cycles))[:limit]
     near = np.flatnonzero(pool.cycles <= BOUND_SLACK * pool.cycles.min())
-    shortest = near[np.lexsort((pool.cycles[near], pool.code[near]))[:PRICED]]
+    shortest = near[np.lexsort((pool.cycles[near], pool.code[near]))[:limit]]
     return pool.take(np.unique(np.concatenate((fastest, shortest))))
 
 

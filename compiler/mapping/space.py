@@ -49,7 +49,7 @@ def tilings(load: Workload) -> dict[str, Ints]:
     """All combinations of tile sizes, one int64 array per variable, all of one length."""
     names = list(load.dims)
     grouped = load.dims.get("g", 1) > 1
-    sizes = [tile_sizes(load.dims[v], largest(load, v), v in "nq") for v in names]
+    sizes = [tile_sizes(load.dims[v], largest(load, v), v in ("n", "q")) for v in names]
     grid = np.array(list(product(*sizes)), np.int64).reshape(-1, len(names))
     steps = {v: grid[:, i] for i, v in enumerate(names)}
     if not grouped:
@@ -62,9 +62,10 @@ def tilings(load: Workload) -> dict[str, Ints]:
 
 def choices(load: Workload) -> Iterator[Choice]:
     """Loop orders and residencies worth pricing, and double or single buffering of the rest."""
-    orders = [tuple(v for v in order if v in load.dims) for order in ORDERS]
+    outer = tuple(v for v in load.single if v not in ORDERS[0])
+    orders = [outer + tuple(v for v in order if v in load.dims) for order in ORDERS]
     weights = tuple(a.role for a in load.inputs if a.kind in ("weight", "params"))
-    ifmaps = tuple(a.role for a in load.inputs if a.kind == "ifmap")
+    ifmaps = tuple(a.role for a in load.inputs if a.kind == "ifmap" and len(a.box) <= 4)
     if not weights:
         orders = orders[:1]
     for depth in (2, 1):

@@ -20,13 +20,17 @@ MEMORY_SHIFT = 44
 
 @dataclass(frozen=True)
 class Units:
-    """Columns, int64[units]: memory number, bytes [start, stop), nests first..last."""
+    """Columns, int64[units]: memory number, bytes [start, stop), nests first..last.
+
+    And what it is: the name of a storage, or that of a buffer with the number of the slot.
+    """
 
     memory: Ints
     start: Ints
     stop: Ints
     first: Ints
     last: Ints
+    names: tuple[str, ...] = ()
 
     def find(self, nest: Ints, memory: Ints, start: Ints) -> Ints:
         """The unit that an access of a nest lies in, by its first byte; -1 for constants."""
@@ -54,13 +58,13 @@ class Units:
         return np.asarray(shared & (self.last < self.first[:, None]))
 
 
-Row = tuple[int, int, int, int, int]
+Row = tuple[int, int, int, int, int, str]
 
 
 def units_of(stream: Stream, target: Target) -> Units:
     rows = [*slots(stream.tile, target), *storages(stream.tile.graph, target)]
-    columns = np.array(rows, np.int64).reshape(-1, 5).T
-    return Units(*columns)
+    columns = np.array([row[:5] for row in rows], np.int64).reshape(-1, 5).T
+    return Units(*columns, tuple(row[5] for row in rows))
 
 
 def slots(program: TileProgram, target: Target) -> list[Row]:
@@ -72,6 +76,7 @@ def slots(program: TileProgram, target: Target) -> list[Row]:
             b.address + (i + 1) * b.slot_bytes,
             nest,
             nest,
+            f"{b.name}[{i}]",
         )
         for nest, item in enumerate(program.nests)
         for b in item.buffers
@@ -88,5 +93,6 @@ def storages(graph: Graph, target: Target) -> list[Row]:
         dtype = tensor.dtype if tensor.memory == "dram" else scratchpad_dtype(tensor.dtype, target)
         stop = tensor.address + tensor.size * dtype.itemsize
         span = (int(nest_of_node[first]), int(nest_of_node[last]))
-        rows.append((numbers[tensor.memory], tensor.address, stop, max(span[0], 0), span[1]))
+        place = (numbers[tensor.memory], tensor.address, stop)
+        rows.append((*place, max(span[0], 0), span[1], root))
     return rows

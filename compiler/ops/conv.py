@@ -9,7 +9,7 @@ import numpy as np
 
 from ..ir.graph import Array, Node
 from .match import Match, Refused
-from .op import Op, Tensors, operand_reason
+from .op import Op, Tensors, array_reason, window_reason
 from .scale import centered, requantized
 from .window import output_size, padded, window_attrs
 
@@ -55,7 +55,10 @@ class Conv2d(Op, name="conv2d", onnx=("Conv",)):
         quant = tensors[node.inputs[1]].quant
         if quant is not None and quant.axis not in (None, 0):
             return f"its weights are quantised along axis {quant.axis}, not per output channel"
-        return operand_reason(node, tensors)
+        x, w = (tensors[name].shape for name in node.inputs[:2])
+        if x[1] != w[1] * node.attrs["group"] or w[0] % node.attrs["group"]:
+            return f"its input has {x[1]} channels, its weights are for {w[1]} in each group"
+        return window_reason(node, w[2:]) or array_reason(node, tensors, target)
 
 
 def build(match: Match, x: str, w: str, attrs: dict[str, object]) -> Node:

@@ -1,4 +1,9 @@
-"""Sums and products of two quantised tensors, as com.microsoft QLinearAdd and QLinearMul."""
+"""Sums and products of two quantised tensors, as onnxruntime computes them.
+
+Attribute `kernel` says how (frontend/kernels.py): "integer", the default, is QLinearAdd or
+QLinearMul; "lifted" is that on uint8, 128 above these int8 values, where float32 rounds otherwise;
+"float" is the float operator between DequantizeLinear and QuantizeLinear.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +12,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from dnncc.isa import numerics
+
 from ..ir.graph import Array, Node
-from .match import Match, Refused
+from .match import Match, Refused, dequantize
 from .op import Op, Tensors
 from .scale import quant_of
 
@@ -22,11 +29,52 @@ class Elementwise(Op):
     def recognize(cls, match: Match) -> Node:
         if match.bias:
             raise Refused("it has three operands")
-        return match.make(cls.name, [match.operand(0), match.operand(1)])
+        kernel = match.attr("kernel", "integer")
+        attrs = {} if kernel == "integer" else {"kernel": kernel}
+        return match.make(cls.name, [match.operand(0), match.operand(1)], **attrs)
+
+    @classmethod
+    def run(cls, node: Node, tensors: Tensors, inputs: Sequence[Array]) -> Array:
+        real = (
+            cls.real(node, tensors, inputs) if is_float(node) else cls.steps(node, tensors, inputs)
+        )
+        out = tensors[node.outputs[0]]
+        zero = int(quant_of(tensors, out.name).zero[0]) if is_float(node) else -lift(node)
+        low, high = node.attrs["low"], node.attrs["high"]
+        return numerics.round_and_shift(real, zero, low, high, out.dtype)
+
+    @classmethod
+    def real(cls, node: Node, tensors: Tensors, inputs: Sequence[Array]) -> Array:
+        """The float operator's result, in steps of the result's scale."""
+        a, b = (
+            dequantize(value, quant_of(tensors, name))
+            for name, value in zip(node.inputs, inputs, strict=True)
+        )
+        result: Array = cls.combine(a, b) / quant_of(tensors, node.outputs[0]).scale
+        return result
+
+    @classmethod
+    def combine(cls, a: Array, b: Array) -> Array:
+        raise NotImplementedError(cls.name)
+
+    @classmethod
+    def steps(cls, node: Node, tensors: Tensors, inputs: Sequence[Array]) -> Array:
+        """The integer kernel's result before it is rounded, its zero point in it."""
+        raise NotImplementedError(cls.name)
+
+
+def is_float(node: Node) -> bool:
+    return node.attrs.get("kernel") == "float"
+
+
+def lift(node: Node) -> int:
+    """How far above the values of these tensors the integer kernel's are."""
+    return 128 if node.attrs.get("kernel") == "lifted" else 0
 
 
 class Add(Elementwise, name="add", onnx=("Add",)):
-    """y = clamp(rint(fma(a, scale_a, fma(b, scale_b, offset)))), with numpy broadcasting.
+    """y = clamp(rint(fma(a, scale_a, fma(b, scale_b, offset)))), with numpy broadcasting; lifted, a
+    and b are 128 more and y less.
 
     onnxruntime: core/mlas/lib/qladd.cpp, where the multiply-adds round once. An operand that is
     constant along rows is the second one.
@@ -40,19 +88,21 @@ class Add(Elementwise, name="add", onnx=("Add",)):
         return replace(node, inputs=node.inputs[::-1]) if swapped else node
 
     @classmethod
-    def run(cls, node: Node, tensors: Tensors, inputs: Sequence[Array]) -> Array:
+    def combine(cls, a: Array, b: Array) -> Array:
+        return a + b
+
+    @classmethod
+    def steps(cls, node: Node, tensors: Tensors, inputs: Sequence[Array]) -> Array:
         scale_a, scale_b, offset = add_terms(node, tensors)
-        a, b = (v.astype(np.float32) for v in inputs)
-        total = fma(a, scale_a, fma(b, scale_b, offset))
-        out = tensors[node.outputs[0]]
-        return np.clip(np.rint(total), node.attrs["low"], node.attrs["high"]).astype(out.dtype)
+        a, b = (v.astype(np.float32) + np.float32(lift(node)) for v in inputs)
+        return fma(a, scale_a, fma(b, scale_b, offset))
 
 
 def add_terms(node: Node, tensors: Tensors) -> tuple[np.float32, np.float32, np.float32]:
     """scale_a, scale_b and offset of `add`."""
     a, b, y = (quant_of(tensors, name) for name in (*node.inputs, node.outputs[0]))
     scale_a, scale_b = a.scale[0] / y.scale[0], b.scale[0] / y.scale[0]
-    zero_a, zero_b, zero = (np.float32(q.zero[0]) for q in (a, b, y))
+    zero_a, zero_b, zero = (np.float32(q.zero[0] + lift(node)) for q in (a, b, y))
     return scale_a, scale_b, np.float32(zero - fma(scale_a, zero_a, scale_b * zero_b))
 
 
@@ -81,11 +131,13 @@ class Mul(Elementwise, name="mul", onnx=("Mul",)):
     """
 
     @classmethod
-    def run(cls, node: Node, tensors: Tensors, inputs: Sequence[Array]) -> Array:
-        out = tensors[node.outputs[0]]
-        a, b = (quant_of(tensors, name) for name in node.inputs)
+    def combine(cls, a: Array, b: Array) -> Array:
+        return a * b
+
+    @classmethod
+    def steps(cls, node: Node, tensors: Tensors, inputs: Sequence[Array]) -> Array:
+        a, b, y = (quant_of(tensors, name) for name in (*node.inputs, node.outputs[0]))
         product = (inputs[0].astype(np.int32) - a.zero) * (inputs[1].astype(np.int32) - b.zero)
-        y = quant_of(tensors, out.name)
-        scaled = product.astype(np.float32) * (a.scale * b.scale / y.scale) + np.float32(y.zero)
-        low, high = node.attrs["low"], node.attrs["high"]
-        return np.clip(np.rint(scaled), low, high).astype(out.dtype)
+        scale = a.scale * b.scale / y.scale
+        scaled: Array = product.astype(np.float32) * scale + np.float32(y.zero + lift(node))
+        return scaled

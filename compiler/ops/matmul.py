@@ -10,7 +10,7 @@ import numpy as np
 
 from ..ir.graph import Array, Node, Quant
 from .match import Match, Refused
-from .op import Op, Tensors, operand_reason
+from .op import Op, Tensors, array_reason
 from .scale import centered, requantized
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class MatMul(Op, name="matmul", onnx=("MatMul", "Gemm")):
         b = tensors[node.inputs[1]]
         if b.quant is not None and b.quant.axis not in (None, len(b.shape) - 1):
             return f"its second operand is quantised along axis {b.quant.axis}, not per column"
-        return operand_reason(node, tensors)
+        return array_reason(node, tensors, target)
 
 
 def gemm_weight(match: Match, b: str) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Tensors = Mapping[str, Tensor]
 
+LARGEST_WINDOW = 255
 OPERANDS = tuple(np.dtype(t) for t in ("int8", "uint8", "int16", "uint16"))
 
 
@@ -65,6 +66,26 @@ def operand_reason(node: Node, tensors: Tensors) -> str | None:
     for name in (*node.inputs[:2], *node.outputs):
         if name and tensors[name].dtype not in OPERANDS:
             return f"'{name}' is {tensors[name].dtype}, not an integer of 8 or 16 bits"
+        if name and not tensors[name].size:
+            return f"'{name}' is empty"
+    return None
+
+
+def array_reason(node: Node, tensors: Tensors, target: Target | None) -> str | None:
+    """Why the PE array cannot multiply the first two operands of `node`."""
+    if target is None:
+        return operand_reason(node, tensors)
+    for dtype in (str(tensors[name].dtype) for name in node.inputs[:2]):
+        if dtype not in target.datapath.operands:
+            return f"the array of {target.name} does not multiply {dtype}"
+    return operand_reason(node, tensors)
+
+
+def window_reason(node: Node, kernel: Sequence[int]) -> str | None:
+    """Windows are described by bytes."""
+    sizes = (*kernel, *(n for a in ("strides", "dilations", "pads") for n in node.attrs[a]))
+    if not 0 <= min(sizes) <= max(sizes) <= LARGEST_WINDOW:
+        return f"a window, stride or pad outside of 0..{LARGEST_WINDOW}"
     return None
 
 

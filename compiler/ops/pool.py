@@ -12,7 +12,7 @@ from dnncc.isa import numerics
 
 from ..ir.graph import Array, Node
 from .match import Match, Refused, dequantize
-from .op import Op, Tensors, limits, operand_reason
+from .op import Op, Tensors, limits, operand_reason, window_reason
 from .scale import quant_of
 from .window import output_size, padded, taps, window_attrs
 
@@ -30,7 +30,7 @@ class Pool(Op):
     def reason_not(cls, node: Node, tensors: Tensors, target: Target | None) -> str | None:
         if len(tensors[node.inputs[0]].shape) != 4:
             return "it does not have two spatial dimensions"
-        return operand_reason(node, tensors)
+        return window_reason(node, node.attrs["kernel"]) or operand_reason(node, tensors)
 
 
 def pool_attrs(node: Node) -> dict[str, Any]:

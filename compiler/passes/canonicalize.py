@@ -17,6 +17,7 @@ from ..ir.edit import Editor
 from ..ir.graph import Array, Graph, Node
 from ..ops.match import constant_value, dequantizer
 from .context import Context
+from .fold_constants import fold_constants
 
 MOVES = ("onnx.Reshape", "onnx.Transpose", "onnx.Slice", "onnx.MaxPool", "onnx.Pad")
 RESHAPES = ("onnx.Squeeze", "onnx.Unsqueeze", "onnx.Flatten", "onnx.Reshape")
@@ -29,7 +30,7 @@ def canonicalize(graph: Graph, ctx: Context) -> Graph:
     edit = Editor(graph)
     for node in graph.nodes:
         rewrite(edit, node)
-    return edit.finish()
+    return fold_constants(edit.finish(), ctx)
 
 
 def rewrite(edit: Editor, node: Node) -> None:

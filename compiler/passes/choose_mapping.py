@@ -10,6 +10,10 @@ from ..mapping.search import NoMapping, search
 from .context import Context, target_of
 
 
+PRICED = (4, 16, 64, 512)
+"""Mappings that the array's model prices, of each kind, by the effort of the context."""
+
+
 def choose_mapping(graph: Graph, ctx: Context) -> Graph:
     nodes = tuple(mapped(n, graph, ctx) if n.op == "group" else n for n in graph.nodes)
     return replace(graph, nodes=nodes)
@@ -17,9 +21,10 @@ def choose_mapping(graph: Graph, ctx: Context) -> Graph:
 
 def mapped(group: Node, graph: Graph, ctx: Context) -> Node:
     target = target_of(ctx)
+    ctx.budget.check("choose_mapping", ", ".join(group.loc))
     problem = Problem(workload(group, graph, target), graph, target, group.attrs["free"])
     try:
-        mapping = search(problem)
+        mapping = search(problem, PRICED[ctx.effort])
     except NoMapping as shortage:
         raise CompileError(
             f"does not fit target '{target.name}' in any tiling: {shortage}",

@@ -1,19 +1,46 @@
-"""What every pass may consult: the target, and the user's options."""
+"""What every pass may consult: the target, how hard to search, and how long."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+import time
+from dataclasses import dataclass
+from math import inf
+from typing import TYPE_CHECKING
+
+from ..diagnostics import CompileError
 
 if TYPE_CHECKING:
     from dnncc.targets import Target
 
 
 @dataclass(frozen=True, slots=True)
+class Budget:
+    """`seconds` from `start`, a reading of time.monotonic."""
+
+    seconds: float = inf
+    start: float = 0.0
+
+    @classmethod
+    def of(cls, seconds: float) -> Budget:
+        return cls(seconds, time.monotonic())
+
+    def check(self, where: str, node: str | None = None) -> None:
+        """Raises CompileError, which says how far it came, when the time is up."""
+        if time.monotonic() - self.start > self.seconds:
+            raise CompileError(
+                f"the budget of {self.seconds:g} s is used up in {where}",
+                node=node,
+                hint="give a larger --budget, or a lower -O",
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class Context:
+    """`effort` is the level of -O: 0 takes what comes first, 3 looks at the most candidates."""
+
     target: Target | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
+    effort: int = 2
+    budget: Budget = Budget()
 
 
 def target_of(ctx: Context) -> Target:

@@ -28,6 +28,12 @@ def fuse(graph: Graph, ctx: Context) -> Graph:
     return graph.with_nodes(tuple(nodes))
 
 
+def singletons(graph: Graph, ctx: Context) -> Graph:
+    """In place of `fuse`: every accelerator operator is a group of its own."""
+    alone = (n if find_op(n) is None or is_view(n) else group((n,)) for n in graph.nodes)
+    return graph.with_nodes(tuple(alone))
+
+
 def joined(
     graph: Graph,
     node: Node,

@@ -21,12 +21,25 @@ def synchronize(stream: Stream, ctx: Context) -> Stream:
     place = Place.of(decoded)
     waits = hazards(decoded, place, units_of(stream, target_of(ctx)), stream.nest_of)
     waits = beyond_barriers(waits, place)
-    needed = reduced(waits, place)
+    return settled(stream, place, reduced(waits, place))
+
+
+def settled(stream: Stream, place: "Place", needed: Ints) -> Stream:
+    """The stream with waits for so many instructions of each engine, 0 for none."""
     distance = np.where(needed > 0, place.issued - needed + 1, core.NO_WAIT)
     # A wait too far back for its field is for a nearer instruction, which retires later.
     distance = np.minimum(distance, core.FARTHEST_WAIT)
     distance[place.engine == core.CONTROL] = place.issued[place.engine == core.CONTROL] > 0
     return Stream(stream.tile, tuple(with_waits(p, distance) for p in stream.pieces))
+
+
+def one_by_one(stream: Stream, ctx: Context) -> Stream:
+    """In place of `synchronize`: each instruction waits for the one before it."""
+    place = Place.of(program.Program.decode(stream.encode()))
+    before = np.concatenate(([core.CONTROL], place.engine[:-1]))
+    waits = np.arange(ENGINES) == before[:, None]
+    waits &= before[:, None] != place.engine[:, None]
+    return settled(stream, place, np.where(waits, place.issued, 0))
 
 
 def with_waits(piece: Piece, distance: Ints) -> Piece:

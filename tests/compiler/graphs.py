@@ -81,9 +81,12 @@ class GraphBuilder:
         return Node(op, tuple(inputs), (name,), attrs, loc=(f"{op}_{name}",))
 
     def conv(self, x: str, weight: str, bias: str = "", **attrs: Any) -> Node:
-        window = {"strides": (1, 1), "pads": (0, 0, 0, 0), "dilations": (1, 1), "group": 1}
+        given: dict[str, Any] = {
+            "quant": Quant.per_tensor(0.4, -5), "strides": (1, 1), "pads": (0, 0, 0, 0),
+            "dilations": (1, 1), "group": 1,
+        }  # fmt: skip
         inputs = [x, weight, bias] if bias else [x, weight]
-        return self.node("conv2d", inputs, **({"quant": Quant.per_tensor(0.4, -5)} | window | attrs))
+        return self.node("conv2d", inputs, **(given | attrs))
 
     def group(self, *body: Node, order: Sequence[int] | None = None) -> str:
         """One group of these nodes; the name of its result, which gets storage."""

@@ -15,7 +15,7 @@ BYTES = ("int8", "uint8")
 
 
 class RandomGroups(GraphBuilder):
-    """Grows a chain of groups; what one group makes, the next may read, also where it is resident."""
+    """Grows a chain of groups; the next may read what one makes, also where it is resident."""
 
     def __init__(self, seed: int) -> None:
         super().__init__(seed)
@@ -39,7 +39,7 @@ class RandomGroups(GraphBuilder):
         dtype = self.among(*BYTES)
         return {"dtype": dtype, "quant": self.quant(dtype, scale)}
 
-    def clamp(self, dtype: Any) -> dict[str, int]:
+    def clamp(self, dtype: Any) -> dict[str, Any]:
         if self.chance(0.6):
             return {}
         info = np.iinfo(dtype)
@@ -140,7 +140,7 @@ class RandomGroups(GraphBuilder):
 
     def matmul_group(self) -> None:
         rows, c, k = self.between(1, 40), self.between(1, 70), self.between(1, 50)
-        lead = (self.between(1, 4),) if self.chance(0.4) else ()
+        lead: tuple[int, ...] = (self.between(1, 4),) if self.chance(0.4) else ()
         if self.results and len(self.tensors[self.results[-1]].shape) in (2, 3):
             *lead_list, rows, c = self.tensors[self.results[-1]].shape
             lead = tuple(lead_list)
@@ -189,7 +189,8 @@ class RandomGroups(GraphBuilder):
         shape = self.shape()
         other = shape
         if self.chance(0.5):
-            other = tuple(1 if self.chance(0.5) else n for n in shape)[self.between(0, len(shape) - 1) :]
+            repeated = tuple(1 if self.chance(0.5) else n for n in shape)
+            other = repeated[self.between(0, len(shape) - 1) :]
         operands = [self.source(shape), self.input(other, **self.typed())]
         if self.chance(0.5):
             operands.reverse()

@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 from onnx import ModelProto, NodeProto, helper
-from tests.models import make_model
 
 from dnncc.frontend.importer import import_model
 from dnncc.ir.graph import Graph
@@ -15,6 +14,7 @@ from dnncc.passes.fold_constants import fold_constants
 from dnncc.passes.fuse import fuse
 from dnncc.passes.legalize import legalize
 from dnncc.passes.partition import partition
+from tests.models import make_model
 
 PASSES = (fold_constants, canonicalize, legalize, fuse, partition, assign_layout)
 
@@ -36,7 +36,10 @@ class Sketch:
         return output
 
     def real(self, name: str) -> str:
-        return self.add("DequantizeLinear", [name, "scale", "zero"], f"{name}_real")
+        output = f"{name}_real"
+        if all(output not in node.output for node in self.nodes):
+            self.add("DequantizeLinear", [name, "scale", "zero"], output)
+        return output
 
     def integer(self, name: str, output: str, scale: str = "scale") -> str:
         return self.add("QuantizeLinear", [name, scale, "zero"], output)

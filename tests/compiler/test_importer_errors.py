@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
-from tests.models import make_model
 
 from dnncc.diagnostics import CompileError
 from dnncc.frontend.importer import import_model
+from dnncc.ir.interpret import interpret
+from tests.models import make_model
 
 PAIR = (np.float32, (2, 2))
 
@@ -111,7 +111,9 @@ def test_given_shapes_bind_symbols() -> None:
 
 
 def test_wrong_given_shapes() -> None:
-    assert "there is no input 'z' to give a shape; the inputs are 'x'" in refusal(relu(), {"z": (1,)})
+    assert "there is no input 'z' to give a shape; the inputs are 'x'" in refusal(
+        relu(), {"z": (1,)}
+    )
     assert "has 2 dimensions, the given shape 1" in refusal(relu(), {"x": (1,)})
     assert "dimension 1 of input 'x' is 2, not 3" in refusal(relu(), {"x": (2, 3)})
 
@@ -176,7 +178,8 @@ def test_data_dependent_shape() -> None:
 
 def test_strings() -> None:
     model = relu()
-    model.graph.initializer.append(helper.make_tensor("s", TensorProto.STRING, [1], [b"x"]))
+    text = TensorProto(name="s", data_type=TensorProto.STRING, dims=[1], string_data=[b"x"])
+    model.graph.initializer.append(text)
     assert "tensor 's' holds strings" in refusal(model)
 
 
@@ -197,11 +200,11 @@ def test_fuzzed_bytes_never_crash(tmp_path: Path) -> None:
 
 
 def test_control_flow_stays_whole() -> None:
-    body = helper.make_graph(
-        [helper.make_node("Relu", ["x"], ["r"])], "then", [], [helper.make_value_info("r", onnx.TypeProto())]
-    )  # fmt: skip
-    body.output[0].CopyFrom(helper.make_tensor_value_info("r", TensorProto.FLOAT, [2, 2]))
+    result = helper.make_tensor_value_info("r", TensorProto.FLOAT, [2, 2])
+    body = helper.make_graph([helper.make_node("Relu", ["x"], ["r"])], "then", [], [result])
     node = helper.make_node("If", ["c"], ["y"], name="choice", then_branch=body, else_branch=body)
     model = make_model([node], {"c": (np.bool_, ()), "x": PAIR}, {"y": PAIR}, {})
     graph = import_model(model)
     assert graph.nodes[0].inputs == ("c", "x")
+    feeds = {"c": np.array(True), "x": np.array([[-1, 2], [3, -4]], np.float32)}
+    np.testing.assert_array_equal(interpret(graph, feeds)["y"], [[0, 2], [3, 0]])

@@ -6,8 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 from onnx import ModelProto, helper
-from tests.models import make_model, random_feeds
-from tests.oracle import run
 
 from dnncc.frontend.importer import import_model
 from dnncc.ir.interpret import interpret
@@ -19,6 +17,8 @@ from dnncc.passes.fold_constants import fold_constants
 from dnncc.passes.fuse import fuse
 from dnncc.passes.legalize import legalize
 from dnncc.passes.partition import partition
+from tests.models import make_model, random_feeds
+from tests.oracle import run
 
 PASSES = (fold_constants, canonicalize, legalize, fuse, partition, assign_layout)
 MICROSOFT = "com.microsoft"
@@ -62,7 +62,9 @@ class Case:
         zero = self.integers(())
         return [self.constant(f"{name}_scale", scale), self.constant(f"{name}_zero", zero)]
 
-    def model(self, op: str, inputs: list[str], domain: str = MICROSOFT, **attrs: Any) -> ModelProto:
+    def model(
+        self, op: str, inputs: list[str], domain: str = MICROSOFT, **attrs: Any
+    ) -> ModelProto:
         node = helper.make_node(op, inputs, ["y"], domain=domain, name="tested", **attrs)
         model = make_model([node], self.inputs, {"y": (self.dtype, None)}, self.constants)
         return model

@@ -5,16 +5,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import ModelProto
-from tests.compiler.small import IMAGE, Sketch, compiled
-from tests.models import random_feeds
-from tests.oracle import run
+from onnx import ModelProto, TensorProto, helper
 
 from dnncc.ir.graph import Graph
 from dnncc.ir.interpret import interpret
 from dnncc.ir.strides import is_row_major, reshape_strides
 from dnncc.ir.verify import verify
 from dnncc.ops import is_view
+from tests.compiler.small import IMAGE, Sketch, compiled
+from tests.models import random_feeds
+from tests.oracle import run
 
 
 def summary(graph: Graph) -> str:
@@ -55,7 +55,7 @@ def checked(model: ModelProto, exact: bool = True) -> Graph:
 
 def residual(s: Sketch) -> list[str]:
     a = s.conv("x", "a")
-    y = s.add("Add", [s.real(s.conv(a, "b")), s.real(a)], "y_real")
+    y = s.add("Add", [s.real(s.conv(a, "b")), s.real(a)], "y_sum")
     return [s.integer(s.add("Relu", [y], "y_relu"), "y")]
 
 
@@ -81,7 +81,7 @@ def nhwc(s: Sketch) -> list[str]:
 
 def concatenated(s: Sketch) -> list[str]:
     a, b = s.conv("x", "a"), s.conv("x", "b", (3, 4))
-    c = s.integer(s.add("Concat", [s.real(a), s.real(b)], "c_real", axis=1), "c")
+    c = s.integer(s.add("Concat", [s.real(a), s.real(b)], "c_all", axis=1), "c")
     return [s.conv(c, "y", (2, 7))]
 
 
@@ -89,17 +89,17 @@ def concatenated_otherwise(s: Sketch) -> list[str]:
     """Parts that cannot be in two places, and one with another scale."""
     a = s.conv("x", "a")
     parts = [s.real(a), s.real(a), s.real("x")]
-    return [s.integer(s.add("Concat", parts, "c_real", axis=1), "y", "double")]
+    return [s.integer(s.add("Concat", parts, "c_all", axis=1), "y", "double")]
 
 
 def padded(s: Sketch) -> list[str]:
     s.constant("pads", np.array([0, 0, 1, 0, 0, 0, 2, 1]))
-    p = s.integer(s.add("Pad", [s.real("x"), "pads"], "p_real"), "p")
+    p = s.integer(s.add("Pad", [s.real("x"), "pads"], "p_pad"), "p")
     return [s.conv(p, "y")]
 
 
 def split(s: Sketch) -> list[str]:
-    s.nodes.append(__import__("onnx").helper.make_node("Split", ["x"], ["l", "r"], axis=1))
+    s.nodes.append(helper.make_node("Split", ["x"], ["l", "r"], axis=1))
     y = s.add("Add", [s.real("l"), s.real("r")], "y_real")
     return [s.integer(y, "y")]
 
@@ -121,9 +121,10 @@ def two_hosts(s: Sketch) -> list[str]:
     """Host operators in two branches are one part, not two."""
     outs = []
     for name in ("a", "b"):
-        real = s.add("Cos", [s.add("Softmax", [s.real(s.conv("x", name))], f"{name}s")], f"{name}c")
+        real = s.add("Softmax", [s.real(s.conv("x", name))], f"{name}s")
+        real = s.add("Cos", [real], f"{name}c")
         outs.append(s.integer(real, f"{name}q"))
-    return [s.integer(s.add("Add", [s.real(outs[0]), s.real(outs[1])], "y_real"), "y")]
+    return [s.integer(s.add("Add", [s.real(outs[0]), s.real(outs[1])], "y_sum"), "y")]
 
 
 def unequal_max(s: Sketch) -> list[str]:
@@ -166,12 +167,12 @@ def test_batch_normalisation_folds_into_its_convolution() -> None:
     graph = compiled(model, "canonicalize")
     assert [n.op for n in graph.nodes] == ["onnx.Conv"]
     feeds = random_feeds(model, 0)
-    np.testing.assert_allclose(interpret(graph, feeds)["y"], run(model, feeds)["y"], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        interpret(graph, feeds)["y"], run(model, feeds)["y"], rtol=1e-5, atol=1e-5
+    )
 
 
 def run_output(name: str) -> list[Any]:
-    from onnx import TensorProto, helper
-
     return [helper.make_tensor_value_info(name, TensorProto.FLOAT, None)]
 
 

@@ -5,8 +5,6 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from tests.models import QUANTISED, find_model, random_feeds
-from tests.oracle import run
 
 from dnncc.frontend.importer import import_model
 from dnncc.ir.graph import Graph
@@ -19,6 +17,8 @@ from dnncc.passes.fold_constants import fold_constants
 from dnncc.passes.fuse import fuse
 from dnncc.passes.legalize import legalize
 from dnncc.passes.partition import partition
+from tests.models import QUANTISED, find_model, random_feeds
+from tests.oracle import run
 
 Arrays = dict[str, Any]
 INTEGER_PASSES = (legalize, fuse, partition, assign_layout)
@@ -46,7 +46,9 @@ def compare_inner(model: onnx.ModelProto, graph: Graph, feeds: Arrays, values: A
     That onnxruntime shows a tensor makes it compute some int8 ones in float32, which falls to the
     other side of a half now and then; so only the last one, shown alone, is compared exactly.
     """
-    named = {o for node in model.graph.node if node.op_type == "QuantizeLinear" for o in node.output}
+    named = {
+        o for node in model.graph.node if node.op_type == "QuantizeLinear" for o in node.output
+    }
     inner = [k for k, v in values.items() if k in named and k not in graph.outputs]
     np.testing.assert_array_equal(values[inner[-1]], run(model, feeds, inner[-1:])[inner[-1]])
     shown = run(model, feeds, inner)
@@ -64,7 +66,7 @@ def compare_inner(model: onnx.ModelProto, graph: Graph, feeds: Arrays, values: A
 
 @pytest.mark.parametrize("name", QUANTISED[:3])
 def test_importing_and_canonicalizing_keep_the_meaning(name: str) -> None:
-    """The float form of the model, through onnx.reference: at most one step of the last quantiser."""
+    """The float form, through onnx.reference: at most one step of the last quantiser."""
     path = find_model(name)
     feeds = random_feeds(onnx.load(path), seed=2)
     graph = import_model(path)

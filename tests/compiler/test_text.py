@@ -7,8 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.compiler.small import IMAGE, PASSES, Sketch, compiled
-from tests.models import QUANTISED, find_model
 
 from dnncc.diagnostics import CompileError
 from dnncc.frontend.importer import import_model
@@ -16,6 +14,8 @@ from dnncc.ir.graph import Graph, Node, Tensor
 from dnncc.ir.mlir import Operation, parse_operation, print_operation, quote, unquote
 from dnncc.ir.text import parse_graph, print_graph, resources
 from dnncc.passes.context import Context
+from tests.compiler.small import IMAGE, PASSES, Sketch, compiled
+from tests.models import QUANTISED, find_model
 
 
 def assert_same(a: Graph, b: Graph) -> None:
@@ -56,8 +56,9 @@ def odd_graph() -> Graph:
     tensors = {name: Tensor(name, (2,), np.dtype("float32")) for name in names}
     tensors["scalar"] = Tensor("scalar", (), np.dtype("float32"))
     attrs = {
-        "pi": 3.141592653589793, "tiny": 1e-300, "one": 1.0, "odd": float("-inf"), "flag": True,
-        "none": (), "mixed": ("a", 1, 2.5), "array": np.eye(2), "graph": b"\x00\xff", "nan": float("nan"),
+        "pi": 3.141592653589793, "tiny": 1e-300, "one": 1.0, "flag": True, "none": (),
+        "mixed": ("a", 1, 2.5), "array": np.eye(2), "graph": b"\x00\xff",
+        "odd": float("-inf"), "nan": float("nan"),
     }  # fmt: skip
     nodes = [
         Node("onnx.X", (a, "", "scalar"), ("", b), attrs, loc=("one", 'two "2"'))
@@ -80,7 +81,9 @@ def test_small_graph_prints(golden) -> None:  # type: ignore[no-untyped-def]
     golden(print_graph(compiled(sketch.model({"x": IMAGE}, [y]))))
 
 
-@pytest.mark.parametrize("text", ["x", '"dnncc.graph"() : () ->', '"a"() : () -> () "b"', "", "%1 ="])
+@pytest.mark.parametrize(
+    "text", ["x", '"dnncc.graph"() : () ->', '"a"() : () -> () "b"', "", "%1 ="]
+)
 def test_other_text_is_refused_with_its_line(text: str) -> None:
     with pytest.raises(CompileError) as caught:
         parse_graph(text, {}, "in.mlir")
@@ -95,7 +98,7 @@ def test_other_text_is_refused_with_its_line(text: str) -> None:
         ("dnncc.return", "dnncc.yield"),
         ("dnncc.graph", "other.graph"),
         ("xi8", "xi7"),
-        ("return\"(%", "return\"(%z"),
+        ('return"(%', 'return"(%z'),
     ],
 )
 def test_illegal_graphs_are_refused(old: str, new: str) -> None:
@@ -126,4 +129,6 @@ def test_mlir_reads_what_is_printed(tmp_path: Path) -> None:
 def test_an_operation_round_trips() -> None:
     operation = Operation("a.b", (), ("r",), {"x": {"y": (1,)}}, result_types=("index",))
     assert parse_operation(print_operation(operation)) == operation
-    assert parse_operation("// note\n" + print_operation(replace(operation, loc=("n",)))).loc == ("n",)
+    assert parse_operation("// note\n" + print_operation(replace(operation, loc=("n",)))).loc == (
+        "n",
+    )

@@ -1,4 +1,4 @@
-"""Every quantised tensor of a model, as onnxruntime's default session computes it, on exact integers.
+"""Every quantised tensor of a model, as onnxruntime's default session computes it, exactly.
 
 The session's own graph is taken, after its optimisations, and run as it stands with its inner
 tensors for outputs: as outputs of the model they would keep it from fusing. The passes that only
@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
+
 from tests.oracle import Arrays, exact, ort
 
 MOVING = ["NhwcTransformer", "NchwTransformer", "NchwcTransformer", "TransposeOptimizer"]
+SUMS = ("Conv", "FusedConv", "Gemm", "MatMul")
 FUSED = "/MatMulAddFusion"
 """What onnxruntime puts behind the name of a MatMul that has taken its bias."""
 
@@ -41,6 +43,21 @@ class Reference:
             np.testing.assert_array_equal(values[name], value, "not the default session's values")
         return dict(self.named(model, values))
 
+    def summed_in_float(self) -> set[str]:
+        """The quantised tensors that are sums of many products which the session adds in float32.
+
+        Their last bits depend on the order of the sum, and so on the machine.
+        """
+        model, _ = self.opened
+        types = quantised_types(self.model)
+        ours = {node.name: node for node in self.model.graph.node}
+        makers = {o: node for node in model.graph.node for o in node.output}
+        found = [n for n in model.graph.node if n.op_type == "QuantizeLinear"]
+        sums = [n for n in found if is_float_sum(makers, n.input[0])]
+        return {
+            n.output[0] if n.output[0] in types else quantised_by(ours, self.model, n) for n in sums
+        }
+
     @cached_property
     def opened(self) -> tuple[ModelProto, Any]:
         """The optimised graph, and a session that gives all its values."""
@@ -63,6 +80,14 @@ class Reference:
                 name = output if output in types else quantised_by(ours, self.model, node)
                 if name in types and values[output].dtype.itemsize == 1:
                     yield name, as_type(values[output], types[name])
+
+
+def is_float_sum(makers: Mapping[str, NodeProto], name: str) -> bool:
+    """Whether `name` is such a sum, behind a clamp or a bias."""
+    maker = makers.get(name)
+    while maker is not None and maker.op_type in ("Relu", "Clip", "Add"):
+        maker = makers.get(maker.input[0])
+    return maker is not None and maker.op_type in SUMS
 
 
 def session(model: ModelProto, disabled: list[str] | None = None, **settings: Any) -> Any:

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import ModelProto
-from tests.models import find_model
 
 import dnncc
 from dnncc.driver import Artifact
 from dnncc.isa import elf
 from dnncc.runtime import InferenceSession, load
+from tests.models import find_model
 
 ODD = str(Path(__file__).parents[1] / "targets" / "odd-13x7.toml")
 TARGETS = ("eyeriss-like", "tpu-like")
@@ -29,10 +29,13 @@ class Compiled:
         names = [t.name for t in self.session.get_outputs()]
         return dict(zip(names, self.session.run(names, feeds, schedule), strict=True))
 
-    def inner(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
+    def inner(
+        self, feeds: Mapping[str, Any], forced: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         """Each tensor that lies in a memory, as it is when the node that makes it has ended.
 
-        Later its memory may hold another one, so the program is executed node by node.
+        Later its memory may hold another one, so the program is executed node by node. What reads a
+        tensor of `forced` reads the value given there.
         """
         session, image = self.session, self.session.image
         assert image.debug is not None
@@ -48,8 +51,10 @@ class Compiled:
         for index in range(session.program.count):
             session.step(index, machine)
             for number in (n for n, end in last.items() if end == index):
-                held = [name for name in made[number] if name in session.symbols]
-                values |= {n: machine.symbol(session.symbols[n])[0].copy() for n in held}
+                for name in (name for name in made[number] if name in session.symbols):
+                    place = machine.symbol(session.symbols[name])[0]
+                    values[name] = place.copy()
+                    place[...] = (forced or {}).get(name, place)
         return values
 
 

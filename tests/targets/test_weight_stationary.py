@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dnncc.targets import Target, dataflow, load, loads
+from tests.targets.pes import check
 
 Work = dataflow.Work
 ws: Any = import_module("dnncc.targets.dataflow.weight_stationary")
@@ -18,8 +18,6 @@ TPU = load("tpu-like")
 ODD = load(Path(__file__).parent / "odd-systolic-13x7.toml")
 FLOW = dataflow.model(TPU)
 ONE = np.array([1], np.int64)
-
-Ints = npt.NDArray[np.int64]
 
 
 def systolic(rows: int, cols: int, buffers: int = 2, rate: int = 1) -> Target:
@@ -125,33 +123,14 @@ def test_the_choice_is_the_best_of_all(sizes: dict[str, int], target: Target) ->
     assert FLOW.cycles(target, work, chosen) == FLOW.cycles(target, work, every[fits]).min()
 
 
-def convolve(work: dataflow.Work, ifmap: Ints, weight: Ints) -> Ints:
-    """Int64 [n, g, k, p, q] of ifmap [n, g, c, h, w] and weight [g, k, c, r, s]."""
-    p, q = np.arange(int(work.p)) * work.stride_y, np.arange(int(work.q)) * work.stride_x
-    total: Any = 0
-    for r, s in np.ndindex(weight.shape[3:]):
-        tap = ifmap[:, :, :, p + r * work.dilation_y][..., q + s * work.dilation_x]
-        total += np.einsum("ngcpq,gkc->ngkpq", tap, weight[..., r, s])
-    return np.asarray(total)
-
-
 @given(SIZES, ARRAYS, st.integers(1, 9), st.integers(0, 2**32))
 @settings(max_examples=500, deadline=None)
 def test_closed_forms_equal_the_pes(
     sizes: dict[str, int], target: Target, packed: int, seed: int
 ) -> None:
-    work, rng = Work.of(**sizes), np.random.default_rng(seed)
-    params = np.array([packed])
+    work, params = Work.of(**sizes), np.array([packed])
     params = params if FLOW.legal(target, work, params) else FLOW.choose(target, work)
-    n, g, k, c, p, q, r, s = (int(getattr(work, name)) for name in "ngkcpqrs")
-    ifmap = rng.integers(-128, 128, (n, g, c, int(work.h), int(work.w)))
-    weight = rng.integers(-128, 128, (g, k, c, r, s))
-    psum = rng.integers(-1000, 1000, (n, g, k, p, q))
-    wanted = convolve(work, ifmap, weight) + (psum if work.accumulate else 0)
-    cycles, counts = ws.simulate(target, work, params, ifmap, weight, psum)
-    assert np.array_equal(psum, wanted)
-    assert cycles == FLOW.cycles(target, work, params)
-    assert counts == FLOW.accesses(target, work, params)
+    check(FLOW, ws.simulate, target, work, params, seed)
 
 
 def test_many_tiles_at_once_are_as_one_by_one() -> None:

@@ -1,0 +1,36 @@
+"""The program is checked after every pass: what is illegal is the fault of the pass that made it."""
+
+from dnncc.isa import core, program
+
+from ..diagnostics import CompileError
+from ..ir.graph import Graph
+from ..ir.tile import TileProgram
+from ..ir.verify import verify
+from ..passes.pipeline import Pass, Program
+from .observer import Observer
+
+
+class BrokenProgram(Exception):
+    """A pass made a program that breaks a rule of its level: an error of ours."""
+
+    def __init__(self, step: str, reason: str) -> None:
+        super().__init__(f"pass {step} made an illegal program: {reason}")
+        self.step, self.reason = step, reason
+
+
+class Verifying(Observer):
+    def after(self, step: Pass, program: Program) -> None:
+        try:
+            check(program)
+        except (CompileError, core.IsaError) as error:
+            raise BrokenProgram(step.name, str(error)) from error
+
+
+def check(made: Program) -> None:
+    """Raises CompileError or IsaError."""
+    if isinstance(made, Graph):
+        verify(made)
+    elif isinstance(made, TileProgram):
+        verify(made.graph)
+    else:
+        program.Program.decode(made.encode())

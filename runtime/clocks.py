@@ -1,0 +1,74 @@
+"""What must have ended when an instruction begins: engine order, waits and control barriers.
+
+The length of queues and all times are left out: what only they keep apart is not in order.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from dnncc.isa import control, core
+from dnncc.isa import program as programs
+
+Ints = npt.NDArray[np.int64]
+ENGINES = len(core.ENGINES)
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """Per instruction: its `engine`, its `number` on it from 1 (0 for control), how many were
+    `issued` to each engine before it, and how many of those are `known` to have ended when it
+    begins, int64[count, ENGINES]."""
+
+    engine: Ints
+    number: Ints
+    issued: Ints
+    known: Ints
+
+    @classmethod
+    def of(cls, program: programs.Program) -> "Clocks":
+        engine = np.asarray(program.engine_of, np.int64)
+        mine = engine[:, None] == np.arange(ENGINES)
+        through = np.cumsum(mine, axis=0)
+        number = (through * mine).sum(axis=1)
+        waits = np.minimum(drained(program, through), through - mine)
+        return cls(engine, number, through - mine, known(engine, waits))
+
+    def queue(self, engine: int) -> Ints:
+        """The instructions of an engine, in order."""
+        return np.flatnonzero(self.engine == engine)
+
+
+def drained(program: programs.Program, issued: Ints) -> Ints:
+    """The program's waits; Halt waits for all."""
+    waits = np.array(program.waits, np.int64)
+    halts = np.asarray(program.opcodes) == control.Halt.opcode
+    waits[halts] = issued[halts]
+    return waits
+
+
+def known(engine: Ints, waits: Ints) -> Ints:
+    """Vector clocks: who waits for an instruction knows what that one knew, and itself.
+
+    `last` is what each engine's next instruction knows by coming after its own last one, `ends`
+    what each ended instruction knows, and `barrier` what all know that are issued from here on.
+    """
+    begins: list[list[int]] = []
+    last = [[0] * ENGINES for _ in range(ENGINES)]
+    ends: list[list[list[int]]] = [[] for _ in range(ENGINES)]
+    barrier = [0] * ENGINES
+    for e, row in zip(engine.tolist(), waits.tolist(), strict=True):
+        mine = list(map(max, last[e], barrier)) if e >= 0 else barrier
+        for other, count in enumerate(row):
+            if count > mine[other]:
+                mine = list(map(max, mine, ends[other][count - 1]))
+        begins.append(mine)
+        if e < 0:
+            barrier = mine
+        else:
+            mine = mine.copy()
+            mine[e] += 1
+            last[e] = mine
+            ends[e].append(mine)
+    return np.array(begins, np.int64).reshape(-1, ENGINES)

@@ -1,0 +1,1 @@
+from compiler.ir.tile_interpret import *

@@ -1,0 +1,1 @@
+from compiler.passes.place_buffers import *

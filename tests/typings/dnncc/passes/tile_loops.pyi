@@ -1,0 +1,1 @@
+from compiler.passes.tile_loops import *
