@@ -1,46 +1,60 @@
 """dnncc: compile an ONNX model to the binary of an accelerator."""
 
+from __future__ import annotations
+
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .debug.flags import add_flags, listed, print_times, with_values
+from .options import DEFAULT_LEVEL, GOALS, OMITTED, Options
+
 if TYPE_CHECKING:  # all else is imported when it is needed: --help has to be quick
     from .driver import Artifact
+    from .passes.pipeline import Program
 
 FAILED, BUG = 1, 70
-LEVELS = ("elf", "asm", "tile", "graph", "dot")
+EMITTED = ("elf", "asm", "tile", "graph", "dot")
 
 
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser("dnncc", description=(__doc__ or "").partition(": ")[2])
-    p.add_argument("model", nargs="?", help="an ONNX model")
-    p.add_argument("-o", "--output", metavar="FILE", help="default: MODEL.TARGET.elf; - is stdout")
-    p.add_argument(
-        "--target", default="eyeriss-like", help="a name, or the path of a TOML file (%(default)s)"
-    )
-    p.add_argument(
-        "--shape",
-        action="append",
-        default=[],
-        metavar="NAME=1x3x224x224",
-        help="fix the shape of a dynamic input",
-    )
-    p.add_argument("--emit", choices=LEVELS, default="elf", help="what to write (%(default)s)")
-    p.add_argument("--strict", action="store_true", help="refuse models that need the host")
-    p.add_argument("--no-verify", action="store_true", help="do not check after every pass")
-    p.add_argument("--list-targets", action="store_true", help="print the targets, and stop")
-    p.add_argument("--list-passes", action="store_true", help="print the passes, and stop")
-    p.add_argument("-q", "--quiet", action="store_true", help="print nothing but errors")
-    p.add_argument("-v", "--verbose", action="store_true", help="print tracebacks of errors, too")
-    p.add_argument("--version", action="store_true", help="print the version")
+    add = p.add_argument
+    add("model", nargs="?", help="an ONNX model")
+    add("-o", "--output", metavar="FILE", help="default: MODEL.TARGET.elf; - is stdout")
+    add("--target", default="eyeriss-like", help="a name, or a TOML file (%(default)s)")
+    add("--shape", action="append", default=[], metavar="NAME=1x3x224x224",
+        help="fix the shape of a dynamic input")  # fmt: skip
+    add("--emit", choices=EMITTED, default="elf", help="what to write (%(default)s)")
+    add("--strict", action="store_true", help="refuse models that need the host")
+    add("-O", dest="level", type=int, choices=range(len(OMITTED)), default=DEFAULT_LEVEL,
+        help="effort: 0 is quick and plain, 3 searches longest (%(default)s)")  # fmt: skip
+    add("--opt-for", choices=GOALS, default=GOALS[0], help="what to make small (%(default)s)")
+    add("--budget", type=float, default=float("inf"), metavar="SECONDS", help="give up after that")
+    add("--list-targets", action="store_true", help="print the targets, and stop")
+    add("--list-passes", action="store_true", help="print the passes, and stop")
+    add("-q", "--quiet", action="store_true", help="print nothing but errors")
+    add("-v", "--verbose", action="store_true", help="a line per pass, and tracebacks of errors")
+    add("--version", action="store_true", help="print the version")
+    add_pass_options(p)
+    add_flags(p)
     return p
+
+
+def add_pass_options(p: argparse.ArgumentParser) -> None:
+    add = p.add_argument_group("choosing passes").add_argument
+    add("--disable-pass", metavar="P", action="append", default=[], help="leave an optional one out")
+    add("--opt-bisect-limit", metavar="N", type=int, help="run the first N optional ones only")
+    add("--stop-after", metavar="P", help="write the program as it is after P")
+    add("--start-from", metavar=("P", "FILE"), nargs=2, help="begin with P, on a dump")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
-    options = parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    options = parser().parse_args(with_values(given))
     try:
         return run(options)
     except Exception as error:
@@ -56,8 +70,10 @@ def run(options: argparse.Namespace) -> int:
         list_targets()
     elif options.list_passes:
         list_passes()
-    elif options.model is None:
+    elif options.model is None and not options.start_from:
         parser().error("the ONNX model is missing")
+    elif options.model is not None and options.start_from:
+        parser().error("--start-from goes on from a dump: leave out the model")
     else:
         compile_file(options)
     return 0
@@ -92,10 +108,11 @@ def list_targets() -> None:
 
 
 def list_passes() -> None:
-    from .passes.pipeline import passes
+    """Optional ones, which --disable-pass takes, have a star."""
+    from .passes.pipeline import PIPELINE
 
-    for name, truth in passes():
-        print(f"{name:18} {truth}")
+    for step in PIPELINE:
+        print(f"{step.level:6} {' *'[step.instead is not None]} {step.name:16} {step.truth}")
 
 
 def shape_of(text: str) -> tuple[str, tuple[int, ...]]:
@@ -108,25 +125,83 @@ def shape_of(text: str) -> tuple[str, tuple[int, ...]]:
     return name, tuple(int(s) for s in sizes.split("x"))
 
 
-def compile_file(options: argparse.Namespace) -> None:
-    from . import compile
-
-    artifact = compile(
-        options.model,
-        options.target,
+def options_of(options: argparse.Namespace) -> Options:
+    """Those that the compilation knows. Verifying is the observers' part."""
+    return Options(
+        target=options.target,
         shapes=dict(map(shape_of, options.shape)),
         strict=options.strict,
-        verify=not options.no_verify,
+        verify=False,
+        level=options.level,
+        goal=options.opt_for,
+        disabled=tuple(listed(options.disable_pass)),
+        bisect_limit=options.opt_bisect_limit,
+        budget=options.budget,
     )
-    write(artifact, options)
-    if not options.quiet:
-        report(artifact)
 
 
-def write(artifact: "Artifact", options: argparse.Namespace) -> None:
+def compile_file(options: argparse.Namespace) -> None:
+    from dnncc import targets
+
+    from .codegen.stream import Stream
+    from .debug.flags import observers_of
+    from .debug.timing import Stopwatch
+    from .driver import finish, lower, naming
+
+    asked, watch, notes = options_of(options), Stopwatch(), list[str]()
+    observers = observers_of(options, targets.load(options.target), watch)
+    program, steps = steps_of(options, asked, notes)
+    with naming(options.model or options.start_from[1]):
+        made = lower(program, steps, asked, observers)
+    watch.close_level()
+    if options.stop_after or not isinstance(made, Stream):
+        write_program(made, options)
+    else:
+        with watch.span("image"):
+            artifact = finish(made, asked, notes)
+        write(artifact, options)
+        report(artifact, options)
+    print_times(options, watch)
+
+
+def steps_of(options: argparse.Namespace, asked: Options, notes: list[str]) -> Any:
+    """What to begin with, and the passes to run. Raises CompileError."""
+    from .driver import importing, starting, until
+    from .passes.pipeline import PIPELINE
+
+    program: Program | None = None
+    if options.start_from:
+        from .debug.dumps import load_program
+
+        name, file = options.start_from
+        program = load_program(Path(file))
+        steps = starting(name, program)
+    else:
+        steps = (importing(options.model, asked, notes), *PIPELINE)
+    return program, until(options.stop_after, steps) if options.stop_after else steps
+
+
+def write_program(program: Program, options: argparse.Namespace) -> None:
+    """The text of a program that is not finished; to a file, with its constants beside."""
+    from dnncc import targets
+
+    from .debug.dumps import save_program, whole_text
+
+    target = targets.load(options.target)
+    if options.output in (None, "-"):
+        sys.stdout.write(whole_text(program, target))
+    else:
+        save_program(Path(options.output), program, target)
+
+
+def write(artifact: Artifact, options: argparse.Namespace) -> None:
     """To a file, whole or not at all, or to stdout."""
     if options.emit == "elf" and options.output != "-":
         artifact.save(output_path(artifact, options))
+        return
+    if options.emit in ("tile", "graph"):
+        program = artifact.tile if options.emit == "tile" else artifact.graph
+        write_program(program, options)
         return
     data = content(artifact, options.emit)
     if options.output in (None, "-"):
@@ -137,34 +212,29 @@ def write(artifact: "Artifact", options: argparse.Namespace) -> None:
     elf.replace_file(Path(options.output), data)
 
 
-def output_path(artifact: "Artifact", options: argparse.Namespace) -> Path:
+def output_path(artifact: Artifact, options: argparse.Namespace) -> Path:
     if options.output:
         return Path(options.output)
-    return Path(f"{Path(options.model).stem}.{artifact.target.name}.elf")
+    source = options.model or options.start_from[1]
+    return Path(f"{Path(source).stem}.{artifact.target.name}.elf")
 
 
-def content(artifact: "Artifact", level: str) -> bytes:
-    if level == "elf":
-        from dnncc.isa import elf
+def content(artifact: Artifact, kind: str) -> bytes:
+    if kind == "asm":
+        return artifact.asm().encode()
+    if kind == "dot":
+        from .ir.dot import print_dot
 
-        return elf.write(artifact.image)
-    return text(artifact, level).encode()
+        return print_dot(artifact.graph).encode()
+    from dnncc.isa import elf
 
-
-def text(artifact: "Artifact", level: str) -> str:
-    if level == "asm":
-        return artifact.asm()
-    if level == "tile":
-        from .ir.tile_text import print_tile
-
-        return print_tile(artifact.tile)
-    from .ir.text import print_graph
-
-    return print_graph(artifact.graph)
+    return elf.write(artifact.image)
 
 
-def report(artifact: "Artifact") -> None:
+def report(artifact: Artifact, options: argparse.Namespace) -> None:
     """Notes, what the host has to do, and one line of sizes; all on stderr."""
+    if options.quiet:
+        return
     for note in artifact.notes:
         print(f"note: {note}", file=sys.stderr)
     for part in artifact.image.host:
@@ -173,7 +243,7 @@ def report(artifact: "Artifact") -> None:
     print(summary(artifact), file=sys.stderr)
 
 
-def summary(artifact: "Artifact") -> str:
+def summary(artifact: Artifact) -> str:
     image: Any = artifact.image
     share = f", {len(image.text) / len(image.rodata):.1%} of the weights" if image.rodata else ""
     return (

@@ -114,8 +114,9 @@ def lower(
     The observers see it before each step in the order given, and after it in reverse.
     """
     check_optional(options.disabled, [s for s in steps if s.name != IMPORT])
-    ctx = Context(targets.load(options.target), options.level, Budget.of(options.budget))
-    watching = (*standing(options, ctx.budget), *observers)
+    target = targets.load(options.target)
+    ctx = Context(target, options.level, Budget.of(options.budget))
+    watching = (*standing(options, target, ctx.budget), *observers)
     for step in steps:
         for observer in watching:
             observer.before(step, program)
@@ -126,11 +127,11 @@ def lower(
     return program
 
 
-def standing(options: Options, budget: Budget) -> tuple[Observer, ...]:
+def standing(options: Options, target: Target, budget: Budget) -> tuple[Observer, ...]:
     """What the options ask for."""
     selection = Selection(options.omitted, options.bisect_limit)
     strict = (Strict(),) if options.strict else ()
-    verifying = (Verifying(),) if options.verify else ()
+    verifying = (Verifying(target),) if options.verify else ()
     return Deadline(budget), selection, *strict, *verifying
 
 

@@ -10,6 +10,7 @@ from .core import DTYPE_NAMES, ENGINES, Field, Instruction, instruction_set
 from .elf import MACHINE
 from .image import ISA_VERSION
 from .lines import value_text
+from .short import TEMPLATES, short_dtype
 from .vector import PARAMS
 
 INTRODUCTION = """# The instruction set
@@ -38,6 +39,14 @@ Accesses to the same bytes that no wait orders are a race: the program is wrong.
 header, the fields in the order of the tables below, then reserved bytes, which are 0. Decoding is
 strict: a value out of its range, an undefined opcode, a non-zero reserved byte, a NaN or infinity
 in a float field, a program that does not end with its only `halt`, are errors.
+
+**Short form.** Tiles of a layer differ in little but addresses. Each class names the fields that
+move; an instruction in short form has bit 7 of its opcode set, then a byte with the number of a
+template, the waits, the moving fields, and zeros to a whole word. All else is that of the template:
+the latest instruction of the class in full form that was given the same number, which the upper
+seven bits of its queue byte hold. A program has one encoding: within a class, shapes (all that is
+not waits or moving fields) are numbered in order of appearance, modulo {templates}; the short form is
+taken wherever the template has the instruction's shape. Assembly does not show the form.
 
 **Element types**, as fields called `*dtype` number them: {dtypes}.
 
@@ -78,6 +87,7 @@ def introduction() -> str:
         dtypes=", ".join(f"{n} {name}" for n, name in enumerate(DTYPE_NAMES)),
         params=" or ".join(f"({', '.join(dtype.names or ())})" for dtype in PARAMS.values()),
         machine=MACHINE,
+        templates=TEMPLATES,
     )
 
 
@@ -97,7 +107,7 @@ def header_table(any_class: type[Instruction]) -> str:
 
 def header_meaning(name: str) -> str:
     if name == "queue":
-        return "which of the engine's queues, where it has several: load0 or load1"
+        return "bit 0: which of the engine's queues, load0 or load1; bits 1..7: template"
     return f"wait for {name.removeprefix('after_')}"
 
 
@@ -111,13 +121,22 @@ def index() -> str:
 
 def section(cls: type[Instruction]) -> str:
     title = f"### {cls.mnemonic}"
-    facts = f"Opcode {cls.opcode:#04x}, {cls.engine}, {cls.record.itemsize} bytes."
+    facts = (
+        f"Opcode {cls.opcode:#04x}, {cls.engine}, {cls.record.itemsize} bytes.{short_facts(cls)}"
+    )
     own = [field for field in cls.layout if field.name not in header_names()]
     rows = [title, "", facts, "", *paragraphs(cls), ""]
     if own:
         rows += ["| byte | field | type | default | values |", "|---|---|---|---|---|"]
         rows += [field_row(field) for field in own]
     return "\n".join([*rows, "", *illegal(cls)])
+
+
+def short_facts(cls: type[Instruction]) -> str:
+    if not cls.moving:
+        return ""
+    fields = ", ".join(cls.moving)
+    return f" Short form: {short_dtype(cls).itemsize} bytes, with {fields}."
 
 
 def paragraphs(cls: type[Instruction]) -> list[str]:

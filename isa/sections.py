@@ -79,8 +79,9 @@ def encode_debug(image: Image) -> bytes:
     debug = image.debug
     if debug is None:
         return msgspec.msgpack.encode(None)
-    columns = (c.astype("<i4").tobytes() for c in (debug.node_of, debug.step_of))
-    return msgspec.msgpack.encode(DebugColumns(debug.nodes, debug.steps, *columns, debug.units))
+    node_of, step_of = (c.astype("<i4").tobytes() for c in (debug.node_of, debug.step_of))
+    columns = DebugColumns(debug.nodes, debug.steps, node_of, step_of, debug.units)
+    return msgspec.msgpack.encode(columns)
 
 
 def decode_debug(data: bytes) -> Debug | None:

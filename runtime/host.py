@@ -67,6 +67,44 @@ def evaluator(name: str, model: bytes) -> Any:
     return run
 
 
+def part_problems(
+    part: images.HostPart, symbols: Mapping[str, images.Symbol]
+) -> Iterator[str]:
+    """What of its model does not fit the tensors that it takes and gives, in words."""
+    import onnx
+
+    try:
+        graph = onnx.load_model_from_string(part.model).graph
+    except Exception as error:
+        yield f"not a valid model: {one_line(error)}"
+        return
+    for names, values, kind in (
+        (part.inputs, graph.input, "input"),
+        (part.outputs, graph.output, "output"),
+    ):
+        held = {v.name: v.type.tensor_type for v in values}
+        for name in names:
+            if name not in held:
+                yield f"its model has no {kind} {name!r}"
+            elif (got := typed(held[name])) != (want := described(symbols[name])) and got:
+                yield f"{kind} {name!r} of its model is {got}, its symbol is {want}"
+
+
+def typed(tensor: Any) -> str:
+    """Type and shape of a value of a model; "" if it does not say all of it."""
+    import onnx
+
+    dims = tensor.shape.dim
+    if not tensor.elem_type or not all(d.HasField("dim_value") for d in dims):
+        return ""
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
+    return f"{dtype}{[d.dim_value for d in dims]}"
+
+
+def described(symbol: images.Symbol) -> str:
+    return f"{np.dtype(symbol.dtype)}{list(symbol.shape)}"
+
+
 def tensors(graph: Any) -> Iterator[Any]:
     """All tensors that a graph and its subgraphs hold."""
     yield from graph.initializer

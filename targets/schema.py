@@ -64,7 +64,44 @@ class WeightStationary(Table, frozen=True, tag="weight_stationary", tag_field="d
     weight_rows_per_cycle: Count
 
 
-Array = RowStationary | WeightStationary
+class OutputStationary(Table, frozen=True, tag="output_stationary", tag_field="dataflow"):
+    """ShiDianNao: a PE keeps a psum, neighbours pass ifmaps on, weights are broadcast.
+
+    `ifmap_words_per_cycle` and `weight_words_per_cycle` come from the memories, in operands;
+    `psums_per_cycle` go back.
+    """
+
+    rows: Side
+    cols: Side
+    ifmap_words_per_cycle: Count
+    weight_words_per_cycle: Count
+    psums_per_cycle: Count
+
+
+class OutputSystolic(Table, frozen=True, tag="output_systolic", tag_field="dataflow"):
+    """A systolic array: a PE keeps a psum, ifmaps move along rows, weights down the columns."""
+
+    rows: Side
+    cols: Side
+
+
+class NoLocalReuse(Table, frozen=True, tag="no_local_reuse", tag_field="dataflow"):
+    """DianNao, NVDLA: `rows` adder trees over `cols` multipliers each, which share the ifmaps.
+
+    Weights stay for up to `stripe` psums per row, which are as many accumulators, while
+    `weight_words_per_cycle` of the next ones come in. `pipeline_cycles` after its operands a psum
+    is in the memory. `joins_taps`: taps of a filter with few channels are multiplied side by side.
+    """
+
+    rows: Side
+    cols: Side
+    stripe: Annotated[int, Meta(ge=1, le=255)]
+    weight_words_per_cycle: Count
+    pipeline_cycles: Cycles
+    joins_taps: bool
+
+
+Array = RowStationary | WeightStationary | OutputStationary | OutputSystolic | NoLocalReuse
 
 
 class Datapath(Table, frozen=True):

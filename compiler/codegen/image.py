@@ -1,5 +1,6 @@
 """The binary's parts: code, constants, symbols, host models, and each instruction's origin."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from ..host.export import export_host
 from ..ir.graph import Array, Graph, Node, Tensor
 from ..mapping.cost import layout
 from ..mapping.workload import scratchpad_dtype
+from ..memory.units import units_of
+from ..passes.reorder_ops import storage
 from .stream import Stream
 
 
@@ -24,7 +27,7 @@ def image(stream: Stream, target: Target, tool: str, options: dict[str, Any]) ->
         target=target.dumps(),
         symbols=tuple(symbols(graph, target)),
         host=tuple(host_part(n, graph) for n in graph.nodes if n.op == "host"),
-        debug=debug(stream),
+        debug=debug(stream, target),
         tool=tool,
         options=options,
     )
@@ -97,7 +100,7 @@ def host_part(node: Node, graph: Graph) -> isa.HostPart:
     return isa.HostPart(export_host(node, graph), inputs, node.outputs, reasons)
 
 
-def debug(stream: Stream) -> isa.Debug:
+def debug(stream: Stream, target: Target) -> isa.Debug:
     nodes = [" + ".join(n.loc) for n in stream.tile.nests]
     steps = list(dict.fromkeys(p.step for p in stream.pieces))
     node_of = np.zeros(stream.count, np.int32)
@@ -105,4 +108,27 @@ def debug(stream: Stream) -> isa.Debug:
     for piece in stream.pieces:
         node_of[piece.order] = piece.nest
         step_of[piece.order] = steps.index(piece.step)
-    return isa.Debug(tuple(nodes), tuple(steps), node_of, step_of)
+    return isa.Debug(tuple(nodes), tuple(steps), node_of, step_of, tuple(units(stream, target)))
+
+
+def units(stream: Stream, target: Target) -> Iterator[isa.Unit]:
+    """What each byte is for, and when; the model's inputs and outputs are kept throughout."""
+    table, graph, held = units_of(stream, target), stream.tile.graph, tensors_of(stream.tile.graph)
+    pinned = {root for root, names in held.items() if {*graph.inputs, *graph.outputs} & {*names}}
+    nest_of, last = stream.nest_of, stream.count - 1
+    columns = (table.memory, table.start, table.stop, table.first, table.last)
+    for name, row in zip(table.names, np.stack(columns, axis=1).tolist(), strict=True):
+        memory, start, stop, *nests = row
+        span = np.flatnonzero((nest_of >= nests[0]) & (nest_of <= nests[1]))
+        ends = (0, last) if name in pinned else (int(span.min()), int(span.max()))
+        yield isa.Unit(name, memory, start, stop, *ends, held.get(name, ()))
+
+
+def tensors_of(graph: Graph) -> dict[str, tuple[str, ...]]:
+    """Per storage the tensors that are views of it and have a symbol."""
+    held: dict[str, tuple[str, ...]] = {}
+    for name in graph.tensors:
+        if has_place(graph, name):
+            root = storage(graph, name)
+            held[root] = (*held.get(root, ()), name)
+    return held

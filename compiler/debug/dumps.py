@@ -9,6 +9,7 @@ import numpy as np
 
 from dnncc.targets import Target
 
+from ..codegen.stream import Stream
 from ..diagnostics import CompileError
 from ..ir.graph import Array, Graph
 from ..ir.text import parse_graph
@@ -16,7 +17,7 @@ from ..ir.tile import TileProgram
 from ..ir.tile_text import parse_tile
 from ..passes.pipeline import Pass, Program
 from .observer import Observer
-from .text import Stream, assembly, constants_of, suffix_of, text_of
+from .text import assembly, constants_of, suffix_of, text_of
 
 CONSTANTS = "constants.npz"
 EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -67,17 +68,25 @@ def save_program(path: Path, program: Program, target: Target) -> None:
 
 
 def load_program(path: Path, constants: Path | None = None) -> Graph | TileProgram:
-    """What `dump` or `save_program` wrote. Raises CompileError, OSError."""
+    """What a dump or `save_program` wrote; its constants are in `constants`, or beside it.
+
+    Raises CompileError, OSError.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise CompileError("not text", file=str(path), hint="give a dump in .mlir") from None
-    beside = (path.with_suffix(".npz"), path.with_name(CONSTANTS))
+    beside = (path.with_name(CONSTANTS), path.with_suffix(".npz"))
     found = [constants] if constants else [p for p in beside if p.is_file()]
+    return read_program(text, str(path), *found)
+
+
+def read_program(text: str, file: str, *constants: Path | None) -> Graph | TileProgram:
+    """The program in `text`, with the constants of all these files. Raises as load_program."""
     arrays: dict[str, Array] = {}
-    for source in found:
+    for source in filter(None, constants):
         arrays |= load_arrays(source)
-    return parse_program(text, arrays, str(path))
+    return parse_program(text, arrays, file)
 
 
 def parse_program(text: str, constants: Mapping[str, Array], file: str) -> Graph | TileProgram:

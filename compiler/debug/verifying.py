@@ -1,10 +1,12 @@
-"""The program is checked after every pass: what is illegal is the fault of the pass that made it."""
+"""The program is checked after every pass: an illegal one is the fault of the pass that made it."""
 
 from dnncc.isa import core, program
+from dnncc.targets import Target
 
 from ..diagnostics import CompileError
 from ..ir.graph import Graph
 from ..ir.tile import TileProgram
+from ..ir.tile_verify import verify_tile
 from ..ir.verify import verify
 from ..passes.pipeline import Pass, Program
 from .observer import Observer
@@ -19,18 +21,22 @@ class BrokenProgram(Exception):
 
 
 class Verifying(Observer):
+    def __init__(self, target: Target) -> None:
+        self.target = target
+
     def after(self, step: Pass, program: Program) -> None:
         try:
-            check(program)
+            check(program, self.target)
         except (CompileError, core.IsaError) as error:
             raise BrokenProgram(step.name, str(error)) from error
 
 
-def check(made: Program) -> None:
+def check(made: Program, target: Target) -> None:
     """Raises CompileError or IsaError."""
     if isinstance(made, Graph):
         verify(made)
     elif isinstance(made, TileProgram):
         verify(made.graph)
+        verify_tile(made, target)
     else:
         program.Program.decode(made.encode())

@@ -63,8 +63,8 @@ Row = tuple[int, int, int, int, int, str]
 
 def units_of(stream: Stream, target: Target) -> Units:
     rows = [*slots(stream.tile, target), *storages(stream.tile.graph, target)]
-    columns = np.array([row[:5] for row in rows], np.int64).reshape(-1, 5).T
-    return Units(*columns, tuple(row[5] for row in rows))
+    memory, start, stop, first, last = np.array([r[:5] for r in rows], np.int64).reshape(-1, 5).T
+    return Units(memory, start, stop, first, last, tuple(r[5] for r in rows))
 
 
 def slots(program: TileProgram, target: Target) -> list[Row]:

@@ -122,8 +122,8 @@ class Tiler:
         return tuple(made)
 
     def buffer(self, access: Access) -> Buffer:
-        steps = self.load.dims if self.whole(access) else self.mapping.steps
-        shape = tuple(int(s) for s in access.tile_shape(steps))
+        largest = tuple(int(s) for s in access.tile_shape(self.mapping.steps))
+        shape = tuple(d.bound for d in access.box) if self.whole(access) else largest
         memory = self.problem.target.memory_for(access.kind).name  # type: ignore[arg-type]
         slots = self.mapping.slots[access.role]
         return Buffer(access.role, access.kind, memory, shape, access.dtype, slots)

@@ -218,7 +218,7 @@ def run_cycles(target: Target, one: Pass, column: Ints) -> Ints:
     the maximum is at the first or the last of either, in the first or the last image.
     """
     bits = one.g * one.c * one.ifmap_rows * target.datapath.operand_bits
-    images, longest = one.n * one.q, np.int64(0)
+    images, longest = one.n * one.q, np.zeros_like(column)
     for image in (0, one.n - 1):
         for x, cols in (
             (0, one.s),

@@ -135,12 +135,8 @@ class Pass:
     """
 
     def __init__(self, target: Target, work: Work, m: Mapping, block: Block) -> None:
-        self.array, self.data, self.work, self.block = (
-            array_of(target),
-            target.datapath,
-            work,
-            block,
-        )
+        self.array, self.data = array_of(target), target.datapath
+        self.work, self.block = work, block
         self.pes = pes = place(self.array, m, block, bool(takes_groups(work, m)))
         self.height = int(pes.up[pes.used].max()) + 1
         self.filters = int(pes.filters[pes.used].max())
@@ -153,7 +149,7 @@ class Pass:
         self.sums = np.zeros((*shape, self.filters), np.int64)
         self.waiting = np.zeros((*shape, self.columns, self.filters), np.int64)
         self.link = np.zeros(shape, np.int64)
-        self.psums = [self.psums_of(x) for x in range(self.columns)]
+        self.bottom = self.bottom_psums()
         self.clock = np.full((self.height, 2), -1)
         self.leaving: list[tuple[tuple[int, ...], int]] = []
         self.cycle = 0
@@ -168,7 +164,7 @@ class Pass:
         self.words, self.needed = self.ifmap_words()
         self.ifmap, self.sent, self.began = ifmap, 0, self.cycle
         self.moved_in, self.moved_out, self.gone = 0, 0, 0
-        goal = self.columns * len(self.psums[0])
+        goal = self.columns * len(self.bottom)
         while self.gone < goal:
             self.step()
         return self.cycle
@@ -195,7 +191,7 @@ class Pass:
     def done(self, x: int, ticks: int) -> bool:
         """Whether column x is multiplied, after so many cycles of it, and its psums are in."""
         busy = self.taps * self.filters * self.channels
-        return ticks >= busy and self.moved_in == len(self.psums[x])
+        return ticks >= busy and self.moved_in == len(self.bottom)
 
     # Filters
 
@@ -274,17 +270,18 @@ class Pass:
 
     # Psums
 
-    def psums_of(self, x: int) -> list[tuple[int, ...]]:
-        """The psums of a column in the order of the bus, (PE's row, col, filter, *place in psum)."""
-        pes, b, found = self.pes, self.block, []
-        rows, cols = np.nonzero(pes.used & (pes.up == 0))
+    def bottom_psums(self) -> list[tuple[int, int, int]]:
+        """A column's psums in the order of the bus: row, col of the bottom PE, and filter of it."""
+        bottom = np.argwhere(self.pes.used & (self.pes.up == 0)).tolist()
+        each = product(range(self.filters), bottom)
+        return [(row, col, f) for f, (row, col) in each if f < self.pes.filters[row, col]]
+
+    def address(self, row: int, col: int, x: int, f: int) -> tuple[int, ...]:
+        """Where in the memory's [n, g, k, p, q] the psum is that a PE has for its filter f."""
+        pes, b = self.pes, self.block
         image, column = divmod(x, int(self.work.q))
-        for f, (row, col) in product(range(self.filters), zip(rows, cols, strict=True)):
-            if f < pes.filters[row, col]:
-                k = b["k"][pes.filter[row, col] + f]
-                g, p = b["g"][pes.group[row, col]], b["p"][pes.row[row, col]]
-                found.append((row, col, f, b["n"][image], g, k, p, column))
-        return found
+        k, g = b["k"][pes.filter[row, col] + f], b["g"][pes.group[row, col]]
+        return int(b["n"][image]), int(g), int(k), int(b["p"][pes.row[row, col]]), column
 
     def send_psums_in(self) -> None:
         """The column's psums come in while it is computed."""
@@ -292,9 +289,9 @@ class Pass:
         if not 0 <= x < self.columns:
             return
         until = (tick + 1) * self.array.psum_bus_bits // self.data.accumulator_bits
-        words = self.psums[x][self.moved_in : until]
-        for row, col, f, *at in words:
-            self.waiting[row, col, x, f] = self.psum[tuple(at)]
+        words = self.bottom[self.moved_in : until]
+        for row, col, f in words:
+            self.waiting[row, col, x, f] = self.psum[self.address(row, col, x, f)]
         self.moved_in += len(words)
         self.counts["glb_psum"] += len(words)
 
@@ -309,15 +306,9 @@ class Pass:
         self.counts["rf_psum"] += len(rows)
         self.counts["noc_psum"] += int((up > 0).sum())
         for i in np.flatnonzero(up == self.height - 1):
-            self.leave(rows[i], cols[i], int(x[i]), int(f[i]))
-
-    def leave(self, row: int, col: int, x: int, f: int) -> None:
-        """Into the queue before the psum bus."""
-        pes, b = self.pes, self.block
-        image, column = divmod(x, int(self.work.q))
-        k, g = b["k"][pes.filter[row, col] + f], b["g"][pes.group[row, col]]
-        at = b["n"][image], g, k, b["p"][pes.row[row, col]], column
-        self.leaving.append((at, int(self.link[row, col])))
+            row, col = int(rows[i]), int(cols[i])
+            at = self.address(row, col, int(x[i]), int(f[i]))
+            self.leaving.append((at, int(self.link[row, col])))
 
     def send_psums_out(self) -> None:
         """The bus moves bits of what is in its queue; a psum is out with its last bit."""

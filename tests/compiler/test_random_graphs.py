@@ -4,9 +4,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.compiler.small import PASSES, Sketch
-from tests.models import random_feeds
-from tests.oracle import run
 
 from dnncc.frontend.importer import import_model
 from dnncc.ir.graph import Array, Graph
@@ -15,6 +12,9 @@ from dnncc.ir.text import parse_graph, print_graph, resources
 from dnncc.ir.verify import verify
 from dnncc.ops import is_view
 from dnncc.passes.context import Context
+from tests.compiler.small import PASSES, Sketch
+from tests.models import random_feeds
+from tests.oracle import run
 
 LENGTH = 9
 
@@ -87,7 +87,8 @@ class Grower(Sketch):
 
     def pad(self, x: str, y: str) -> None:
         pads = np.array([0, 0, *self.rng.integers(0, 2, 2), 0, 0, *self.rng.integers(0, 3, 2)])
-        self.integer(self.add("Pad", [self.real(x), self.constant(f"{y}_pads", pads)], f"{y}_p"), y)
+        name = self.constant(f"{y}_pads", pads)
+        self.integer(self.add("Pad", [self.real(x), name], f"{y}_p"), y)
         shape = np.array(self.shapes[x]) + pads[:4] + pads[4:]
         self.keep(y, tuple(shape.tolist()))
 
@@ -131,7 +132,7 @@ def test_random_graph(seed: int) -> None:
 
 
 def check_addresses(graph: Graph, values: dict[str, Array]) -> None:
-    """Run by address: who computes writes to its view, who reads finds in its view what it reads."""
+    """Run by address: nodes write to the views of results, and find what they read in views."""
     storage = {t.name: np.zeros(t.size, t.dtype) for t in graph.tensors.values()}
     for name in graph.inputs:
         seen(graph, storage, name)[...] = values[name]
@@ -150,6 +151,4 @@ def seen(graph: Graph, storage: dict[str, Array], name: str) -> Array:
     tensor, view = graph.tensors[name], graph.tensors[name].view
     assert view is not None
     strides = [stride * tensor.dtype.itemsize for stride in view.strides]
-    return np.lib.stride_tricks.as_strided(
-        storage[view.root][view.offset :], tensor.shape, strides
-    )
+    return np.lib.stride_tricks.as_strided(storage[view.root][view.offset :], tensor.shape, strides)

@@ -64,7 +64,7 @@ def through_binary(model: str | Path | ModelProto, target: str) -> Compiled:
     return Compiled(artifact, load(elf.write(artifact.image)))
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)
 def compiled(name: str, target: str) -> Compiled:
     """A model of the models folder; skips the test if it is not there."""
     return through_binary(find_model(name), target)

@@ -74,7 +74,7 @@ def test_the_last_channels_are_spread_over_the_sets() -> None:
     work = Work.of(c=7, q=4)
     params = row(1, 1, 2, 2, 1, 1)
     assert FLOW.cycles(ODD, work, params) == (1 + 17 + 2 + 8 + 3) + (1 + 17 + 1 + 8 + 3)
-    # 5 channels: passes of 4 and 1; the second has 1 channel in 1 PE: columns of 1, a drain of 1 + 1
+    # 5 channels: passes of 4 and 1; the second has one PE: columns of 1 cycle, a drain of 1 + 1
     work = Work.of(c=5, q=4)
     assert FLOW.cycles(ODD, work, params) == (1 + 17 + 2 + 8 + 3) + (1 + 17 + 1 + 4 + 2)
 

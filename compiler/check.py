@@ -1,0 +1,145 @@
+"""--check-each-pass: the program is run after every pass, and its values must stay the same.
+
+The reference is the imported model, node by node through onnx.reference. `legalize` changes the
+arithmetic, from floats between quantisations to integers: each of its operators is given the
+reference's inputs, and may be off by one unit in a few elements of its result. From then on the
+values of the legalized graph are the reference, and all that comes later must equal them.
+
+This is where the compiler meets the runtime: instructions are run by the simulator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from dnncc.targets import Target
+
+from .codegen.image import image
+from .codegen.stream import Stream
+from .debug.compare import (
+    Mismatch,
+    Tally,
+    first_mismatch,
+    first_step_mismatch,
+    given_feeds,
+    random_feeds,
+)
+from .debug.dumps import load_arrays
+from .debug.observer import Observer
+from .debug.text import graph_of
+from .ir.graph import Array, Graph
+from .ir.interpret import interpret
+from .ir.tile import TileProgram
+from .ir.tile_interpret import interpret_tile
+from .passes.pipeline import Pass, Program
+
+ROUNDING = ("canonicalize", "legalize")
+"""Passes that change the arithmetic: batch normalisation into weights, floats to integers."""
+
+RANDOM = "random"
+SCHEDULE = "random:1"
+"""The order in which synchronised instructions run, beside program order."""
+
+
+class WrongValue(Exception):
+    """A pass changed what the program computes: an error of ours."""
+
+    def __init__(self, step: str, mismatch: Mismatch) -> None:
+        super().__init__(f"pass {step} changed the values: {mismatch}")
+        self.step, self.mismatch = step, mismatch
+
+
+class Checking(Observer):
+    """Runs the program after each step on `source`, an .npz or `random[:SEED]`.
+
+    `tallies` has what was compared after each step, `feeds` and `expected` the reference.
+    """
+
+    def __init__(self, source: str, target: Target) -> None:
+        self.source, self.target = source, target
+        self.feeds: dict[str, Array] = {}
+        self.expected: dict[str, Array] = {}
+        self.tallies: dict[str, Tally] = {}
+
+    def before(self, step: Pass, program: Program | None) -> None:
+        if program is not None and not self.expected:
+            self.begin(program)
+
+    def begin(self, program: Program) -> None:
+        graph = graph_of(program)
+        self.feeds = feeds_from(self.source, graph)
+        self.expected = self.feeds | run(program, self.feeds, self.target)
+
+    def after(self, step: Pass, program: Program) -> None:
+        if not self.expected:
+            self.begin(program)
+            return
+        tally = self.tallies[step.name] = Tally()
+        graph = graph_of(program)
+        found: Mismatch | None = None
+        if isinstance(program, Graph) and step.name in ROUNDING:
+            found = first_step_mismatch(program, self.feeds, self.expected, tally)
+        values = run(program, self.feeds, self.target)
+        if step.name not in ROUNDING:
+            found = first_mismatch(graph, values, self.expected, tally)
+        if found is not None:
+            raise WrongValue(step.name, found)
+        self.expected |= values
+
+    def summary(self) -> str:
+        """One line of what was compared."""
+        tensors = sum(t.tensors for t in self.tallies.values())
+        elements = sum(t.elements for t in self.tallies.values())
+        rounded = sum(t.rounded for t in self.tallies.values())
+        return (
+            f"checked {len(self.tallies)} passes: {tensors} tensors with {elements} elements are "
+            f"as before, but for {rounded} that differ by one unit where floats became integers"
+        )
+
+
+def feeds_from(source: str, graph: Graph) -> dict[str, Array]:
+    """Raises CompileError, OSError."""
+    kind, _, seed = source.partition(":")
+    if kind == RANDOM and (not seed or seed.isdecimal()):
+        return random_feeds(graph, int(seed or 0))
+    return given_feeds(graph, source, load_arrays(Path(source)))
+
+
+def run(program: Program, feeds: Mapping[str, Array], target: Target) -> dict[str, Array]:
+    """The value of every tensor that the program has, by name."""
+    if isinstance(program, Graph):
+        return interpret(program, feeds)
+    if isinstance(program, TileProgram):
+        return interpret_tile(program, feeds)
+    return run_stream(program, feeds, target)
+
+
+def run_stream(stream: Stream, feeds: Mapping[str, Array], target: Target) -> dict[str, Array]:
+    """The tensors as they are in memory when the part that makes them has ended: later others may
+    lie there. Where there are waits, outputs are also taken from another legal order."""
+    from dnncc.runtime import load
+
+    session = load(image(stream, target, "", {}))
+    machine = session.machine(1)
+    machine.poison()
+    for name, value in feeds.items():
+        machine.symbol(session.symbols[name])[...] = value
+    graph, values = stream.tile.graph, dict[str, Array]()
+    ends = last_instructions(stream)
+    parts = [n.outputs for n in graph.nodes if n.op in ("group", "host")]
+    for index in range(stream.count):
+        session.step(index, machine)
+        for name in parts[ends[index]] if index in ends else ():
+            if name in session.symbols:
+                held = machine.symbol(session.symbols[name])[0]
+                values[name] = held.astype(graph.tensors[name].dtype)
+    return values
+
+
+def last_instructions(stream: Stream) -> dict[int, int]:
+    """Where each part of the program ends: instruction -> part."""
+    ends = {int(nest): index for index, nest in enumerate(stream.nest_of[:-1])}
+    return {index: nest for nest, index in ends.items()}

@@ -1,0 +1,174 @@
+"""Values of a program against values expected of it, in the order in which it computes them."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..diagnostics import CompileError
+from ..ir.graph import Array, Graph, Node
+from ..ir.interpret import checked, execute
+from ..ops import is_view
+
+MOVING = ("pad", "maxpool", "copy")
+"""Operators that compute nothing new, beside views: exact where others round."""
+
+ROUNDED_SHARE = 0.01
+ROUNDED_FEW = 4
+"""Of a rounding operator's result, what may differ by one unit: so many, or that share."""
+
+REAL_TOLERANCE = 1e-4
+"""Of floats, relative to the largest: sums are taken in another order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """`count` of the `size` elements of `tensor` are wrong, the one at `index` the most."""
+
+    tensor: str
+    node: tuple[str, ...]
+    index: tuple[int, ...]
+    expected: float
+    got: float
+    count: int
+    size: int
+
+    def __str__(self) -> str:
+        where = f"[{', '.join(map(str, self.index))}]"
+        return (
+            f"node '{' + '.join(self.node)}': {self.count} of {self.size} elements of "
+            f"'{self.tensor}' are wrong; the worst is {where}: expected {self.expected:g}, "
+            f"got {self.got:g}"
+        )
+
+
+@dataclass(slots=True)
+class Tally:
+    """Tensors compared, their elements, and how many of those are off by one unit."""
+
+    tensors: int = 0
+    elements: int = 0
+    rounded: int = 0
+
+
+def makers(graph: Graph) -> dict[str, Node]:
+    """The node that computes each value, in the order of execution; inner nodes before outer."""
+    made: dict[str, Node] = {}
+    for node in graph.nodes:
+        for inner in (*node.body, node):
+            made |= {o: inner for o in inner.outputs if o and o not in made}
+    return made
+
+
+def comparable(value: Array, expected: Array | None) -> bool:
+    return (
+        expected is not None and value.shape == expected.shape and value.dtype == expected.dtype
+    )
+
+
+def first_mismatch(
+    graph: Graph, values: Mapping[str, Array], expected: Mapping[str, Array], tally: Tally
+) -> Mismatch | None:
+    """The first value that both have and that differs: integers and booleans at all."""
+    for name, node in makers(graph).items():
+        if name not in values or not comparable(values[name], expected.get(name)):
+            continue
+        found = difference(name, node, values[name], expected[name], False, tally)
+        if found is not None:
+            return found
+    return None
+
+
+def first_step_mismatch(
+    graph: Graph, feeds: Mapping[str, Array], expected: Mapping[str, Array], tally: Tally
+) -> Mismatch | None:
+    """The first node whose result differs when it is given the expected inputs.
+
+    Nodes that round may be off by one unit in a few elements, and that does not add up.
+    """
+    values = {name: checked(graph, name, feeds) for name in graph.inputs}
+    for node in graph.nodes:
+        execute(graph, node, values)
+        for name in [o for n in (*node.body, node) for o in n.outputs]:
+            if name not in values or not comparable(values[name], expected.get(name)):
+                continue
+            found = difference(name, node, values[name], expected[name], rounds(node), tally)
+            if found is not None:
+                return found
+            values[name] = expected[name]
+    return None
+
+
+def rounds(node: Node) -> bool:
+    return not node.op.startswith("onnx.") and not is_view(node) and node.op not in MOVING
+
+
+def difference(
+    name: str, node: Node, got: Array, expected: Array, may_round: bool, tally: Tally
+) -> Mismatch | None:
+    tally.tensors += 1
+    tally.elements += got.size
+    distance = distances(got, expected)
+    wrong = distance > limit(expected)
+    count = int(np.count_nonzero(wrong))
+    if may_round and is_rounding(distance, count):
+        tally.rounded += count
+        return None
+    if not count:
+        return None
+    worst = np.unravel_index(int(np.argmax(distance)), got.shape)
+    return Mismatch(
+        name,
+        node.loc,
+        tuple(int(i) for i in worst),
+        float(expected[worst]),
+        float(got[worst]),
+        count,
+        got.size,
+    )
+
+
+def distances(got: Array, expected: Array) -> Array:
+    """Absolute differences; NaN is equal to NaN, and infinitely far from all else."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        apart: Array = np.abs(got.astype(np.float64) - expected.astype(np.float64))
+    equal = (got == expected) | ((got != got) & (expected != expected))
+    return np.where(equal, 0.0, np.where(np.isnan(apart), np.inf, apart))
+
+
+def limit(expected: Array) -> float:
+    if expected.dtype.kind != "f" or not expected.size:
+        return 0.0
+    finite = np.abs(expected[np.isfinite(expected)])
+    return REAL_TOLERANCE * float(finite.max(initial=0.0))
+
+
+def is_rounding(distance: Array, count: int) -> bool:
+    few = max(ROUNDED_FEW, ROUNDED_SHARE * distance.size)
+    return count <= few and float(distance.max(initial=0.0)) <= 1.0
+
+
+def given_feeds(graph: Graph, source: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """The model's inputs among `arrays`, checked. Raises CompileError that names `source`."""
+    try:
+        return {name: checked(graph, name, arrays) for name in graph.inputs}
+    except CompileError as error:
+        error.file = source
+        raise
+
+
+def random_feeds(graph: Graph, seed: int) -> dict[str, Array]:
+    """Integers over all of their range, floats from the normal distribution."""
+    rng = np.random.default_rng(seed)
+    return dict(random_inputs(graph, rng))
+
+
+def random_inputs(graph: Graph, rng: np.random.Generator) -> Iterator[tuple[str, Array]]:
+    for name in graph.inputs:
+        tensor = graph.tensors[name]
+        if tensor.dtype.kind in "iu":
+            info = np.iinfo(tensor.dtype)
+            value = rng.integers(info.min, info.max, tensor.shape, tensor.dtype, endpoint=True)
+        else:
+            value = rng.standard_normal(tensor.shape).astype(tensor.dtype)
+        yield name, np.asarray(value)

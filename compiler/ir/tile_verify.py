@@ -1,0 +1,214 @@
+"""A Tile program that is not legal is refused, naming the ONNX node of the nest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from math import prod
+from typing import NamedTuple
+
+from dnncc.targets import Target
+
+from ..passes.place_buffers import lifetimes
+from .graph import Graph, Node
+from .graph import Tensor as Value
+from .tile import (
+    Buffer,
+    Compute,
+    HostCall,
+    Load,
+    Loop,
+    Nest,
+    Operand,
+    Step,
+    Store,
+    TileProgram,
+)
+from .verify import VerifyError
+
+
+def verify_tile(program: TileProgram, target: Target) -> None:
+    """Buffers, loops, operands and, once there are addresses, the memories. Raises VerifyError."""
+    parts = [n for n in program.graph.nodes if n.op in ("group", "host")]
+    if len(parts) != len(program.nests):
+        raise VerifyError(f"{len(program.nests)} nests for {len(parts)} groups and host parts")
+    rooms = Rooms(program.graph, target)
+    for part, nest in zip(parts, program.nests, strict=True):
+        check_buffers(nest, target)
+        NestVerifier(program.graph, nest).check_body(nest.body, {v: 1 for v in nest.dims}, ())
+        rooms.check(part, nest)
+
+
+def error(nest: Nest, message: str) -> VerifyError:
+    return VerifyError(message, node=", ".join(nest.loc) or nest.op)
+
+
+def check_buffers(nest: Nest, target: Target) -> None:
+    names = [b.name for b in nest.buffers]
+    if len(set(names)) != len(names):
+        raise error(nest, f"two of its buffers have one name: {names}")
+    memories = {m.name: m.holds for m in target.memories}
+    for buffer in nest.buffers:
+        if buffer.memory not in memories:
+            raise error(nest, f"buffer '{buffer.name}' is in '{buffer.memory}', which is no memory")
+        if buffer.kind not in memories[buffer.memory]:
+            raise error(nest, f"'{buffer.memory}' does not hold {buffer.kind} ('{buffer.name}')")
+        if buffer.slots < 1 or min(buffer.shape, default=1) < 1:
+            raise error(nest, f"'{buffer.name}' has {buffer.slots} slots of {list(buffer.shape)}")
+
+
+class NestVerifier:
+    """Checks the loops and steps of one nest."""
+
+    def __init__(self, graph: Graph, nest: Nest) -> None:
+        self.graph, self.nest = graph, nest
+        self.buffers = {b.name: b for b in nest.buffers}
+        self.parts = sum(n.op == "host" for n in graph.nodes)
+
+    def fail(self, message: str) -> VerifyError:
+        return error(self.nest, message)
+
+    def check_body(
+        self, body: tuple[Loop | Step, ...], steps: Mapping[str, int], loops: tuple[str, ...]
+    ) -> None:
+        """`loops` are around it; outside of its loop a variable stands for all of its indices."""
+        spans = {v: steps[v] if v in loops else n for v, n in self.nest.dims.items()}
+        for item in body:
+            if isinstance(item, Loop):
+                self.check_loop(item, loops)
+                self.check_body(item.body, {**steps, item.var: item.step}, (*loops, item.var))
+            else:
+                self.check_step(item, spans, loops)
+
+    def check_loop(self, loop: Loop, loops: tuple[str, ...]) -> None:
+        extent = self.nest.dims.get(loop.var)
+        if extent is None:
+            raise self.fail(f"it loops over '{loop.var}', which is none of {list(self.nest.dims)}")
+        if loop.extent != extent:
+            raise self.fail(f"its loop over {loop.var} covers {loop.extent}, not {extent}")
+        if not 1 <= loop.step <= loop.extent:
+            raise self.fail(f"its loop over {loop.var} takes {loop.step} of {loop.extent} at once")
+        if loop.var in loops:
+            raise self.fail(f"it has a loop over {loop.var} within one")
+
+    def check_step(self, step: Step, spans: Mapping[str, int], loops: tuple[str, ...]) -> None:
+        if isinstance(step, HostCall) and not 0 <= step.part < self.parts:
+            raise self.fail(f"it calls host part {step.part} of {self.parts}")
+        for operand in operands_of(step):
+            self.check_operand(operand, spans, loops)
+        if isinstance(step, Load | Store):
+            self.check_move(step.out if isinstance(step, Load) else step.source)
+        if isinstance(step, Compute) and not set(step.accumulate) <= set(loops):
+            raise self.fail(f"{step.op} accumulates over {step.accumulate}, within {loops}")
+
+    def check_move(self, operand: Operand) -> None:
+        tensor = self.graph.tensors.get(operand.tensor)
+        if not operand.buffer or tensor is None or tensor.memory != "dram":
+            raise self.fail(f"it moves '{operand.tensor}', which is not in DRAM, or to no buffer")
+
+    def check_operand(
+        self, operand: Operand, spans: Mapping[str, int], loops: tuple[str, ...]
+    ) -> None:
+        free = {v for d in operand.box for v in d.variables()} - set(self.nest.dims)
+        if free:
+            raise self.fail(f"the box of {self.told(operand)} depends on '{min(free)}', no loop")
+        if operand.tensor:
+            self.check_box(operand)
+        if operand.buffer:
+            self.check_tile(operand, spans, loops)
+
+    def check_box(self, operand: Operand) -> None:
+        tensor = self.graph.tensors.get(operand.tensor)
+        if tensor is None:
+            raise self.fail(f"there is no tensor '{operand.tensor}'")
+        if tuple(d.bound for d in operand.box) != tensor.shape:
+            bounds = [d.bound for d in operand.box]
+            raise self.fail(f"the box of '{tensor.name}' is within {bounds}, it {told(tensor)}")
+        if not operand.buffer and tensor.memory == "dram":
+            raise self.fail(f"'{tensor.name}' is used where it lies, which is DRAM")
+
+    def check_tile(
+        self, operand: Operand, spans: Mapping[str, int], loops: tuple[str, ...]
+    ) -> None:
+        buffer = self.buffers.get(operand.buffer)
+        if buffer is None:
+            raise self.fail(f"there is no buffer '{operand.buffer}' for {self.told(operand)}")
+        missing = [v for v in operand.slots if v not in loops]
+        if missing:
+            raise self.fail(f"the slot of '{buffer.name}' changes with {missing[0]}, no loop of it")
+        sizes = [d.bound if operand.whole else int(d.largest(spans)) for d in operand.box]
+        size = prod(sizes) * operand.dtype.itemsize
+        if size > buffer.slot_bytes:
+            what = f"a tile {sizes} of {self.told(operand)} takes {size} bytes"
+            raise self.fail(f"{what}, a slot of '{buffer.name}' has {buffer.slot_bytes}")
+
+    def told(self, operand: Operand) -> str:
+        return f"'{operand.tensor}'" if operand.tensor else "the psums"
+
+
+def told(tensor: Value) -> str:
+    return f"is {tensor.dtype}{list(tensor.shape)}"
+
+
+def operands_of(step: Step) -> Iterator[Operand]:
+    if isinstance(step, Load):
+        yield step.out
+    elif isinstance(step, Store):
+        yield step.source
+    elif isinstance(step, Compute):
+        yield from step.operands.values()
+
+
+class Room(NamedTuple):
+    """Bytes [start, stop) of a memory, and who has them."""
+
+    start: int
+    stop: int
+    name: str
+
+
+class Rooms:
+    """What lies in each memory while a nest runs."""
+
+    def __init__(self, graph: Graph, target: Target) -> None:
+        self.graph, self.target = graph, target
+        self.spans = lifetimes(graph)
+        self.place = {id(node): i for i, node in enumerate(graph.nodes)}
+        self.bytes = {m.name: m.bytes for m in target.memories} | {"dram": target.dram.bytes}
+        self.constants = [
+            self.room(graph.tensors[c]) for c in graph.constants if graph.tensors[c].address >= 0
+        ]
+
+    def room(self, tensor: Value) -> Room:
+        size = tensor.dtype.itemsize
+        if tensor.memory != "dram":
+            size = max(size, self.target.datapath.operand_bytes)
+        return Room(tensor.address, tensor.address + tensor.size * size, tensor.name)
+
+    def check(self, node: Node, nest: Nest) -> None:
+        at = self.place[id(node)]
+        alive = [self.graph.tensors[r] for r, (a, b) in self.spans.items() if a <= at <= b]
+        for memory, limit in self.bytes.items():
+            here = [self.room(t) for t in alive if t.memory == memory]
+            buffers = [b for b in nest.buffers if b.memory == memory]
+            total = sum(r.stop - r.start for r in here) + sum(b.bytes for b in buffers)
+            if total > limit:
+                raise error(nest, f"it needs {total} bytes of '{memory}', which has {limit}")
+            more = self.constants if memory == "dram" else []
+            check_apart(nest, memory, limit, [*here, *map(buffer_room, buffers), *more])
+
+
+def buffer_room(buffer: Buffer) -> Room:
+    return Room(buffer.address, buffer.address + buffer.bytes, buffer.name)
+
+
+def check_apart(nest: Nest, memory: str, limit: int, rooms: list[Room]) -> None:
+    """Those that have an address are inside of the memory, and none reaches into the next."""
+    placed = sorted(r for r in rooms if r.start >= 0)
+    for room in placed:
+        if room.stop > limit:
+            what = f"'{room.name}' ends at byte {room.stop} of '{memory}'"
+            raise error(nest, f"{what}, which has {limit}")
+    for one, two in zip(placed, placed[1:], strict=False):
+        if two.start < one.stop:
+            what = f"'{one.name}' and '{two.name}' overlap in '{memory}'"
+            raise error(nest, f"{what}: {one[:2]} and {two[:2]}")

@@ -1,0 +1,104 @@
+"""A shadow of all memories, that knows of each byte which instruction wrote it last."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from dnncc.isa import image as images
+
+from .accesses import Accesses, Bools, Ints
+
+UNWRITTEN, GIVEN = 0, 1
+FIRST = 2
+"""What a byte's shadow holds: nothing was written, it is there from the start (constants, inputs),
+or FIRST + the number of the instruction that wrote it."""
+
+SHADOW = np.dtype(np.int32)
+
+
+class Unwritten(NamedTuple):
+    """A row of Accesses that reads `size` bytes that nothing has written; `byte` is the first."""
+
+    row: int
+    byte: int
+    size: int
+
+
+class Shadow:
+    """The state of all memories; `used` says of each value of a byte's shadow whether one has been
+    read."""
+
+    def __init__(self, found: Accesses, image: images.Image, count: int) -> None:
+        self.rows = list(zip(*plain(found), strict=True))
+        self.ends = np.searchsorted(found.instruction, np.arange(count + 1)).tolist()
+        self.used: Bools = np.zeros(FIRST + count, np.bool_)
+        self.memories = [np.zeros(size, SHADOW) for size in reached(found, image)]
+        self.memories[0][: len(image.rodata)] = GIVEN
+        for symbol in (s for s in image.symbols if s.kind == "input"):
+            self.memories[symbol.memory][symbol.address : symbol.stop] = GIVEN
+
+    def step(self, index: int) -> list[Unwritten]:
+        """Execute an instruction; what it reads unwritten counts as given from then on."""
+        wrong = []
+        for row in range(self.ends[index], self.ends[index + 1]):
+            writers = self.writers(row)
+            if self.rows[row][0]:
+                writers[...] = FIRST + index
+            elif not self.read(writers):
+                wrong.append(self.unwritten(row))
+                writers[writers == UNWRITTEN] = GIVEN
+        return wrong
+
+    def unused(self, found: Accesses) -> Ints:
+        """Instructions that write, but nothing that anyone has read."""
+        writers = np.unique(found.instruction[found.is_write])
+        return np.asarray(writers[~self.used[FIRST + writers]])
+
+    def writers(self, row: int) -> npt.NDArray[Any]:
+        """The shadow of a row's bytes, in place."""
+        _, memory, start, run, frame = self.rows[row]
+        buffer = self.memories[memory]
+        if not frame:
+            return buffer[start : start + run]
+        step = SHADOW.itemsize
+        shape = (*(size for size, _ in frame), run)
+        strides = (*(stride * step for _, stride in frame), step)
+        return np.ndarray(shape, SHADOW, buffer, start * step, strides)
+
+    def read(self, writers: npt.NDArray[Any]) -> bool:
+        """Note whose bytes are read; whether all were written."""
+        low, high = int(writers.min()), int(writers.max())
+        if low == high:
+            self.used[low] = True
+        else:
+            self.used[writers.reshape(-1)] = True
+        return low != UNWRITTEN
+
+    def unwritten(self, row: int) -> Unwritten:
+        _, _, start, run, frame = self.rows[row]
+        offsets: Ints = np.arange(run)
+        for size, stride in reversed(frame):
+            offsets = ((np.arange(size) * stride)[:, None] + offsets).reshape(-1)
+        missing = offsets[self.writers(row).reshape(-1) == UNWRITTEN]
+        return Unwritten(row, start + int(missing.min()), len(missing))
+
+
+def plain(found: Accesses) -> Sequence[Sequence[Any]]:
+    """The columns that a step needs, as lists: is_write, memory, start, run, frame."""
+    frames = [
+        [(size, stride) for size, stride in zip(*rows, strict=True) if size > 1]
+        for rows in zip(found.sizes.tolist(), found.strides.tolist(), strict=True)
+    ]
+    columns = (found.is_write, found.memory, found.start, found.run)
+    return [*(c.tolist() for c in columns), frames]
+
+
+def reached(found: Accesses, image: images.Image) -> list[int]:
+    """Bytes of each memory that anything touches; of DRAM all."""
+    sizes = np.zeros(images.MOST_MEMORIES, np.int64)
+    np.maximum.at(sizes, found.memory, found.stop)
+    for symbol in image.symbols:
+        sizes[symbol.memory] = max(int(sizes[symbol.memory]), symbol.stop)
+    return [max(image.dram_bytes, int(sizes[0])), *sizes[1:].tolist()]
