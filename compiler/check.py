@@ -13,8 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
+from dnncc.isa import core, program
 from dnncc.targets import Target
 
 from .codegen.image import image
@@ -32,6 +31,7 @@ from .debug.observer import Observer
 from .debug.text import graph_of
 from .ir.graph import Array, Graph
 from .ir.interpret import interpret
+from .ir.storage import through_storage
 from .ir.tile import TileProgram
 from .ir.tile_interpret import interpret_tile
 from .passes.pipeline import Pass, Program
@@ -108,13 +108,18 @@ def feeds_from(source: str, graph: Graph) -> dict[str, Array]:
     return given_feeds(graph, source, load_arrays(Path(source)))
 
 
-def run(program: Program, feeds: Mapping[str, Array], target: Target) -> dict[str, Array]:
+def run(made: Program, feeds: Mapping[str, Array], target: Target) -> dict[str, Array]:
     """The value of every tensor that the program has, by name."""
-    if isinstance(program, Graph):
-        return interpret(program, feeds)
-    if isinstance(program, TileProgram):
-        return interpret_tile(program, feeds)
-    return run_stream(program, feeds, target)
+    if isinstance(made, Graph):
+        values = interpret(made, feeds)
+        return values | through_storage(made, values) if has_layout(made) else values
+    if isinstance(made, TileProgram):
+        return interpret_tile(made, feeds)
+    return run_stream(made, feeds, target)
+
+
+def has_layout(graph: Graph) -> bool:
+    return any(graph.tensors[name].view for name in graph.inputs)
 
 
 def run_stream(stream: Stream, feeds: Mapping[str, Array], target: Target) -> dict[str, Array]:
@@ -136,7 +141,15 @@ def run_stream(stream: Stream, feeds: Mapping[str, Array], target: Target) -> di
             if name in session.symbols:
                 held = machine.symbol(session.symbols[name])[0]
                 values[name] = held.astype(graph.tensors[name].dtype)
+    if has_waits(stream):
+        outputs = session.run(list(graph.outputs), feeds, SCHEDULE)
+        values |= zip(graph.outputs, outputs, strict=True)
     return values
+
+
+def has_waits(stream: Stream) -> bool:
+    records = [piece.records for piece in stream.pieces]
+    return any((r[name] != core.NO_WAIT).any() for r in records for name in program.WAIT_NAMES)
 
 
 def last_instructions(stream: Stream) -> dict[int, int]:

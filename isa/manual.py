@@ -45,8 +45,8 @@ move; an instruction in short form has bit 7 of its opcode set, then a byte with
 template, the waits, the moving fields, and zeros to a whole word. All else is that of the template:
 the latest instruction of the class in full form that was given the same number, which the upper
 seven bits of its queue byte hold. A program has one encoding: within a class, shapes (all that is
-not waits or moving fields) are numbered in order of appearance, modulo {templates}; the short form is
-taken wherever the template has the instruction's shape. Assembly does not show the form.
+not waits or moving fields) are numbered in order of appearance, modulo {templates}; the short form
+is taken wherever the template has the instruction's shape. Assembly does not show the form.
 
 **Element types**, as fields called `*dtype` number them: {dtypes}.
 

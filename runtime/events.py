@@ -16,6 +16,17 @@ class TimingError(RunError):
     """The model of time cannot go on; names the engine and the instruction that block it."""
 
 
+class Stuck(Exception):
+    """Nothing can go on at `cycle`. `heads` are, per engine with work, its number, its next
+    instruction and those without an end that it waits for; `issue` is where issue stopped."""
+
+    def __init__(
+        self, cycle: int, heads: Sequence[tuple[int, int, list[int]]], issue: int | None
+    ) -> None:
+        super().__init__(f"no progress at cycle {cycle}: {heads}, issue at {issue}")
+        self.cycle, self.heads, self.issue = cycle, heads, issue
+
+
 @dataclass(slots=True)
 class Work:
     """What is to be timed; one entry per instruction unless noted.
@@ -69,7 +80,7 @@ class Clock:
         self.free, self.asks = [0] * engines, [0] * engines
 
     def run(self) -> None:
-        """Time everything. Raises TimingError if nothing can go on: no legal program causes it."""
+        """Time everything. Raises Stuck if nothing can go on: no legal program causes it."""
         engines = [e for e, queue in enumerate(self.work.queues) if queue]
         requests, moved = self.requests, True
         while moved:
@@ -79,7 +90,7 @@ class Clock:
                     moved |= self.begin_all(engine)
             moved = moved or self.grant()
         if UNKNOWN in self.end:
-            raise TimingError(self.blocked())
+            raise self.blocked()
 
     def issue_all(self) -> bool:
         """Issue in program order as far as times are known; a full queue holds everything up."""
@@ -149,12 +160,13 @@ class Clock:
         self.end[i] = self.free[engine] = self.channel_free[channel] = end
         return True
 
-    def blocked(self) -> str:
-        """One line on what each engine waits for."""
-        i = self.next_issue
+    def blocked(self) -> Stuck:
+        """What each engine waits for."""
+        after, end, issue = self.work.after, self.end, self.next_issue
         heads = [
-            f"engine {e} at instruction {queue[at]}"
+            (e, queue[at], [i for i in after[queue[at]] if end[i] == UNKNOWN])
             for e, (queue, at) in enumerate(zip(self.work.queues, self.position, strict=True))
             if at < len(queue)
         ]
-        return f"no progress: issue at instruction {i}; " + ", ".join(heads or ["engines idle"])
+        cycle = max((t for t in end if t != UNKNOWN), default=0)
+        return Stuck(cycle, heads, issue if issue < len(end) else None)

@@ -17,8 +17,8 @@ MOST_SHOWN = 20
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`check` is what found it (verify.CHECKS); `instructions` are those to look at, the one that
-    goes wrong first."""
+    """`check` is what found it (verification.CHECKS); `instructions` are those to look at, the one
+    that goes wrong first."""
 
     check: str
     text: str
@@ -51,7 +51,8 @@ class Listing:
             row = int(np.searchsorted(part.indices, index))
             if row < len(part.indices) and part.indices[row] == index:
                 one = programs.Part(part.cls, part.indices[row:][:1], part.records[row:][:1])
-                return lines.part_lines(one)[0]
+                text: str = lines.part_lines(one)[0]
+                return text
         return "?"
 
     def origin(self, index: int) -> str:
@@ -64,13 +65,13 @@ class Listing:
         debug = self.image.debug
         if debug is None or index >= len(debug.node_of) or debug.node_of[index] < 0:
             return ""
-        return debug.nodes[debug.node_of[index]]
+        return str(debug.nodes[debug.node_of[index]])
 
     def step(self, index: int) -> str:
         debug = self.image.debug
         if debug is None or index >= len(debug.step_of) or debug.step_of[index] < 0:
             return ""
-        return debug.steps[debug.step_of[index]]
+        return str(debug.steps[debug.step_of[index]])
 
     def row(self, found: Accesses, row: int) -> str:
         """What a row of Accesses does: "reads 1:0x200..0x240 of 'psum[0]'"."""

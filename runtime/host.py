@@ -67,9 +67,7 @@ def evaluator(name: str, model: bytes) -> Any:
     return run
 
 
-def part_problems(
-    part: images.HostPart, symbols: Mapping[str, images.Symbol]
-) -> Iterator[str]:
+def part_problems(part: images.HostPart, symbols: Mapping[str, images.Symbol]) -> Iterator[str]:
     """What of its model does not fit the tensors that it takes and gives, in words."""
     import onnx
 

@@ -4,7 +4,7 @@ Constants are shared by the batch and cannot be written; all else is private to 
 filled with POISON before a run, so that what is read before it is written shows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,8 @@ from dnncc.isa import image as images
 from .errors import RunError
 
 Array = npt.NDArray[Any]
+Guard = Callable[[int, int, Sequence[int], Sequence[int], int], None]
+"""Told of each view before it is made: memory, offset, shape, strides and element in bytes."""
 
 POISON = 0xA5
 ALIGN = 64
@@ -49,6 +51,7 @@ class Machine:
         self.first_private = len(constants)
         self.rows = private_rows(constants, sizes)
         self.memories = [np.empty(batch * row, np.uint8) for row in self.rows]
+        self.guard: Guard | None = None
 
     def poison(self) -> None:
         """Forget everything but the constants."""
@@ -75,6 +78,8 @@ class Machine:
         """`view` with any dtype, as the model's inputs and outputs may have."""
         size = dtype.itemsize
         steps = [s * size for s in strides]
+        if self.guard is not None:
+            self.guard(memory, offset, shape, steps, size)
         try:
             if memory == core.DRAM and offset < self.first_private:
                 whole = (self.batch, *shape)

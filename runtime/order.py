@@ -1,7 +1,7 @@
 """Legal orders of execution: in program order, or any other that queues and waits allow."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -19,22 +19,27 @@ class ScheduleError(RunError):
     """A schedule that does not exist, or a program with none; the text is one line."""
 
 
-def order(program: programs.Program, schedule: str) -> Iterator[int]:
+def order(
+    program: programs.Program, schedule: str, describe: Callable[[int], str] = str
+) -> Iterator[int]:
     """Indices of all instructions in the order asked for: "serial" or "random:SEED".
 
-    Raises ScheduleError for any other text.
+    Raises ScheduleError for any other text, and when no instruction can go on, which `describe`
+    names then.
     """
     if schedule == "serial":
         return iter(range(program.count))
     kind, _, seed = schedule.partition(":")
     if kind != "random" or not seed.isdecimal():
         raise ScheduleError(f"no schedule {schedule!r}: use serial or random:SEED")
-    return random_order(program, random.Random(int(seed)))
+    return random_order(program, random.Random(int(seed)), describe)
 
 
-def random_order(program: programs.Program, rng: random.Random) -> Iterator[int]:
+def random_order(
+    program: programs.Program, rng: random.Random, describe: Callable[[int], str] = str
+) -> Iterator[int]:
     """An order in which an engine may run as far ahead of the others as waits and fences let it."""
-    queues = Queues(program)
+    queues = Queues(program, describe)
     favoured = [*range(len(core.ENGINES)), CONTROL]
     for _ in range(program.count):
         if rng.randrange(RUN_AHEAD) == 0:
@@ -45,8 +50,9 @@ def random_order(program: programs.Program, rng: random.Random) -> Iterator[int]
 class Queues:
     """What is issued, and how many instructions of each engine are retired."""
 
-    def __init__(self, program: programs.Program) -> None:
+    def __init__(self, program: programs.Program, describe: Callable[[int], str] = str) -> None:
         engines = np.asarray(program.engine_of)
+        self.describe = describe
         self.waits: list[list[int]] = program.waits.tolist()
         self.indices: list[list[int]] = [
             np.flatnonzero(engines == e).tolist() for e in range(len(core.ENGINES))
@@ -68,7 +74,23 @@ class Queues:
                 continue
             self.retired[engine] += 1
             return queue[at]
-        raise ScheduleError("no instruction can go on: a wait is never satisfied")
+        raise ScheduleError(f"no instruction can go on: {'; '.join(self.blocked(limit))}")
+
+    def blocked(self, limit: int) -> Iterator[str]:
+        """What each engine with work left waits for, of which `limit` bounds what is issued."""
+        for engine, (queue, at) in enumerate(zip(self.indices, self.retired, strict=True)):
+            if at == len(queue) or queue[at] >= len(self.waits):
+                continue
+            name = (*core.ENGINES, "the issue unit")[engine]
+            if queue[at] > limit:
+                yield f"{name} is not given {self.describe(queue[at])}"
+                continue
+            missing = [
+                f"{want} of {core.ENGINES[e]}, of which {self.retired[e]} retired"
+                for e, want in enumerate(self.waits[queue[at]])
+                if want > self.retired[e]
+            ]
+            yield f"{name} at {self.describe(queue[at])} waits for {' and '.join(missing)}"
 
     def satisfied(self, index: int) -> bool:
         """Whether its waits are; the end of the program, a control instruction, never is."""

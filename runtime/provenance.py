@@ -30,9 +30,7 @@ def steps(debug: images.Debug, listing: Listing) -> Iterator[Finding]:
             yield Finding("debug map", text, (index,))
 
 
-def moves(
-    found: Accesses, home: Ints, image: images.Image, listing: Listing
-) -> Iterator[Finding]:
+def moves(found: Accesses, home: Ints, image: images.Image, listing: Listing) -> Iterator[Finding]:
     """Loads and stores that are not of the tensor or not of the buffer that their step names."""
     debug, symbols = image.debug, {s.name: s for s in image.symbols}
     for part in (p for p in listing.program.parts if p.cls in (dma.Load, dma.Store)):
@@ -60,9 +58,7 @@ def named(step: str, loads: bool) -> tuple[str, str]:
     return tensor, buffer
 
 
-def misplaced(
-    part: programs.Part, symbol: images.Symbol | None, constants: int
-) -> dict[int, str]:
+def misplaced(part: programs.Part, symbol: images.Symbol | None, constants: int) -> dict[int, str]:
     """Instructions whose block in DRAM is not of the tensor; one without a symbol is a constant."""
     every: Any = part.cls.from_records(part.records)
     region = next(every.reads() if part.cls is dma.Load else every.writes())

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,12 +17,17 @@ from dnncc.targets import Target
 from dnncc.targets import load as load_target
 
 from . import loading
-from .errors import RunError
+from .errors import RunError, SanitizerError
+from .findings import Finding, Listing
 from .host import HostRunner
 from .machine import Array, Machine, private_rows
+from .observe import Observer, observed
 from .order import order
 from .signature import Tensor, batched, described, listed, merged
 from .timing import Timeline, simulate
+
+if TYPE_CHECKING:
+    from .verification import Verification
 
 MEMORY_LIMIT = 256 << 20
 """Bytes of machines' memories at a time: a larger batch runs in chunks."""
@@ -65,20 +70,27 @@ class InferenceSession:
         output_names: Sequence[str] | None,
         feeds: Mapping[str, Any],
         schedule: str = "serial",
+        sanitize: bool = False,
+        until: int | None = None,
+        observers: Sequence[Observer] = (),
     ) -> list[Array]:
         """The outputs of that name, all if None; names of inner tensors that have a symbol do too.
 
         Feeds whose first dimension is B times the model's are a batch of B inputs, independent of
         each other. `schedule` "random:SEED" executes in another legal order, which must not change
-        anything. Raises RunError for feeds that do not fit.
+        anything. `sanitize` proves the program in order and watches it run (sanitizer.py); it
+        raises SanitizerError. Only the first `until` instructions of the schedule are executed.
+        Raises RunError for feeds that do not fit.
         """
         names = [t.name for t in self._outputs] if output_names is None else list(output_names)
         for name in names:
             self.symbol(name)
-        sequence = list(order(self.program, schedule))
+        sequence = list(order(self.program, schedule, self.listing.instruction))[:until]
         batch, arrays = batched(self._inputs, feeds)
-        chunks = [self.execute(part, names, sequence) for part in self.chunks(batch, arrays)]
-        return [merged(np.concatenate(parts)) for parts in zip(*chunks, strict=True)]
+        if sanitize:
+            observers = (*observers, self.sanitizer())
+        parts = [self.execute(p, names, sequence, observers) for p in self.chunks(batch, arrays)]
+        return [merged(np.concatenate(values)) for values in zip(*parts, strict=True)]
 
     def tensor(self, name: str) -> Array:
         """A tensor as its memory is after the last run (of a batch, the last chunk).
@@ -96,7 +108,7 @@ class InferenceSession:
         """Cycles, timeline and report; computed once."""
         from .report import report
 
-        timeline = simulate(self.program, self.target)
+        timeline = simulate(self.program, self.target, self.listing.instruction)
         return Profile(
             timeline.cycles, timeline, report(self.image, self.program, self.target, timeline)
         )
@@ -115,18 +127,30 @@ class InferenceSession:
             yield {name: array[first : first + size] for name, array in arrays.items()}
 
     def execute(
-        self, feeds: dict[str, Array], names: list[str], sequence: list[int]
+        self,
+        feeds: dict[str, Array],
+        names: list[str],
+        sequence: list[int],
+        observers: Sequence[Observer] = (),
     ) -> list[Array]:
         """Run one chunk; (B, *shape) per name."""
+        machine = self.ready(feeds)
+        if observers:
+            observed(sequence, lambda index: self.step(index, machine), machine, observers)
+        else:
+            for index in sequence:
+                self.step(index, machine)
+        self._ran = True
+        return [machine.symbol(self.symbols[name]).copy() for name in names]
+
+    def ready(self, feeds: dict[str, Array]) -> Machine:
+        """The machine with nothing in its memories but constants and inputs, (B, *shape)."""
         machine = self.machine(len(next(iter(feeds.values()), np.zeros(1))))
         self._ran = False
         machine.poison()
         for name, value in feeds.items():
             machine.symbol(self.symbols[name])[...] = value
-        for index in sequence:
-            self.step(index, machine)
-        self._ran = True
-        return [machine.symbol(self.symbols[name]).copy() for name in names]
+        return machine
 
     def step(self, index: int, machine: Machine) -> None:
         """Execute one instruction. Raises RunError that names it."""
@@ -146,6 +170,31 @@ class InferenceSession:
             self._machine = None  # free the memory before taking more
             self._machine = Machine(self.image.rodata, self._sizes, batch)
         return self._machine
+
+    @cached_property
+    def listing(self) -> Listing:
+        """Names of instructions, for messages."""
+        return Listing(self.program, self.image)
+
+    @cached_property
+    def verification(self) -> "Verification":
+        """What is known of the program before it runs."""
+        from .verification import Verification
+
+        return Verification(self.program, self.image, self.target)
+
+    @cached_property
+    def findings(self) -> list[Finding]:
+        """What is wrong with the program; computed once."""
+        return self.verification.findings()
+
+    def sanitizer(self) -> Observer:
+        """Raises SanitizerError if the program is wrong before it runs."""
+        from .sanitizer import Sanitizer
+
+        if self.findings:
+            raise SanitizerError(self.findings)
+        return Sanitizer(self.verification)
 
     @cached_property
     def instructions(self) -> list[core.Instruction]:
@@ -192,5 +241,7 @@ def named(source: str) -> Iterator[None]:
     """Errors about a binary name it."""
     try:
         yield
+    except SanitizerError:
+        raise
     except (RunError, core.IsaError) as error:
         raise RunError(f"{source}: {error}") from None

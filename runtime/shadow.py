@@ -16,6 +16,7 @@ FIRST = 2
 or FIRST + the number of the instruction that wrote it."""
 
 SHADOW = np.dtype(np.int32)
+Shadows = npt.NDArray[np.int32]
 
 
 class Unwritten(NamedTuple):
@@ -56,10 +57,10 @@ class Shadow:
         writers = np.unique(found.instruction[found.is_write])
         return np.asarray(writers[~self.used[FIRST + writers]])
 
-    def writers(self, row: int) -> npt.NDArray[Any]:
+    def writers(self, row: int) -> Shadows:
         """The shadow of a row's bytes, in place."""
         _, memory, start, run, frame = self.rows[row]
-        buffer = self.memories[memory]
+        buffer: Shadows = self.memories[memory]
         if not frame:
             return buffer[start : start + run]
         step = SHADOW.itemsize
@@ -67,7 +68,7 @@ class Shadow:
         strides = (*(stride * step for _, stride in frame), step)
         return np.ndarray(shape, SHADOW, buffer, start * step, strides)
 
-    def read(self, writers: npt.NDArray[Any]) -> bool:
+    def read(self, writers: Shadows) -> bool:
         """Note whose bytes are read; whether all were written."""
         low, high = int(writers.min()), int(writers.max())
         if low == high:

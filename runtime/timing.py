@@ -21,6 +21,7 @@ cycles of each engine are divided, exactly, into busy cycles and stalls by cause
 Not modelled: bank conflicts, ports shared between engines, DRAM pages and refresh.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,7 +31,7 @@ from dnncc.isa import control, core
 from dnncc.isa import program as programs
 from dnncc.targets import Target
 
-from .events import Clock, TimingError, Work
+from .events import Clock, Stuck, TimingError, Work
 from .pricing import Prices, prices
 
 Ints = npt.NDArray[np.int64]
@@ -73,19 +74,43 @@ class Timeline:
         return table
 
 
-def simulate(program: programs.Program, target: Target) -> Timeline:
-    """Time a program. Raises TimingError for waits that nothing satisfies."""
+def numbered(index: int) -> str:
+    return f"instruction {index}"
+
+
+def simulate(
+    program: programs.Program, target: Target, describe: Callable[[int], str] = numbered
+) -> Timeline:
+    """Time a program. Raises TimingError for waits that nothing satisfies; `describe` names
+    instructions in it."""
     engine = np.asarray(program.engine_of, np.int64)
     priced = prices(program, target)
     queues = [np.flatnonzero(engine == e) for e in range(len(core.ENGINES))]
-    waited = awaited(program, queues)
+    waited = awaited(program, queues, describe)
     clock = Clock(work(program, target, priced, queues, waited))
-    clock.run()
+    try:
+        clock.run()
+    except Stuck as stuck:
+        raise TimingError(blocked(stuck, describe)) from None
     times = [np.array(t, np.int64) for t in (clock.issue, clock.begin, clock.start, clock.end)]
     return timeline(engine, queues, waited, priced, times)
 
 
-def awaited(program: programs.Program, queues: list[Ints]) -> Ints:
+def blocked(stuck: Stuck, describe: Callable[[int], str]) -> str:
+    """One line on what each engine waits for."""
+    heads = [
+        f"{core.ENGINES[engine]} at {describe(index)} waits for {', '.join(map(describe, missing))}"
+        for engine, index, missing in stuck.heads
+        if missing
+    ]
+    if stuck.issue is not None:
+        heads.append(f"issue stops at {describe(stuck.issue)}")
+    return f"no progress at cycle {stuck.cycle}: {'; '.join(heads)}"
+
+
+def awaited(
+    program: programs.Program, queues: list[Ints], describe: Callable[[int], str] = numbered
+) -> Ints:
     """int64[count, ENGINES]: the instruction of each engine that is waited for, -1 for none."""
     waits = np.asarray(program.waits, np.int64)
     found = np.full((program.count, len(core.ENGINES)), -1, np.int64)
@@ -93,8 +118,9 @@ def awaited(program: programs.Program, queues: list[Ints]) -> Ints:
         waiting = np.flatnonzero(waits[:, e] > 0)
         counts = waits[waiting, e]
         if np.any(counts > len(queue)):
-            first = int(waiting[np.argmax(counts > len(queue))])
-            raise TimingError(f"instruction {first} waits for what {core.ENGINES[e]} never retires")
+            first, most = int(waiting[np.argmax(counts > len(queue))]), int(counts.max())
+            never = f"waits for {most} of {core.ENGINES[e]}, which retires {len(queue)}"
+            raise TimingError(f"{describe(first)} {never}")
         found[waiting, e] = queue[counts - 1]
     for halt in np.flatnonzero(np.asarray(program.opcodes) == control.Halt.opcode):
         found[halt] = [last_before(queue, int(halt)) for queue in queues]

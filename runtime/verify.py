@@ -1,171 +1,70 @@
-"""Proofs about a binary before it runs; no address depends on values, so what holds here holds for
-every input and in every order that its waits allow."""
+"""dnncc-verify: prove, before any run, that binaries keep their engines and buffers in order."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
+from .cli import FAILED, failed, version
 
-from dnncc.isa import core, dma, lines
-from dnncc.isa import image as images
-from dnncc.isa import program as programs
-from dnncc.targets import Target
-
-from . import loading, placement, provenance
-from .accesses import Accesses, Ints, accesses
-from .clocks import Clocks
-from .errors import RunError
-from .findings import Finding, Listing
-from .hazards import Race, races, too_open
-from .host import part_problems
-from .shadow import Shadow, Unwritten
-
-CHECKS = {
-    "structure": "decodes, fits its target, names what exists",
-    "bounds": "no access leaves its memory",
-    "constants": "nothing writes them, or reads across their end",
-    "wait": "every wait is for an instruction issued before",
-    "race": "accesses to the same bytes, one a write, are in order",
-    "unwritten": "what is read was written",
-    "dead store": "what is written is read, or an output",
-    "leak": "what is loaded is used",
-    "overlap": "buffers in use at the same time share no bytes",
-    "stray": "each access lies in a buffer that is in use",
-    "symbol": "loads and stores are of the tensors and buffers that they are made for",
-    "debug map": "instructions are of the kind that their step says",
-    "host": "host parts take and give what their tensors hold",
-}
-"""What is checked, and what holds when there is no finding of it."""
+if TYPE_CHECKING:  # all else is imported when it is needed: --help has to be quick
+    from .findings import Finding
 
 
-def verify(image: images.Image) -> list[Finding]:
-    """All that is wrong, the first instruction first. A program that does not decode has one."""
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser("dnncc-verify", description=(__doc__ or "").partition(": ")[2])
+    p.add_argument("models", nargs="+", metavar="MODEL", type=Path, help="binaries dnncc made")
+    p.add_argument("--most", type=int, default=20, metavar="N", help="findings to print (20)")
+    p.add_argument("-q", "--quiet", action="store_true", help="print nothing but findings")
+    p.add_argument("-v", "--verbose", action="store_true", help="print what is proved")
+    p.add_argument("--version", action="version", version=version("dnncc-verify"))
+    return p
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; 0 if nothing is wrong with any of the binaries, 1 if something is."""
+    options = parser().parse_args(arguments)
     try:
-        images.check_image(image)
-        target = loading.target_of(image)
-        program = programs.Program.decode(image.text)
-    except (core.IsaError, RunError) as error:
-        return [Finding("structure", str(error))]
-    return Verification(program, image, target).findings()
+        wrong = [report(path, options) for path in options.models]
+        sys.stdout.flush()
+    except Exception as error:
+        return failed(error, options.verbose)
+    return FAILED if any(wrong) else 0
 
 
-@dataclass(frozen=True)
-class Verification:
-    """A decoded program, and what is derived of it once."""
+def report(path: Path, options: argparse.Namespace) -> bool:
+    """Print what is wrong with one binary; whether anything is."""
+    from dnncc.isa import core
 
-    program: programs.Program
-    image: images.Image
-    target: Target
+    from . import loading
+    from .errors import RunError
+    from .findings import shown
+    from .verification import verify
 
-    def findings(self) -> list[Finding]:
-        """Where accesses leave their memories, nothing else can be said of bytes."""
-        found = [*self.structure(), *self.waits(), *self.bounds()]
-        if not any(f.check == "bounds" for f in found):
-            found += [*self.races(), *self.lifetimes(), *self.placement(), *self.host_parts()]
-        return sorted(found, key=lambda f: (f.instructions or (-1,))[0])
-
-    @cached_property
-    def listing(self) -> Listing:
-        return Listing(self.program, self.image)
-
-    @cached_property
-    def accesses(self) -> Accesses:
-        return accesses(self.program, self.image, {s.name: s for s in self.image.symbols})
-
-    @cached_property
-    def clocks(self) -> Clocks:
-        return Clocks.of(self.program)
-
-    @cached_property
-    def home(self) -> Ints:
-        return placement.homes(self.accesses, self.image)
-
-    def structure(self) -> Iterator[Finding]:
-        if self.image.dram_bytes > self.target.dram.bytes:
-            text = f"needs {self.image.dram_bytes} bytes of DRAM; {self.target.name} has "
-            yield Finding("structure", f"{text}{self.target.dram.bytes}")
-        for text in loading.problems(self.program, self.image, self.target):
-            yield Finding("constants" if "the constants" in text else "structure", text)
-        if self.image.debug is not None and len(self.image.debug.step_of) == self.program.count:
-            yield from provenance.steps(self.image.debug, self.listing)
-
-    def waits(self) -> Iterator[Finding]:
-        """Only a Program made by hand can have such waits: encoded ones point backwards."""
-        for index, engine in np.argwhere(self.program.waits > self.clocks.issued).tolist():
-            count, name = int(self.program.waits[index, engine]), core.ENGINES[engine]
-            had = int(self.clocks.issued[index, engine])
-            text = f"{self.listing.instruction(index)} waits for {count} of {name}"
-            yield Finding("wait", f"{text}, to which {had} were issued before it", (index,))
-
-    def bounds(self) -> Iterator[Finding]:
-        found = self.accesses
-        sizes = np.zeros(images.MOST_MEMORIES, np.int64)
-        sizes[: 1 + len(self.target.memories)] = [
-            self.image.dram_bytes, *(m.bytes for m in self.target.memories),
-        ]  # fmt: skip
-        for row in np.flatnonzero((found.stop > sizes[found.memory]) | (found.start < 0)).tolist():
-            index, size = int(found.instruction[row]), int(sizes[found.memory[row]])
-            text = f"{self.listing.instruction(index)} {self.listing.row(found, row)}"
-            yield Finding("bounds", f"{text} of a memory of {size} bytes", (index,))
-
-    def races(self) -> Iterator[Finding]:
-        yield from (race_finding(race, self) for race in races(self.accesses, self.clocks))
-        if too_open(self.clocks):
-            yield Finding("race", "too many instructions are unordered to compare all of them")
-
-    def lifetimes(self) -> Iterator[Finding]:
-        """Bytes that are read before they are written, or written and never read."""
-        shadow = Shadow(self.accesses, self.image, self.program.count)
-        for index in range(self.program.count):
-            for missing in shadow.step(index):
-                yield unwritten_finding(missing, self.accesses, self.listing)
-        yield from (self.unused(index) for index in shadow.unused(self.accesses).tolist())
-
-    def unused(self, index: int) -> Finding:
-        text = self.listing.instruction(index)
-        if index in self.loads:
-            return Finding("leak", f"{text} loads what nothing uses", (index,))
-        return Finding("dead store", f"{text} writes what nothing reads", (index,))
-
-    @cached_property
-    def loads(self) -> frozenset[int]:
-        parts = (p for p in self.program.parts if p.cls is dma.Load)
-        return frozenset(i for p in parts for i in p.indices.tolist())
-
-    def placement(self) -> Iterator[Finding]:
-        debug = self.image.debug
-        if debug is None or not debug.units or len(debug.step_of) != self.program.count:
-            return
-        yield from placement.overlaps(debug.units)
-        yield from placement.strays(self.accesses, self.home, self.listing)
-        yield from provenance.moves(self.accesses, self.home, self.image, self.listing)
-
-    def host_parts(self) -> Iterator[Finding]:
-        symbols = {s.name: s for s in self.image.symbols}
-        for number, part in enumerate(self.image.host):
-            for text in part_problems(part, symbols):
-                yield Finding("host", f"host part {number}: {text}")
+    try:
+        image = loading.read(path)
+    except (RunError, core.IsaError) as error:
+        raise RunError(f"{path}: {error}") from None
+    findings = verify(image)
+    for line in shown(findings, max(options.most, 0)):
+        print(f"{path}: {line}")
+    if not findings and not options.quiet:
+        print(f"{path}: nothing wrong")
+    if options.verbose:
+        print(table(findings))
+    return bool(findings)
 
 
-def race_finding(race: Race, about: Verification) -> Finding:
-    """Names both instructions, the byte, and the wait that puts them in order."""
-    found, clocks, listing = about.accesses, about.clocks, about.listing
-    first, second = int(found.instruction[race.earlier]), int(found.instruction[race.later])
-    engine = int(clocks.engine[first])
-    back = int(clocks.issued[second, engine] - clocks.number[first]) + 1
-    wait = lines.wait_text(core.ENGINES[engine], min(back, core.FARTHEST_WAIT)).strip()
-    text = (
-        f"{listing.instruction(second)} {listing.row(found, race.later)}; "
-        f"{listing.instruction(first)}, which may not have ended, "
-        f"{listing.row(found, race.earlier)}; both touch byte {race.byte:#x}; "
-        f"add {wait} to instruction {second}"
+def table(findings: "Sequence[Finding]") -> str:
+    """Each check, what it proves, and how often that does not hold."""
+    from .verification import CHECKS
+
+    counts = {check: sum(f.check == check for f in findings) for check in CHECKS}
+    return "\n".join(
+        f"  {check:<12} {counts[check] or 'ok':>4}  {what}" for check, what in CHECKS.items()
     )
-    return Finding("race", text, (second, first))
 
 
-def unwritten_finding(missing: Unwritten, found: Accesses, listing: Listing) -> Finding:
-    index = int(found.instruction[missing.row])
-    what = f"{missing.size} bytes, from {missing.byte:#x} on, that nothing has written"
-    text = f"{listing.instruction(index)} {listing.row(found, missing.row)}: {what}"
-    return Finding("unwritten", text, (index,))
+if __name__ == "__main__":
+    sys.exit(main())

@@ -46,6 +46,7 @@ def observers_of(
     In this order dumps and prints show what a later observer, the verifier say, finds fault with.
     """
     from ..passes.pipeline import check_names
+    from .origins import Origins
     from .prints import Changes, Printing, Sheet
     from .timing import Timed
     from .verifying import Verifying
@@ -58,7 +59,8 @@ def observers_of(
         from ..check import Checking
 
         made.append(Timed("check", Checking(options.check_each_pass, target), watch))
-    made += [] if options.no_verify else [Timed("verify", Verifying(target), watch)]
+    if not options.no_verify:
+        made += [Origins(), Timed("verify", Verifying(target), watch)]
     made += [Changes(sheet)] if options.print_changed else []
     made += [Printing(sheet, before, after)] if before or after else []
     if options.dump_dir:

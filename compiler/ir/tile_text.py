@@ -114,9 +114,9 @@ def told_operand(operand: Operand, types: Types) -> dict[str, Any]:
 def print_dim(dim: Dim) -> str:
     if dim == Dim.whole(dim.bound):
         return f":{dim.bound}"
-    terms = [var if scale == 1 else f"{scale}*{var}" for var, scale in dim.terms]
-    low = "+".join(terms) or "0"
-    low += f"{dim.offset:+d}" if dim.offset else ""
+    terms = [f"+{var}" if scale == 1 else f"{scale:+d}*{var}" for var, scale in dim.terms]
+    terms += [f"{dim.offset:+d}"] if dim.offset or not terms else []
+    low = "".join(terms).removeprefix("+")
     extent = f":+{dim.extent}" if dim.extent != 1 else ""
     return f"{low}{extent}<{dim.bound}"
 

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..ir.graph import Array, Node
+from ..ir.tile import Dim
+from ..mapping.build import Builder, requantize, scalar_quant, weight_zeros
+from ..mapping.workload import StepSpec
 from .match import Match, Refused
 from .op import Op, Tensors, array_reason, window_reason
 from .scale import centered, requantized
@@ -59,6 +62,41 @@ class Conv2d(Op, name="conv2d", onnx=("Conv",)):
         if x[1] != w[1] * node.attrs["group"] or w[0] % node.attrs["group"]:
             return f"its input has {x[1]} channels, its weights are for {w[1]} in each group"
         return window_reason(node, w[2:]) or array_reason(node, tensors, target)
+
+    @classmethod
+    def lower(cls, build: Builder, node: Node) -> None:
+        x, w, y = (build.tensor(i) for i in (*node.inputs[:2], node.outputs[0]))
+        (n, channels, h, wide), (_, _, p, q) = x.shape, y.shape
+        groups = node.attrs["group"]
+        k, c, (r, s) = w.shape[0] // groups, channels // groups, w.shape[2:]
+        (sy, sx), (dy, dx) = node.attrs["strides"], node.attrs["dilations"]
+        top, left = node.attrs["pads"][:2]
+        build.dims |= {"n": n, "g": groups, "k": k, "c": c, "p": p, "q": q}
+        build.reduction = ("c",)
+        out = Dim(groups * k, (("g", k), ("k", 1)))
+        build.box = (Dim(n, (("n", 1),)), out, Dim(p, (("p", 1),)), Dim(q, (("q", 1),)))
+        ifmap = (
+            build.box[0],
+            Dim(channels, (("g", c), ("c", 1))),
+            Dim(h, (("p", sy),), -top, (r - 1) * dy + 1),
+            Dim(wide, (("q", sx),), -left, (s - 1) * dx + 1),
+        )
+        weight = (out, Dim(c, (("c", 1),)), Dim.whole(r), Dim.whole(s))
+        zeros = weight_zeros(build, node, out)
+        uses = {
+            "weight": build.read("weight", node.inputs[1], weight, "weight"),
+            **zeros,
+            "ifmap": build.read("ifmap", node.inputs[0], ifmap),
+            "psum": build.accumulate(build.box),
+        }
+        attrs = {
+            "ifmap_axes": "nchw", "weight_axes": "kcrs", "psum_axes": "nkpq",
+            "r": r, "s": s, "stride_y": sy, "stride_x": sx, "dilation_y": dy, "dilation_x": dx,
+            "ifmap_zero": scalar_quant(x)[1],
+            "weight_zero": 0 if zeros else scalar_quant(w)[1],
+        }  # fmt: skip
+        build.inner.append(StepSpec("tensor", uses, attrs))
+        requantize(build, node, "nkpq")
 
 
 def build(match: Match, x: str, w: str, attrs: dict[str, object]) -> Node:

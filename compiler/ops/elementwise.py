@@ -9,15 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from dnncc.isa import numerics
+from dnncc.isa import numerics, vector
 
-from ..ir.graph import Array, Node
+from ..ir.graph import Array, Graph, Node
+from ..mapping.build import OUT, Builder, broadcast_box, elementwise_box, scalar_quant
+from ..mapping.workload import StepSpec
 from .match import Match, Refused, dequantize
 from .op import Op, Tensors
-from .scale import quant_of
+from .scale import product_scale, quant_of
 
 
 class Elementwise(Op):
@@ -62,6 +65,39 @@ class Elementwise(Op):
         """The integer kernel's result before it is rounded, its zero point in it."""
         raise NotImplementedError(cls.name)
 
+    @classmethod
+    def lower(cls, build: Builder, node: Node) -> None:
+        y = node.outputs[0]
+        build.box = elementwise_box(build, build.tensor(y).shape)
+        uses = {
+            role: build.read(role, name, broadcast_box(build.tensor(name).shape, build.box))
+            for role, name in zip("ab", node.inputs, strict=True)
+        }
+        step = StepSpec("elementwise", {**uses, "out": (OUT, y)}, cls.numbers(build, node))
+        build.outer.append(step)
+
+    @classmethod
+    def lower_onto(cls, build: Builder, node: Node) -> None:
+        """One operand is what the group has computed so far, the other is read."""
+        chained = build.outer[-1].uses["out"][1]
+        uses: dict[str, tuple[str, str]] = {}
+        for role, name in zip("ab", node.inputs, strict=True):
+            box = broadcast_box(build.tensor(name).shape, build.box)
+            uses[role] = (OUT, name) if name == chained else build.read(f"side_{role}", name, box)
+        uses["out"] = (OUT, node.outputs[0])
+        build.outer.append(StepSpec("elementwise", uses, cls.numbers(build, node)))
+
+    @classmethod
+    def numbers(cls, build: Builder, node: Node) -> dict[str, Any]:
+        """The instruction's scales, zero points and limits."""
+        terms = real_terms(node, build.graph) if is_float(node) else cls.terms(node, build.graph)
+        return {"low": node.attrs["low"], "high": node.attrs["high"], **terms}
+
+    @classmethod
+    def terms(cls, node: Node, graph: Graph) -> dict[str, Any]:
+        """The scales and zero points of the integer kernel."""
+        raise NotImplementedError(cls.name)
+
 
 def is_float(node: Node) -> bool:
     return node.attrs.get("kernel") == "float"
@@ -96,6 +132,13 @@ class Add(Elementwise, name="add", onnx=("Add",)):
         scale_a, scale_b, offset = add_terms(node, tensors)
         a, b = (v.astype(np.float32) + np.float32(lift(node)) for v in inputs)
         return fma(a, scale_a, fma(b, scale_b, offset))
+
+    @classmethod
+    def terms(cls, node: Node, graph: Graph) -> dict[str, Any]:
+        scale_a, scale_b, offset = (float(term) for term in add_terms(node, graph.tensors))
+        zeros = dict.fromkeys(("zero_a", "zero_b", "zero"), -lift(node))
+        scales = {"scale_a": scale_a, "scale_b": scale_b, "offset": offset}
+        return {"op": vector.QADD, **scales, **zeros}
 
 
 def add_terms(node: Node, tensors: Tensors) -> tuple[np.float32, np.float32, np.float32]:
@@ -141,3 +184,17 @@ class Mul(Elementwise, name="mul", onnx=("Mul",)):
         scale = a.scale * b.scale / y.scale
         scaled: Array = product.astype(np.float32) * scale + np.float32(y.zero + lift(node))
         return scaled
+
+    @classmethod
+    def terms(cls, node: Node, graph: Graph) -> dict[str, Any]:
+        a, b, y = (scalar_quant(graph.tensors[i])[1] for i in (*node.inputs, node.outputs[0]))
+        scale, shift = product_scale(node, graph.tensors), lift(node)
+        zeros = {"zero_a": a, "zero_b": b, "offset": float(y + shift), "zero": -shift}
+        return {"op": vector.QMUL, "scale_a": float(scale[0]), **zeros}
+
+
+def real_terms(node: Node, graph: Graph) -> dict[str, Any]:
+    code = vector.REAL_ADD if node.op == "add" else vector.REAL_MUL
+    a, b, y = (scalar_quant(graph.tensors[i]) for i in (*node.inputs, node.outputs[0]))
+    scales = {"scale_a": a[0], "scale_b": b[0], "offset": y[0]}
+    return {"op": code, **scales, "zero_a": a[1], "zero_b": b[1], "zero": y[1]}

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..ir.graph import Array, Node, Quant
+from ..ir.tile import Dim
+from ..mapping.build import Builder, requantize, scalar_quant, weight_zeros
+from ..mapping.workload import StepSpec
 from .match import Match, Refused
 from .op import Op, Tensors, array_reason
 from .scale import centered, requantized
@@ -58,6 +61,37 @@ class MatMul(Op, name="matmul", onnx=("MatMul", "Gemm")):
         if b.quant is not None and b.quant.axis not in (None, len(b.shape) - 1):
             return f"its second operand is quantised along axis {b.quant.axis}, not per column"
         return array_reason(node, tensors, target)
+
+    @classmethod
+    def lower(cls, build: Builder, node: Node) -> None:
+        """a[.., M, C] by b[C, K]: rows of a are output columns q of a 1x1 convolution."""
+        a, b = build.tensor(node.inputs[0]), build.tensor(node.inputs[1])
+        batch = a.shape[0] if len(a.shape) == 3 else 1
+        rows, (c, k) = a.shape[-2], b.shape[-2:]
+        build.dims |= {"n": batch, "g": 1, "k": k, "c": c, "p": 1, "q": rows}
+        build.reduction = ("c",)
+        lead = (Dim(batch, (("n", 1),)),) * (len(a.shape) - 2)
+        row, out, inner = Dim(rows, (("q", 1),)), Dim(k, (("k", 1),)), Dim(c, (("c", 1),))
+        build.box = (*lead, row, out)
+        b_lead = tuple(Dim(d, (("n", 1),) if d > 1 else ()) for d in b.shape[:-2])
+        if any(d > 1 for d in b.shape[:-2]):
+            build.single = ("n",)  # an instruction has the same weights for all its images
+        zeros = weight_zeros(build, node, out)
+        uses = {
+            "weight": build.read("weight", node.inputs[1], (*b_lead, inner, out), "weight"),
+            **zeros,
+            "ifmap": build.read("ifmap", node.inputs[0], (*lead, row, inner)),
+            "psum": build.accumulate((*lead, out, row)),
+        }
+        attrs = {
+            "ifmap_axes": "nwc"[3 - len(a.shape) :], "weight_axes": "bck"[3 - len(b.shape) :],
+            "psum_axes": "nkq"[3 - len(a.shape) :],
+            "r": 1, "s": 1, "stride_y": 1, "stride_x": 1, "dilation_y": 1, "dilation_x": 1,
+            "ifmap_zero": scalar_quant(a)[1],
+            "weight_zero": 0 if zeros else scalar_quant(b)[1],
+        }  # fmt: skip
+        build.inner.append(StepSpec("tensor", uses, attrs))
+        requantize(build, node, "nqk"[3 - len(a.shape) :])
 
 
 def gemm_weight(match: Match, b: str) -> str:

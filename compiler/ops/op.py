@@ -12,6 +12,7 @@ from ..ir.graph import Array, Node, Tensor
 if TYPE_CHECKING:
     from dnncc.targets import Target
 
+    from ..mapping.build import Builder
     from .match import Match
 
 Tensors = Mapping[str, Tensor]
@@ -59,6 +60,16 @@ class Op:
     def reason_not(cls, node: Node, tensors: Tensors, target: Target | None) -> str | None:
         """Why the accelerator cannot take `node`, or None."""
         return operand_reason(node, tensors)
+
+    @classmethod
+    def lower(cls, build: Builder, node: Node) -> None:
+        """Open the loops of a group: add its operands, its loops and its steps to `build`."""
+        raise NotImplementedError(cls.name)
+
+    @classmethod
+    def lower_onto(cls, build: Builder, node: Node) -> None:
+        """Add a step that works on what the group has computed so far."""
+        raise NotImplementedError(cls.name)
 
 
 def operand_reason(node: Node, tensors: Tensors) -> str | None:

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dnncc.isa import numerics
+from dnncc.isa import numerics, vector
 
 from ..ir.graph import Array, Node
+from ..ir.tile import Dim
+from ..mapping.build import OUT, WINDOW_OF_ONE, Builder, requantize, scalar_quant
+from ..mapping.workload import StepSpec
 from .match import Match, Refused, dequantize
 from .op import Op, Tensors, limits, operand_reason, window_reason
 from .scale import quant_of
@@ -31,6 +34,37 @@ class Pool(Op):
         if len(tensors[node.inputs[0]].shape) != 4:
             return "it does not have two spatial dimensions"
         return window_reason(node, node.attrs["kernel"]) or operand_reason(node, tensors)
+
+    @classmethod
+    def lower(cls, build: Builder, node: Node) -> None:
+        x, y = build.tensor(node.inputs[0]), build.tensor(node.outputs[0])
+        (n, channels, h, w), (_, _, p, q) = x.shape, y.shape
+        (r, s), (sy, sx) = node.attrs["kernel"], node.attrs["strides"]
+        dy, dx = node.attrs.get("dilations", (1, 1))
+        top, left = node.attrs["pads"][:2]
+        build.dims |= {"n": n, "k": channels, "p": p, "q": q}
+        plane = (Dim(n, (("n", 1),)), Dim(channels, (("k", 1),)))
+        build.box = (*plane, Dim(p, (("p", 1),)), Dim(q, (("q", 1),)))
+        rows = Dim(h, (("p", sy),), -top, (r - 1) * dy + 1)
+        columns = Dim(w, (("q", sx),), -left, (s - 1) * dx + 1)
+        uses = {
+            "x": build.read("ifmap", node.inputs[0], (*plane, rows, columns)),
+            "out": (OUT, node.outputs[0]),
+        }
+        (x_scale, x_zero), (y_scale, y_zero) = scalar_quant(x), scalar_quant(y)
+        attrs = {
+            "axes": "nchw", "out_axes": "ncpq", "op": cls.code(node),
+            "r": r, "s": s, "stride_y": sy, "stride_x": sx, "dilation_y": dy, "dilation_x": dx,
+            "include_pad": int(bool(node.attrs.get("count_include_pad", 0))),
+            "x_zero": x_zero, "out_zero": y_zero, "x_scale": x_scale, "out_scale": y_scale,
+            "low": node.attrs.get("low", -128), "high": node.attrs.get("high", 127),
+        }  # fmt: skip
+        build.outer.append(StepSpec("pool", uses, attrs))
+
+    @classmethod
+    def code(cls, node: Node) -> int:
+        """The operation of the vector instruction."""
+        raise NotImplementedError(cls.name)
 
 
 def pool_attrs(node: Node) -> dict[str, Any]:
@@ -60,6 +94,10 @@ class MaxPool(Pool, name="maxpool", onnx=("MaxPool",)):
             raise Refused("its indices are used")
         attrs = pool_attrs(match.node)
         return Node("maxpool", match.node.inputs, match.node.outputs, attrs, loc=match.loc)
+
+    @classmethod
+    def code(cls, node: Node) -> int:
+        return vector.MAX
 
 
 class AveragePool(Pool, name="avgpool", onnx=("AveragePool", "GlobalAveragePool", "ReduceMean")):
@@ -95,6 +133,10 @@ class AveragePool(Pool, name="avgpool", onnx=("AveragePool", "GlobalAveragePool"
             return match.make("global_avgpool", [x])
         include = match.attr("count_include_pad", 0)
         return match.make("avgpool", [x], count_include_pad=include, zero_first=integer, **attrs)
+
+    @classmethod
+    def code(cls, node: Node) -> int:
+        return vector.AVERAGE if node.attrs["zero_first"] else vector.MEAN
 
 
 def counts(node: Node, size: Sequence[int], out: Sequence[int]) -> Array:
@@ -141,6 +183,29 @@ class GlobalAveragePool(Op, name="global_avgpool"):
         dtype = tensors[node.outputs[0]].dtype
         scale = mean_scale(node, tensors)
         return numerics.requantize(total, scale, int(y.zero[0]), low, high, dtype)
+
+    @classmethod
+    def lower(cls, build: Builder, node: Node) -> None:
+        """Integer sums of whole planes as psums, then requantised."""
+        x = build.tensor(node.inputs[0])
+        n, channels, h, w = x.shape
+        build.dims |= {"n": n, "k": channels, "p": 1, "q": 1}
+        plane = (Dim(n, (("n", 1),)), Dim(channels, (("k", 1),)))
+        build.box = (*plane, Dim.whole(1), Dim.whole(1))
+        uses = {
+            "x": build.read("ifmap", node.inputs[0], (*plane, Dim.whole(h), Dim.whole(w))),
+            "out": build.accumulate(build.box),
+        }
+        attrs = {
+            **WINDOW_OF_ONE,
+            "axes": "nchw",
+            "out_axes": "ncpq",
+            "op": vector.SUM,
+            "r": h,
+            "s": w,
+        }
+        build.outer.append(StepSpec("pool", uses, {**attrs, "x_zero": scalar_quant(x)[1]}))
+        requantize(build, node, "nkpq")
 
 
 def mean_scale(node: Node, tensors: Tensors) -> Array:

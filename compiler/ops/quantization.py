@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dnncc.isa import vector
+
 from ..ir.graph import Array, Node
+from ..mapping.build import OUT, Builder, elementwise_box, scalar_quant
+from ..mapping.workload import StepSpec
 from .match import dequantize, quantize
-from .op import OPERANDS, Op, Tensors
+from .op import OPERANDS, Op, Tensors, limits
 from .scale import quant_of
 
 if TYPE_CHECKING:
@@ -20,6 +24,17 @@ class Border(Op):
     @classmethod
     def shape(cls, node: Node, tensors: Tensors) -> tuple[int, ...]:
         return tensors[node.inputs[0]].shape
+
+    @classmethod
+    def lower(cls, build: Builder, node: Node) -> None:
+        build.box = elementwise_box(build, build.tensor(node.outputs[0]).shape)
+        uses = {"x": build.read("ifmap", node.inputs[0], build.box), "out": (OUT, node.outputs[0])}
+        build.outer.append(StepSpec("map", uses, cls.numbers(build, node)))
+
+    @classmethod
+    def numbers(cls, build: Builder, node: Node) -> dict[str, Any]:
+        """The instruction's scale, zero point and limits."""
+        raise NotImplementedError(cls.name)
 
 
 class Quantize(Border, name="quantize"):
@@ -34,6 +49,13 @@ class Quantize(Border, name="quantize"):
     def reason_not(cls, node: Node, tensors: Tensors, target: Target | None) -> str | None:
         return border_reason(node.inputs[0], node.outputs[0], tensors)
 
+    @classmethod
+    def numbers(cls, build: Builder, node: Node) -> dict[str, Any]:
+        out = build.tensor(node.outputs[0])
+        scale, zero = scalar_quant(out)
+        low, high = limits(out.dtype)
+        return {"op": vector.QUANTIZE, "scale": scale, "zero": zero, "low": low, "high": high}
+
 
 class Dequantize(Border, name="dequantize"):
     """(x - zero) * scale in float32, as ONNX DequantizeLinear, per tensor."""
@@ -45,6 +67,11 @@ class Dequantize(Border, name="dequantize"):
     @classmethod
     def reason_not(cls, node: Node, tensors: Tensors, target: Target | None) -> str | None:
         return border_reason(node.outputs[0], node.inputs[0], tensors)
+
+    @classmethod
+    def numbers(cls, build: Builder, node: Node) -> dict[str, Any]:
+        scale, zero = scalar_quant(build.tensor(node.inputs[0]))
+        return {"op": vector.DEQUANTIZE, "scale": scale, "zero": zero}
 
 
 def border_reason(real: str, integer: str, tensors: Tensors) -> str | None:

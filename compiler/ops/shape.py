@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dnncc.isa import vector
+
 from ..ir.graph import Array, Node
+from ..ir.tile import Dim
+from ..mapping.build import OUT, PLANE, WINDOW_OF_ONE, Builder, elementwise_box
+from ..mapping.workload import StepSpec
 from .match import Match, Refused, dequantize, quantize
 from .op import Op, Tensors, limits, operand_reason
 from .table import entries
@@ -170,6 +176,29 @@ class Pad(Op, name="pad", onnx=("Pad",)):
         attrs = {"before": before, "after": after, "value": value}
         return Node("pad", match.node.inputs[:1], match.node.outputs, attrs, loc=match.loc)
 
+    @classmethod
+    def lower(cls, build: Builder, node: Node) -> None:
+        """A window of one element that meets the fill outside of the tile; the padded axes are its
+        rows and columns, whichever they are."""
+        x, y = build.tensor(node.inputs[0]), build.tensor(node.outputs[0])
+        axes = frame_axes(node)
+        names = dict(zip("nchw", ("n", "k", "p", "q"), strict=True))
+        build.dims |= {v: 1 for v in PLANE}
+        build.dims |= {names[a]: d for a, d in zip(axes, y.shape, strict=True)}
+        build.box = tuple(Dim(d, ((names[a], 1),)) for a, d in zip(axes, y.shape, strict=True))
+        inside = tuple(
+            replace(d, bound=n, offset=-b)
+            for d, n, b in zip(build.box, x.shape, node.attrs["before"], strict=True)
+        )
+        uses = {"x": build.read("ifmap", node.inputs[0], inside), "out": (OUT, node.outputs[0])}
+        attrs = {
+            **WINDOW_OF_ONE,
+            "axes": axes,
+            "out_axes": axes.translate(RESULT_AXES),
+            "op": vector.FRAME,
+        }
+        build.outer.append(StepSpec("pool", uses, {**attrs, "out_zero": node.attrs["value"]}))
+
 
 def pad_arguments(match: Match) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
     if match.attr("mode", "constant") != "constant" or len(match.node.inputs) > 3:
@@ -197,3 +226,22 @@ class Copy(Op, name="copy"):
     @classmethod
     def reason_not(cls, node: Node, tensors: Tensors, target: Target | None) -> str | None:
         return operand_reason(node, tensors)
+
+    @classmethod
+    def lower(cls, build: Builder, node: Node) -> None:
+        build.box = elementwise_box(build, build.tensor(node.outputs[0]).shape)
+        uses = {"x": build.read("ifmap", node.inputs[0], build.box), "out": (OUT, node.outputs[0])}
+        build.outer.append(StepSpec("map", uses, {"op": vector.COPY}))
+
+
+RESULT_AXES = str.maketrans("hw", "pq")
+
+
+def frame_axes(node: Node) -> str:
+    """Names for up to four axes: h and w for the padded ones, n and c for the others."""
+    padded = [b or a for b, a in zip(node.attrs["before"], node.attrs["after"], strict=True)]
+    rest = [i for i, p in enumerate(padded) if not p]
+    order = [i for i, p in enumerate(padded) if p] + rest[::-1]
+    given = dict(zip(order[:2], "wh", strict=False))
+    given |= dict(zip(order[2:], "cn", strict=False))
+    return "".join(given[i] for i in range(len(padded)))

@@ -6,7 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from dnncc.isa import vector
+
 from ..ir.graph import Array, Node
+from ..ir.tile import Dim
+from ..mapping.build import OUT, Builder, elementwise_box
+from ..mapping.workload import StepSpec
 from .op import Op, Tensors, limits
 
 ENTRIES = 256
@@ -24,6 +29,27 @@ class Lut(Op, name="lut"):
         x, table = inputs
         values: Array = table[x.astype(np.intp) - limits(x.dtype)[0]]
         return values
+
+    @classmethod
+    def lower(cls, build: Builder, node: Node) -> None:
+        build.box = elementwise_box(build, build.tensor(node.outputs[0]).shape)
+        uses = cls.table(build, node)
+        uses |= {"x": build.read("ifmap", node.inputs[0], build.box), "out": (OUT, node.outputs[0])}
+        build.outer.append(StepSpec("map", uses, cls.numbers(build, node)))
+
+    @classmethod
+    def lower_onto(cls, build: Builder, node: Node) -> None:
+        uses = {**cls.table(build, node), "x": (OUT, node.inputs[0]), "out": (OUT, node.outputs[0])}
+        build.outer.append(StepSpec("map", uses, cls.numbers(build, node)))
+
+    @classmethod
+    def table(cls, build: Builder, node: Node) -> dict[str, tuple[str, str]]:
+        whole = (Dim.whole(build.tensor(node.inputs[1]).size),)
+        return {"table": build.read("table", node.inputs[1], whole, "params")}
+
+    @classmethod
+    def numbers(cls, build: Builder, node: Node) -> dict[str, int]:
+        return {"op": vector.TABLE, "first": limits(build.tensor(node.inputs[0]).dtype)[0]}
 
 
 def entries(dtype: np.dtype[np.generic]) -> Array:

@@ -258,7 +258,9 @@ def blocks_of(
             at = (slice(c0, c0 + array.cols), slice(t0, t0 + joined))
             part = values[g0 : g0 + packed, k0 : k0 + array.rows, at[0], at[1]]
             taken = words[g0 : g0 + packed, at[0], at[1], v0 : v0 + stripe]
-            yield block_of(array, part, taken, (g0, k0, v0), (t0, c0) == inner[0], (t0, c0) == inner[-1])
+            yield block_of(
+                array, part, taken, (g0, k0, v0), (t0, c0) == inner[0], (t0, c0) == inner[-1]
+            )
 
 
 def block_of(
@@ -305,7 +307,9 @@ class Trees:
         self.sums = np.zeros((array.stripe, array.rows), np.int64)
         self.pipeline: list[tuple[Block, int, Ints] | None] = [None] * array.pipeline_cycles
         self.cycle, self.left = 0, sum(len(b.pixels) * len(b.group) for b in blocks if b.last)
-        names = [f"{level}_{x}" for level in ("rf", "noc", "glb") for x in ("ifmap", "weight", "psum")]
+        names = [
+            f"{level}_{x}" for level in ("rf", "noc", "glb") for x in ("ifmap", "weight", "psum")
+        ]
         self.counts = dict.fromkeys(("mac", *names), 0)
 
     def run(self, load: int) -> None:

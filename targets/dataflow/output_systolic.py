@@ -5,7 +5,8 @@ i cycles late, enter row i at the left and move a column per cycle; the weights 
 column j at the top, j cycles late, and move a row per cycle: element e of both meets in PE (i, j)
 at cycle e + i + j after the *fold's* start. A fold is at most rows pixels by cols filters, and all
 of the reduction c*r*s. When its last element is through, a PE copies its psum to a second register
-and goes on with the next fold; these registers shift down, a row per cycle, and out at the bottom,
+and goes on with the next fold. These registers shift down, through another one between two PEs, so that what
+a PE hands on comes after its own psum; psums leave at the bottom, one per column and cycle, and are
 added to what the memory has if they are to be.
 
 Convolutions with few filters per group put `packed` groups side by side: their elements one after
@@ -228,7 +229,8 @@ class Grid:
 
     Elements on the move carry the number of their fold (-1: none) and whether they are its last.
     `entered` are the (fold, element) that began at row and column 0, one per cycle: what enters
-    further on comes from as many cycles ago. `held` psums are added to, `out` ones shift down.
+    further on comes from as many cycles ago. Psums are `held` to be added to, then they shift down
+    as (value, row where they were made, fold), `out` of a PE and into a register `between` two.
     """
 
     def __init__(
@@ -239,12 +241,14 @@ class Grid:
         self.ifmap, self.weight = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
         self.ifmap_fold, self.weight_fold = np.full(shape, -1), np.full(shape, -1)
         self.real, self.ends = np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
-        self.held, self.out = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-        self.out_from, self.out_fold = np.zeros(shape, np.int64), np.full(shape, -1)
+        self.held = np.zeros(shape, np.int64)
+        self.out, self.between = np.full((2, 3, *shape), -1)
         self.entered: list[tuple[int, int]] = []
         self.fold, self.element, self.cycle, self.over = 0, 0, 0, -array.rows
         self.left = sum(len(f.pixels) * f.weights.shape[1] for f in folds)
-        names = [f"{level}_{x}" for level in ("rf", "noc", "glb") for x in ("ifmap", "weight", "psum")]
+        names = [
+            f"{level}_{x}" for level in ("rf", "noc", "glb") for x in ("ifmap", "weight", "psum")
+        ]
         self.counts = dict.fromkeys(("mac", *names), 0)
 
     def step(self) -> None:
@@ -308,23 +312,24 @@ class Grid:
         self.counts["mac"] += int((here & self.real).sum())
         self.counts["rf_psum"] += 2 * int((here & self.real).sum())
         rows, cols = np.nonzero(here & self.ends)
-        assert (self.out_fold[rows, cols] < 0).all(), "a psum overtaken by another one"
-        self.out[rows, cols], self.held[rows, cols] = self.held[rows, cols], 0
-        self.out_from[rows, cols] = rows
-        self.out_fold[rows, cols] = self.ifmap_fold[rows, cols]
+        assert (self.out[2, rows, cols] < 0).all(), "a psum overtaken by another one"
+        self.out[:, rows, cols] = self.held[rows, cols], rows, self.ifmap_fold[rows, cols]
+        self.held[rows, cols] = 0
 
     def shift_out(self) -> None:
         """Down a row, and out at the bottom into the memory."""
-        self.counts["noc_psum"] += int((self.out_fold >= 0).sum())
-        for col in np.flatnonzero(self.out_fold[-1] >= 0):
-            fold = self.folds[self.out_fold[-1, col]]
-            at = fold.group[col], fold.filter[col], fold.pixel[self.out_from[-1, col]]
-            self.result[at] = self.out[-1, col] + (self.result[at] if self.adds else 0)
+        self.counts["noc_psum"] += int((self.out[2] >= 0).sum())
+        for col in np.flatnonzero(self.out[2, -1] >= 0):
+            fold = self.folds[self.out[2, -1, col]]
+            at = fold.group[col], fold.filter[col], fold.pixel[self.out[1, -1, col]]
+            self.result[at] = self.out[0, -1, col] + (self.result[at] if self.adds else 0)
             self.counts["glb_psum"] += 2 if self.adds else 1
             self.left -= 1
-        for moved in (self.out, self.out_from, self.out_fold):
-            moved[1:] = moved[:-1].copy()
-        self.out_fold[0] = -1
+        for out, between in zip(self.out, self.between, strict=True):
+            sent = out.copy()
+            out[:] = between
+            between[1:] = sent[:-1]
+        self.between[2, 0] = -1
 
 
 def array_of(target: Target) -> OutputSystolic:

@@ -1,4 +1,4 @@
-"""ResNet-8, MobileNet v1 and DS-CNN as onnxruntime.quantization quantises them, in all its forms."""
+"""ResNet-8, MobileNet v1 and DS-CNN in all forms that onnxruntime.quantization makes of them."""
 
 from functools import lru_cache
 

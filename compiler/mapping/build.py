@@ -1,0 +1,112 @@
+"""Collects what a group asks of the machine while its operators are lowered in turn."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dnncc.targets import Target
+
+from ..ir.graph import Graph, Node, Tensor
+from ..ir.tile import Box, Dim
+from .workload import PSUM_DTYPE, Access, StepSpec, Workload, scratchpad_dtype
+
+OUT = "out"
+
+
+@dataclass
+class Builder:
+    """Collects the Workload of one group while its nodes are lowered in turn."""
+
+    graph: Graph
+    target: Target
+    group: Node
+    dims: dict[str, int] = field(default_factory=dict)
+    inputs: list[Access] = field(default_factory=list)
+    inner: list[StepSpec] = field(default_factory=list)
+    outer: list[StepSpec] = field(default_factory=list)
+    psum: Access | None = None
+    reduction: tuple[str, ...] = ()
+    single: tuple[str, ...] = ()
+    box: Box = ()
+
+    def tensor(self, name: str) -> Tensor:
+        return self.graph.tensors[name]
+
+    def read(self, role: str, name: str, box: Box, kind: str = "ifmap") -> tuple[str, str]:
+        dtype = scratchpad_dtype(self.tensor(name).dtype, self.target)
+        self.inputs.append(Access(role, name, box, kind, dtype))
+        return role, name
+
+    def accumulate(self, box: Box) -> tuple[str, str]:
+        self.psum = Access("psum", "", box, "psum", PSUM_DTYPE)
+        return "psum", ""
+
+    def finish(self) -> Workload:
+        name = self.group.outputs[0]
+        dtype = scratchpad_dtype(self.tensor(name).dtype, self.target)
+        result = Access(OUT, name, self.box, "ofmap", dtype)
+        return Workload(
+            self.dims,
+            tuple(self.inputs),
+            result,
+            self.psum,
+            tuple(self.inner),
+            tuple(self.outer),
+            self.reduction,
+            self.single,
+        )
+
+
+def scalar_quant(tensor: Tensor) -> tuple[float, int]:
+    quant = tensor.quant
+    if quant is None:
+        return 1.0, 0
+    return float(quant.scale[0]), int(quant.zero[0])
+
+
+def requantize(build: Builder, node: Node, axes: str) -> None:
+    """The step from psums to the node's result, with the table of biases and scales."""
+    channels = next(d for d, axis in zip(build.box, axes, strict=True) if axis == "k")
+    words = build.tensor(node.attrs["params"]).shape[1]
+    params = build.read("params", node.attrs["params"], (channels, Dim.whole(words)), "params")
+    attrs = {
+        "axes": axes,
+        "zero": scalar_quant(build.tensor(node.outputs[0]))[1],
+        "low": node.attrs["low"],
+        "high": node.attrs["high"],
+        "mode": 0 if words == 2 else 1,
+    }
+    uses = {"psum": ("psum", ""), "params": params, "out": (OUT, node.outputs[0])}
+    build.outer.append(StepSpec("requantize", uses, attrs))
+
+
+def weight_zeros(build: Builder, node: Node, channels: Dim) -> dict[str, tuple[str, str]]:
+    if "zeros" not in node.attrs:
+        return {}
+    return {"zeros": build.read("zeros", node.attrs["zeros"], (channels,), "params")}
+
+
+PLANE = ("n", "k", "p", "q")
+
+
+def elementwise_box(build: Builder, shape: tuple[int, ...]) -> Box:
+    """The whole of a tensor, its last dimensions n, k, p, q; an instruction takes one index of
+    each dimension before these."""
+    build.single = tuple(f"d{i}" for i in range(len(shape) - len(PLANE)))
+    names = (*build.single, *PLANE)[-len(shape) :] if shape else ()
+    build.dims |= {v: 1 for v in PLANE}
+    build.dims |= dict(zip(names, shape, strict=True))
+    return tuple(Dim(d, ((v, 1),)) for d, v in zip(shape, names, strict=True))
+
+
+def broadcast_box(shape: tuple[int, ...], box: Box) -> Box:
+    """The part of an operand that `box` of the result reads; a dimension of 1 is all read."""
+    aligned = box[len(box) - len(shape) :]
+    return tuple(d if n == d.bound else Dim.whole(n) for n, d in zip(shape, aligned, strict=True))
+
+
+WINDOW_OF_ONE: Mapping[str, Any] = {
+    "r": 1, "s": 1, "stride_y": 1, "stride_x": 1, "dilation_y": 1, "dilation_x": 1,
+    "include_pad": 0, "x_zero": 0, "out_zero": 0, "x_scale": 1.0, "out_scale": 1.0,
+    "low": -128, "high": 127,
+}  # fmt: skip
