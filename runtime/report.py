@@ -83,6 +83,7 @@ def layer_rows(
     }
     instructions = np.bincount(rows, minlength=count)
     steps = operations(program, rows, count)
+    engines = timeline.by_row(rows, count).tolist()
     return [
         {
             "node": labels[i],
@@ -93,6 +94,7 @@ def layer_rows(
             "utilisation": utilisation(int(columns["macs"][i]), int(cycles[i]), target),
             "accesses": dict(zip(LEVELS, words[i].tolist(), strict=True)),
             "energy": energy_row(energy[i], target),
+            "engines": layer_engines(engines[i], target),
         }
         for i in first_seen(rows)
     ]
@@ -143,7 +145,7 @@ def engine_rows(timeline: Timeline, target: Target) -> Row:
     """Per engine that the target has: busy cycles and stalls by cause; they sum to all cycles."""
     busy, stalls = timeline.busy().tolist(), timeline.stalled().tolist()
     counts = [int(np.count_nonzero(timeline.engine == e)) for e in range(len(core.ENGINES))]
-    names = {e.name for e in target.engines} | {"tensor", "vector"}
+    names = engine_names(target)
     return {
         name: {
             "instructions": counts[e],
@@ -153,6 +155,20 @@ def engine_rows(timeline: Timeline, target: Target) -> Row:
         for e, name in enumerate(core.ENGINES)
         if name in names
     }
+
+
+def layer_engines(table: list[list[int]], target: Target) -> Row:
+    """Per engine a layer's busy cycles and stalls; over all layers they sum to the engines' own,
+    but for what is drained."""
+    return {
+        name: {"busy": busy, "stalls": dict(zip(CAUSES, stalls, strict=True))}
+        for name, (busy, *stalls) in zip(core.ENGINES, table, strict=True)
+        if name in engine_names(target)
+    }
+
+
+def engine_names(target: Target) -> set[str]:
+    return {e.name for e in target.engines} | {"tensor", "vector"}
 
 
 def host_rows(image: images.Image) -> list[Row]:

@@ -66,6 +66,15 @@ class Timeline:
         """Busy cycles per engine, int64[ENGINES]."""
         return per_engine(self.engine, self.end - self.start)
 
+    def by_row(self, rows: Ints, count: int) -> Ints:
+        """Busy cycles, then stalls by cause, of groups of instructions: int64[count, ENGINES,
+        1 + CAUSES]. `rows` numbers each instruction's group; what is drained belongs to none."""
+        known = self.engine >= 0
+        table = np.zeros((count, len(core.ENGINES), 1 + len(CAUSES)), np.int64)
+        columns = np.column_stack((self.end - self.start, self.stalls))
+        np.add.at(table, (rows[known], self.engine[known]), columns[known])
+        return table
+
     def stalled(self) -> Ints:
         """Stall cycles int64[ENGINES, CAUSES]; with `busy`, each row sums to `cycles`."""
         columns = [per_engine(self.engine, self.stalls[:, c]) for c in range(len(CAUSES))]

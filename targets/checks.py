@@ -6,7 +6,17 @@ A check yields (key, reason) pairs; a target without any is valid.
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
-from .schema import KINDS, Kind, Target, WeightStationary
+from .schema import (
+    KINDS,
+    Datapath,
+    Kind,
+    NoLocalReuse,
+    OutputStationary,
+    OutputSystolic,
+    RowStationary,
+    Target,
+    WeightStationary,
+)
 
 Problems = Iterator[tuple[str, str]]
 Check = Callable[[Target], Problems]
@@ -111,22 +121,42 @@ def operand_wider_than_its_word(target: Target) -> Problems:
 
 
 @impossible
-def memory_too_slow_for_systolic_array(target: Target) -> Problems:
-    """A systolic array cannot stop between two vectors, so its memories must keep up with it."""
-    array = target.array
-    if not isinstance(array, WeightStationary):
+def memory_too_slow_for_the_array(target: Target) -> Problems:
+    """Arrays that take operands in every cycle cannot wait for a memory that is slower.
+
+    Eyeriss is not among them: its buses are slower than its memory's banks.
+    """
+    if isinstance(target.array, RowStationary):
         return
-    word, psum = target.datapath.operand_bytes, target.datapath.psum_bytes
-    reads: dict[Kind, int] = {
-        "ifmap": array.rows * word,
-        "weight": array.cols * array.weight_rows_per_cycle * word,
-        "psum": array.cols * psum,
-    }
+    reads = reads_per_cycle(target.array, target.datapath)
     for memory in target.memories:
         need = sum(size for kind, size in reads.items() if kind in memory.holds)
         if memory.bytes_per_cycle < need:
             reason = f"must be >= {need}, which the array reads per cycle"
             yield f"memory.{memory.name}.bytes_per_cycle", reason
+
+
+Streaming = WeightStationary | OutputStationary | OutputSystolic | NoLocalReuse
+
+
+def reads_per_cycle(array: Streaming, data: Datapath) -> dict[Kind, int]:
+    """The most bytes of each kind that the array takes from a memory in a cycle."""
+    match array:
+        case WeightStationary():
+            words = (array.rows, array.cols * array.weight_rows_per_cycle, array.cols)
+        case OutputSystolic():
+            words = (array.rows, array.cols, array.cols)
+        case OutputStationary():
+            words = (
+                array.ifmap_words_per_cycle,
+                array.weight_words_per_cycle,
+                array.psums_per_cycle,
+            )
+        case NoLocalReuse():
+            words = (array.cols, array.weight_words_per_cycle, array.rows)
+    ifmap, weight, psum = words
+    word = data.operand_bytes
+    return {"ifmap": ifmap * word, "weight": weight * word, "psum": psum * data.psum_bytes}
 
 
 def listed(names: Sequence[str]) -> str:

@@ -66,12 +66,15 @@ def lifetimes(graph: Graph) -> dict[str, tuple[int, int]]:
     return spans
 
 
-def in_dram(graph: Graph) -> set[str]:
-    """Storages that must be in DRAM: the model's inputs and outputs, and what the host touches."""
+def in_dram(graph: Graph, target: Target) -> set[str]:
+    """Storages that must be in DRAM: the model's inputs and outputs, what the host touches, and
+    weights that are computed, if those have a memory of their own."""
     names = [*graph.inputs, *graph.outputs]
+    apart = target.memory_for("weight") != target.memory_for("ofmap")
     for node in graph.nodes:
         if node.op == "host":
             names += [i for i in (*node.inputs, *node.outputs) if i]
+        names += [n.inputs[1] for n in node.body if apart and n.op in ("conv2d", "matmul")]
     return {storage(graph, n) for n in names}
 
 
@@ -80,7 +83,7 @@ def candidates(graph: Graph, target: Target) -> list[Resident]:
     memory = target.memory_for("ofmap").name
     if memory != target.memory_for("ifmap").name:
         return []
-    barred, spans = in_dram(graph), lifetimes(graph)
+    barred, spans = in_dram(graph, target), lifetimes(graph)
     found = []
     for root, (first, last) in spans.items():
         tensor = graph.tensors[root]

@@ -123,17 +123,16 @@ def reduced(waits: Ints, place: Place) -> Ints:
     """
     known = [[0] * ENGINES for _ in range(ENGINES)]
     clocks: list[list[list[int]]] = [[] for _ in range(ENGINES)]
-    kept = waits.copy()
+    kept = np.zeros_like(waits)
     for index, (engine, need) in enumerate(zip(place.engine.tolist(), waits.tolist(), strict=True)):
         if engine < 0:
             continue
         mine = known[engine]
-        for other, count in enumerate(need):
-            if count > mine[other]:
-                mine = [max(a, b) for a, b in zip(mine, clocks[other][count - 1], strict=True)]
-            elif count:
-                kept[index, other] = 0
-        mine = list(mine)
+        told = {e: clocks[e][n - 1] for e, n in enumerate(need) if n > mine[e]}
+        for other, clock in told.items():
+            if all(c is clock or c[other] < need[other] for c in told.values()):
+                kept[index, other] = need[other]
+        mine = [max(column) for column in zip(mine, *told.values(), strict=True)]
         mine[engine] += 1
         known[engine] = mine
         clocks[engine].append(mine)

@@ -32,6 +32,10 @@ IMAGE = image.Image(
         ("k=0", "k=1"),
         np.array([0, 1, 1, -1], np.int32),
         np.array([0, 0, 1, -1], np.int32),
+        (
+            image.Unit("ifmap[0]", 1, 0, 24, 0, 1),
+            image.Unit("out;\n", 0, 4092, 4096, 2, 3, ("y",)),
+        ),
     ),
     tool="dnncc 0",
     options={"optimize": 2, "nested": {"b": [1, None], "a": 0.1}},

@@ -17,6 +17,13 @@ SYMBOLS = (
     image.Symbol("inner", "tensor", "int8", (3,), (1,), 2, 64),
     image.Symbol("scores", "output", "float32", (), (), 0, 512),
 )
+DEBUG = image.Debug(
+    ("Conv",),
+    ("k=0",),
+    np.array([0], np.int32),
+    np.array([-1], np.int32),
+    (image.Unit("ifmap[0]", 1, 0, 24, 0, 0, ("image",)),),
+)
 IMAGE = image.Image(
     text=control.Halt.records(1).tobytes(),
     rodata=bytes(range(200)),
@@ -24,7 +31,7 @@ IMAGE = image.Image(
     target="name = 'x'\n",
     symbols=SYMBOLS,
     host=(image.HostPart(b"onnx", ("image",), ("scores",), (("Softmax_1", "no float"),)),),
-    debug=image.Debug(("Conv",), ("k=0",), np.array([0], np.int32), np.array([-1], np.int32)),
+    debug=DEBUG,
     tool="dnncc 0.1",
     options={"optimize": 2},
 )
@@ -163,6 +170,18 @@ def is_refused(data: bytes) -> bool:
         (
             {"debug": image.Debug((), (), np.array([1], np.int32), np.array([0], np.int32))},
             "debug map",
+        ),
+        (
+            {"debug": replace(DEBUG, units=(image.Unit("u", 1, 9, 8, 0, 0),))},
+            "a unit that cannot be",
+        ),
+        (
+            {"debug": replace(DEBUG, units=(image.Unit("u", 1, 0, 8, 0, 1),))},
+            "a unit that cannot be",
+        ),
+        (
+            {"debug": replace(DEBUG, units=(image.Unit("u", 99, 0, 8, 0, 0),))},
+            "a unit that cannot be",
         ),
     ],
 )

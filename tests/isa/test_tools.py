@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import dnncc
 from dnncc.assembler import main as assemble
 from dnncc.isa import elf, image, objdump
 
@@ -110,3 +111,14 @@ def test_a_closed_pipe_is_no_error(binary: Path) -> None:
     command = f"{sys.executable} -m dnncc.isa.objdump -d {binary} | head -1"
     ran = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
     assert ran.stdout == ".isa 1\n" and ran.stderr == ""
+
+
+@pytest.mark.parametrize("target", ["tpu-like", "eyeriss-like"])
+def test_a_compiled_model_comes_back(target: str, tmp_path: Path, capsys: Any) -> None:
+    model = Path(__file__).parents[2] / "examples" / "resnet8" / "model.onnx"
+    made, again = tmp_path / "model.elf", tmp_path / "again.elf"
+    dnncc.compile(model, target).save(made)
+    assert objdump.main(["-d", str(made)]) == 0
+    (tmp_path / "model.s").write_text(capsys.readouterr().out)
+    assert assemble([str(tmp_path / "model.s"), "-o", str(again), "--target", target]) == 0
+    assert again.read_bytes() == made.read_bytes()

@@ -56,6 +56,15 @@ def test_engines_add_up(report: dict[str, Any]) -> None:
         assert row["busy"] + sum(row["stalls"].values()) == report["cycles"]
 
 
+def test_layers_have_their_engines_cycles(report: dict[str, Any]) -> None:
+    for name, row in report["engines"].items():
+        layers = [layer["engines"][name] for layer in report["layers"]]
+        assert sum(layer["busy"] for layer in layers) == row["busy"]
+        for cause, cycles in row["stalls"].items():
+            if cause != "drained":
+                assert sum(layer["stalls"][cause] for layer in layers) == cycles
+
+
 def test_counts_by_hand(report: dict[str, Any]) -> None:
     assert report["macs"] == 10 * 4 * 4
     assert report["dram_read_bytes"] == 16 + 40

@@ -1,0 +1,101 @@
+"""Waits order every two instructions that touch the same bytes, and none is there for nothing."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from dnncc.codegen.stream import Stream
+from dnncc.ir.graph import Graph
+from dnncc.isa import core
+from dnncc.isa.program import Program
+from dnncc.passes.context import Context
+from dnncc.passes.synchronize import synchronize
+
+from ..graphs import GraphBuilder
+from ..lowering import TARGETS, emitted, target
+from ..random_groups import random_graph
+
+Pair = tuple[int, int]
+
+
+def conflicts(program: Program) -> set[Pair]:
+    """(earlier, later) of every two that touch a common byte, one of them writing it."""
+    regions = program.regions()
+    rows = np.stack([regions.memory, regions.start, regions.stop, regions.is_write], axis=1)
+    found: set[Pair] = set()
+    for row, now in zip(rows, regions.instruction.tolist(), strict=True):
+        memory, start, stop, write = row
+        same = (rows[:, 0] == memory) & (rows[:, 1] < stop) & (start < rows[:, 2])
+        same &= (rows[:, 3] | write).astype(bool) & (regions.instruction < now)
+        found.update((int(i), now) for i in regions.instruction[same])
+    return found
+
+
+def before(program: Program, waits: np.ndarray) -> list[int]:  # type: ignore[type-arg]
+    """Of each instruction, as bits, those that are over when it begins: engines work in order, a
+    wait is for the first so many of an engine, and nothing is begun before a control instruction
+    that precedes it is over."""
+    engines = np.asarray(program.engine_of)
+    queues = [np.flatnonzero(engines == e).tolist() for e in range(len(core.ENGINES))]
+    last: dict[int, int] = {}
+    over: list[int] = []
+    for index, (engine, row) in enumerate(zip(engines.tolist(), waits.tolist(), strict=True)):
+        direct = [queues[e][count - 1] for e, count in enumerate(row) if count]
+        direct += [last[key] for key in (engine, core.CONTROL) if key in last]
+        bits = 0
+        for earlier in direct:
+            bits |= over[earlier] | 1 << earlier
+        over.append(bits)
+        last[engine] = index
+    return over
+
+
+def unordered(program: Program, waits: np.ndarray) -> Iterator[Pair]:  # type: ignore[type-arg]
+    over = before(program, waits)
+    return ((a, b) for a, b in conflicts(program) if not over[b] >> a & 1)
+
+
+def synchronized(graph: Graph, name: str) -> tuple[Stream, Program]:
+    machine = target(name)
+    stream = synchronize(emitted(graph, machine), Context(machine))
+    return stream, Program.decode(stream.encode())
+
+
+@pytest.mark.parametrize("seed", range(16))
+@pytest.mark.parametrize("name", TARGETS)
+def test_conflicting_instructions_are_ordered(name: str, seed: int) -> None:
+    _, program = synchronized(random_graph(seed), name)
+    assert not list(unordered(program, program.waits))
+
+
+def test_without_waits_they_are_not() -> None:
+    _, program = synchronized(two_layers(), "odd-13x7")
+    assert list(unordered(program, np.zeros_like(program.waits)))
+
+
+def two_layers() -> Graph:
+    """Tiled, and through DRAM: every byte is handed from one engine to the next."""
+    build = GraphBuilder(1)
+    x = build.input((1, 12, 20, 21))
+    quant = build.tensors[x].quant
+    for channels in (24, 12):
+        c = build.tensors[x].shape[1]
+        weight = build.constant(build.integers((channels, c, 3, 3), "int8"), quant)
+        x = build.group(build.conv(x, weight, pads=(1, 1, 1, 1)))
+    return build.graph(x)
+
+
+@pytest.mark.parametrize("name", ["odd-13x7", "eyeriss-like"])
+def test_every_wait_is_needed(name: str) -> None:
+    """But for the closing halt's, which end the program."""
+    _, program = synchronized(two_layers(), name)
+    pairs = conflicts(program)
+    spare = []
+    for index, engine in np.argwhere(program.waits[:-1] > 0).tolist():
+        fewer = program.waits.copy()
+        fewer[index, engine] = 0
+        over = before(program, fewer)
+        if all(over[b] >> a & 1 for a, b in pairs):
+            spare.append((index, core.ENGINES[engine]))
+    assert not spare
