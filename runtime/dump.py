@@ -45,8 +45,7 @@ class Dump:
         self.machine = machine
         self.missing = {name: len(found) for name, found in self.writers.items()}
         for name in (n for n, count in self.missing.items() if count == 0):
-            if self.symbols[name].kind == "input":
-                self.keep(name)
+            self.keep(name)  # an input, or the same bytes as one
 
     def before(self, index: int) -> None:
         """Nothing changes before."""

@@ -109,6 +109,8 @@ def common_byte(found: Accesses, a: int, b: int) -> int:
     """The first byte that both rows touch, whose ranges meet; -1 if there is none."""
     start = int(max(found.start[a], found.start[b]))
     stop = int(min(found.stop[a], found.stop[b]))
+    if all(found.run[i] == found.stop[i] - found.start[i] for i in (a, b)):
+        return start
     both = touched(found, a, start, stop) & touched(found, b, start, stop)
     at = int(np.argmax(both))
     return start + at if both[at] else -1

@@ -19,7 +19,7 @@ class Element(NamedTuple):
     """An element of a tensor, and the bytes [start, stop) that it takes in `symbol.memory`."""
 
     symbol: images.Symbol
-    index: tuple[int, ...]
+    indices: tuple[int, ...]
     start: int
     stop: int
 
@@ -52,8 +52,8 @@ def joined(a: Accesses, b: Accesses) -> Accesses:
 
 def writers(found: Accesses, symbol: images.Symbol, span: tuple[int, int]) -> Ints:
     """The instructions first..last that write a tensor."""
-    rows = touching(found, symbol, span)
-    return np.unique(found.instruction[rows[found.is_write[rows]]])
+    written = found.take(np.flatnonzero(found.is_write))
+    return np.unique(written.instruction[touching(written, symbol, span)])
 
 
 def element(text: str, symbols: dict[str, images.Symbol]) -> Element:

@@ -59,7 +59,7 @@ class Watch:
     def lines(self) -> list[str]:
         """One line for each time that the element is read or written."""
         at, symbol = self.element, self.element.symbol
-        first = f"{symbol.name}{list(at.index)} is {symbol.memory}:{at.start:#x}..{at.stop:#x}"
+        first = f"{symbol.name}{list(at.indices)} is {symbol.memory}:{at.start:#x}..{at.stop:#x}"
         return [first, *(self.line(touch) for touch in self.touches)]
 
     def line(self, touch: Touch) -> str:

@@ -13,7 +13,7 @@ from ..ops import is_view
 MOVING = ("pad", "maxpool", "copy")
 """Operators that compute nothing new, beside views: exact where others round."""
 
-ROUNDED_SHARE = 0.01
+ROUNDED_SHARE = 0.002
 ROUNDED_FEW = 4
 """Of a rounding operator's result, what may differ by one unit: so many, or that share."""
 

@@ -155,6 +155,13 @@ def split_to_slices(edit: Editor, node: Node) -> Sequence[Node] | None:
     return nodes
 
 
+def sum_of_two(edit: Editor, node: Node) -> Sequence[Node] | None:
+    """Sum of two is Add, which onnxruntime then computes in float."""
+    if node.op != "onnx.Sum" or len(node.inputs) != 2:
+        return None
+    return [replace(node, op="onnx.Add", attrs={"kernel": "float"})]
+
+
 def explicit_pads(edit: Editor, node: Node) -> Sequence[Node] | None:
     """auto_pad has become pads."""
     mode = node.attrs.get("auto_pad", None)
@@ -294,6 +301,7 @@ def zero_point(edit: Editor, border: Node) -> Array:
 
 RULES: tuple[Rule, ...] = (
     drop_identity,
+    sum_of_two,
     explicit_pads,
     reshape_only,
     drop_reshape,

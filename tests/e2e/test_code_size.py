@@ -12,9 +12,9 @@ MOST_INSTRUCTIONS = {
     ("mlperf_tiny_ic_resnet8_int8", "tpu-like"): 150,
     ("mlperf_tiny_kws_dscnn_int8", "eyeriss-like"): 250,
     ("mlperf_tiny_kws_dscnn_int8", "tpu-like"): 80,
-    ("mlperf_tiny_ad_toycar_int8", "eyeriss-like"): 450,
+    ("mlperf_tiny_ad_toycar_int8", "eyeriss-like"): 2000,
     ("mlperf_tiny_ad_toycar_int8", "tpu-like"): 220,
-    ("mcunet_vww_int8", "eyeriss-like"): 2200,
+    ("mcunet_vww_int8", "eyeriss-like"): 2600,
     ("mcunet_vww_int8", "tpu-like"): 750,
 }
 

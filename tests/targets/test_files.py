@@ -52,10 +52,19 @@ def test_the_chips() -> None:
     assert eyeriss.seconds(200e6) == 1
 
 
+def test_peak_rates() -> None:
+    # DianNao: 496 operations a cycle, of which 16 trees of 15 additions and 256 multiplications
+    # with the third stage's accumulation; 452 GOP/s are those in units of 2^30
+    diannao, shidiannao = load("diannao-like"), load("shidiannao-like")
+    assert (diannao.pes + 16 * 15) * diannao.clock_mhz * 1e6 / 2**30 == pytest.approx(452e9 / 1e9, rel=0.003)
+    assert shidiannao.pes == 64
+    assert load("nvdla-like-full").pes, load("nvdla-like-small").pes == (2048, 64)
+
+
 def test_names_and_paths() -> None:
     assert names() == sorted(names())
     assert load(HERE / "odd-13x7.toml").memory_for("ifmap").bytes == 9000
-    with pytest.raises(TargetError, match="^eyeris: no such target; there are eyeriss-like, tpu-"):
+    with pytest.raises(TargetError, match="^eyeris: no such target; there are diannao-like, eye"):
         load("eyeris")
     with pytest.raises(TargetError, match="no such file"):
         load(HERE / "none.toml")
@@ -148,9 +157,23 @@ COMBINATIONS = {
         '[datapath]\noperands = ["int8", "int16"]',
         "datapath.operand_bytes: must be 2 to hold int16 operands",
     ),
-    "memory_too_slow_for_systolic_array": (
+    "memory_too_slow_for_the_array": (
         '[[memory]]\nname = "acc"\nbytes_per_cycle = 1023',
         "memory.acc.bytes_per_cycle: must be >= 1024, which the array reads per cycle",
+    ),
+    "memory_too_slow_for_output_systolic": (
+        '[array]\ndataflow = "output_systolic"\nrows = 257\ncols = 256',
+        "memory.ub.bytes_per_cycle: must be >= 257, which the array reads per cycle",
+    ),
+    "memory_too_slow_for_output_stationary": (
+        '[array]\ndataflow = "output_stationary"\nrows = 8\ncols = 8\n'
+        "ifmap_words_per_cycle = 8\nweight_words_per_cycle = 257\npsums_per_cycle = 8",
+        "memory.wfifo.bytes_per_cycle: must be >= 257, which the array reads per cycle",
+    ),
+    "memory_too_slow_for_no_local_reuse": (
+        '[array]\ndataflow = "no_local_reuse"\nrows = 257\ncols = 8\nstripe = 1\n'
+        "weight_words_per_cycle = 8\npipeline_cycles = 3\njoins_taps = false",
+        "memory.acc.bytes_per_cycle: must be >= 1028, which the array reads per cycle",
     ),
 }
 

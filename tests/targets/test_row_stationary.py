@@ -19,7 +19,7 @@ rs: Any = import_module("dnncc.targets.dataflow.row_stationary")
 sim: Any = import_module("dnncc.targets.dataflow.row_stationary_sim")
 HERE = Path(__file__).parent
 ODD = load(HERE / "odd-13x7.toml")
-CHIP = load(HERE / "eyeriss-narrow.toml")
+CHIP = load("eyeriss-jssc17")
 FLOW = dataflow.model(ODD)
 
 
