@@ -2,8 +2,9 @@
 
 The reference is the imported model, node by node through onnx.reference. `legalize` changes the
 arithmetic, from floats between quantisations to integers: each of its operators is given the
-reference's inputs, and may be off by one unit in a few elements of its result. From then on the
-values of the legalized graph are the reference, and all that comes later must equal them.
+reference's inputs, and may be off by one unit where the reference rounds from the middle of two
+integers, and in a few more elements. From then on the values of the legalized graph are the
+reference, and all that comes later must equal them.
 
 This is where the compiler meets the runtime: instructions are run by the simulator.
 """
@@ -21,6 +22,7 @@ from .codegen.stream import Stream
 from .debug.compare import (
     Mismatch,
     Tally,
+    find_ties,
     first_mismatch,
     first_step_mismatch,
     given_feeds,
@@ -28,7 +30,9 @@ from .debug.compare import (
 )
 from .debug.dumps import load_arrays
 from .debug.observer import Observer
+from .debug.origins import Origins
 from .debug.text import graph_of
+from .debug.verifying import Verifying
 from .ir.graph import Array, Graph
 from .ir.interpret import interpret
 from .ir.storage import through_storage
@@ -62,6 +66,7 @@ class Checking(Observer):
         self.source, self.target = source, target
         self.feeds: dict[str, Array] = {}
         self.expected: dict[str, Array] = {}
+        self.ties: dict[str, Array] = {}
         self.tallies: dict[str, Tally] = {}
 
     def before(self, step: Pass, program: Program | None) -> None:
@@ -72,6 +77,7 @@ class Checking(Observer):
         graph = graph_of(program)
         self.feeds = feeds_from(self.source, graph)
         self.expected = self.feeds | run(program, self.feeds, self.target)
+        self.ties = find_ties(graph, self.expected)
 
     def after(self, step: Pass, program: Program) -> None:
         if not self.expected:
@@ -81,7 +87,7 @@ class Checking(Observer):
         graph = graph_of(program)
         found: Mismatch | None = None
         if isinstance(program, Graph) and step.name in ROUNDING:
-            found = first_step_mismatch(program, self.feeds, self.expected, tally)
+            found = first_step_mismatch(program, self.feeds, self.expected, self.ties, tally)
         values = run(program, self.feeds, self.target)
         if step.name not in ROUNDING:
             found = first_mismatch(graph, values, self.expected, tally)
@@ -156,3 +162,8 @@ def last_instructions(stream: Stream) -> dict[int, int]:
     """Where each part of the program ends: instruction -> part."""
     ends = {int(nest): index for index, nest in enumerate(stream.nest_of[:-1])}
     return {index: nest for nest, index in ends.items()}
+
+
+def watchers(source: str, target: Target) -> tuple[Observer, ...]:
+    """All that --check-each-pass looks at: legality, origins, values."""
+    return Checking(source, target), Origins(), Verifying(target)

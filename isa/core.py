@@ -253,9 +253,10 @@ def check_range(cls: type[Instruction], field: Field, value: Any) -> None:
     values = np.asarray(value)
     if field.kind.form != "float" and values.dtype.kind not in "iub":
         raise IsaError(f"{cls.mnemonic}: {field.name}={value} is not an integer")
-    bad = np.broadcast_to(field.kind.illegal(values), values.shape)
-    if bad.any():
-        worst, limits = values[bad].flat[0], field.kind.limits()
+    bad = field.kind.illegal(values)
+    if bad is not False and np.any(bad):
+        worst = values[np.broadcast_to(bad, values.shape)].flat[0]
+        limits = field.kind.limits()
         raise IsaError(f"{cls.mnemonic}: {field.name}={worst} is not in {limits}")
 
 

@@ -32,19 +32,34 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--schedule", default="serial", help="order of execution: serial (default), random:SEED"
     )
+    add_inspection(p)
     p.add_argument("-q", "--quiet", action="store_true", help="print nothing but errors")
     p.add_argument("-v", "--verbose", action="store_true", help="print stalls, and tracebacks")
     p.add_argument("--version", action="store_true", help="print the version")
     return p
 
 
+def add_inspection(p: argparse.ArgumentParser) -> None:
+    add = p.add_argument
+    add("--sanitize", action="store_true", help="find races, unwritten and stray bytes, and more")
+    add("--trace", type=Path, metavar="FILE.json", help="a timeline for Perfetto or Chrome")
+    add("--dump-tensors", type=Path, metavar="DIR", help="every tensor inside, when it is complete")
+    add(
+        "--watch",
+        action="append",
+        default=[],
+        metavar="NAME[0,3,5,5]",
+        help="which instructions read and write an element, when, and its value",
+    )
+    add("--until", type=int, metavar="N", help="execute N instructions only")
+    add("--debug", action="store_true", help="execute step by step; commands come from stdin")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if "--version" in arguments:
-        from importlib.metadata import version
-
-        print(f"dnncc-run {version('dnncc')}")
+        print_version("dnncc-run")
         return 0
     options = parser().parse_args(arguments)
     try:
@@ -58,11 +73,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def print_version(command: str) -> None:
+    from importlib.metadata import version
+
+    print(f"{command} {version('dnncc')}")
+
+
 def failed(error: Exception, verbose: bool) -> int:
     """Say what went wrong on stderr: one line for the user's errors, more for bugs of ours."""
     from dnncc.targets import TargetError
 
-    from .errors import RunError
+    from .errors import RunError, SanitizerError
+    from .findings import shown
 
     if verbose:
         import traceback
@@ -70,6 +92,9 @@ def failed(error: Exception, verbose: bool) -> int:
         traceback.print_exc()
     if isinstance(error, OSError):
         print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        return FAILED
+    if isinstance(error, SanitizerError):
+        print("\n".join(f"error: {line}" for line in shown(error.findings)), file=sys.stderr)
         return FAILED
     if isinstance(error, (RunError, TargetError)):
         print(f"error: {error}", file=sys.stderr)
@@ -85,17 +110,37 @@ def run(options: argparse.Namespace) -> None:
 
     session = load(options.model, options.target)
     feeds = inputs(session, options.input, options.random)
-    names = [t.name for t in session.get_outputs()]
     with named(options.model):
-        values = session.run(None, feeds, options.schedule)
+        if options.debug:
+            from .inspection import debug
+
+            debug(session, feeds)
+            return
+        values = executed(session, feeds, options)
         report = session.profile.report
-    outputs = dict(zip(names, values, strict=True))
-    if not options.quiet:
+    outputs = dict(zip((t.name for t in session.get_outputs()), values, strict=True))
+    if not options.quiet and options.until is None:
         show(outputs, report, options.verbose)
     if options.output:
         write_npz(options.output, outputs)
     if options.report:
         write_json(options.report, report)
+
+
+def executed(
+    session: "InferenceSession", feeds: "dict[str, Array]", options: argparse.Namespace
+) -> "list[Array]":
+    """The outputs; also what else the options want to see."""
+    wanted = (options.trace, options.dump_tensors, options.watch, options.until is not None)
+    if not any(wanted):
+        return session.run(None, feeds, options.schedule, options.sanitize)
+    from .inspection import Inspection
+
+    seen = Inspection(session, options)
+    order = (options.schedule, options.sanitize, options.until)
+    values = session.run(None, feeds, *order, observers=seen.observers)
+    seen.finish()
+    return values
 
 
 def inputs(

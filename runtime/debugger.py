@@ -4,9 +4,9 @@ Before an instruction is executed it is `next`. Its cycles are those of the whol
 which engines overlap: what is executed one by one here is not what happens one by one there.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,8 +14,8 @@ from dnncc.isa import core
 
 from .errors import RunError
 from .hazards import touched
-from .machine import Array
 from .session import InferenceSession
+from .signature import batched
 from .table import printable
 
 HELP = """\
@@ -34,7 +34,8 @@ x MEMORY:BYTE TYPE [COUNT | AxBxC]
                      memory as numbers of a type: i8 u8 i16 u16 i32 f32
 counters             cycles, bytes and MACs of what has been executed, per engine
 queues               per engine how many instructions have been executed, and its next one
-help | quit"""
+help | quit
+A command may be cut short: c is continue, s is step."""
 
 LISTED = 5
 Stops = Callable[[int], bool]
@@ -51,13 +52,13 @@ class Quit(Exception):
 
 
 class Debugger:
-    """A run of `feeds`, (B, *shape) arrays by input name, that stands before instruction `next`."""
+    """A run on `feeds`, as those of session.run, that stands before instruction `next`."""
 
-    def __init__(self, session: InferenceSession, feeds: dict[str, Array]) -> None:
+    def __init__(self, session: InferenceSession, feeds: Mapping[str, Any]) -> None:
         self.session = session
         self.listing = session.listing
         self.count = session.program.count
-        self.machine = session.ready(feeds)
+        self.machine = session.ready(batched(session.get_inputs(), feeds)[1])
         self.next = 0
         self.breakpoints: dict[int, Breakpoint] = {}
         self.numbered = 0
@@ -78,27 +79,26 @@ class Debugger:
         if not words:
             return
         names = [n for n in self.commands if n.startswith(words[0])]
-        exact = [n for n in names if n == words[0]] or names
-        if len(exact) != 1:
-            raise RunError(f"no command {words[0]!r}: one of {', '.join(self.commands)}")
-        yield from self.commands[exact[0]](words[1:])
+        if not names:
+            raise RunError(f"no command {words[0]!r}; there are {', '.join(self.commands)}")
+        yield from self.commands[names[0]](words[1:])
 
     @cached_property
     def commands(self) -> dict[str, Callable[[list[str]], Iterator[str]]]:
         return {
             "break": self.set_break,
+            "continue": self.go,
             "delete": self.delete,
             "info": self.info,
             "step": self.step,
-            "continue": self.go,
             "where": self.where,
-            "list": self.list,
-            "print": self.print,
+            "list": self.list_next,
+            "print": self.print_tensor,
+            "quit": self.quit,
             "x": self.examine,
             "counters": self.counters,
             "queues": self.queues,
             "help": lambda _: iter(HELP.splitlines()),
-            "quit": self.quit,
         }
 
     # Going on
@@ -184,7 +184,7 @@ class Debugger:
     def where(self, _: list[str]) -> Iterator[str]:
         yield self.line(self.next) if self.next < self.count else "end of the program"
 
-    def list(self, words: list[str]) -> Iterator[str]:
+    def list_next(self, words: list[str]) -> Iterator[str]:
         most = number(words[0]) if words else LISTED
         for index in range(self.next, min(self.next + most, self.count)):
             yield self.line(index)
@@ -194,10 +194,14 @@ class Debugger:
         cycles = f"cycles {time.start[index]}..{time.end[index]}"
         return f"{cycles}: {self.listing.instruction(index)}"
 
-    def print(self, words: list[str]) -> Iterator[str]:
-        symbol = self.session.symbol(" ".join(words))
+    def print_tensor(self, words: list[str]) -> Iterator[str]:
+        name = " ".join(words)
+        symbol = self.session.symbols.get(name)
+        if symbol is None:
+            raise RunError(f"no tensor {name!r} has a place in memory")
         value = self.machine.symbol(symbol)[0]
-        yield f"{symbol.name}: {value.dtype}{list(value.shape)} at {symbol.memory}:{symbol.address:#x}"
+        where = f"{symbol.memory}:{symbol.address:#x}"
+        yield f"{symbol.name}: {value.dtype}{list(value.shape)} at {where}"
         yield from str(value).splitlines()
 
     def examine(self, words: list[str]) -> Iterator[str]:

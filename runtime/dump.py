@@ -1,6 +1,7 @@
 """Every tensor that is in a memory at some time, as it is right after its last writer."""
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -76,7 +77,7 @@ def save(dump: Dump, folder: Path) -> int:
     for number, (name, value) in enumerate(dump.arrays().items()):
         file = file_name(name, number)
         array = np.ascontiguousarray(value)
-        replace(folder / file, lambda f, array=array: np.lib.format.write_array(f, array))  # type: ignore[misc]
+        replace(folder / file, partial(np.lib.format.write_array, array=array))
         rows.append(described(dump.symbols[name], file, dump.last_writer(name)))
     write_json(folder / "index.json", rows)
     return len(rows)

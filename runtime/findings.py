@@ -13,6 +13,8 @@ from .accesses import Accesses
 from .table import printable
 
 MOST_SHOWN = 20
+LONGEST = 60
+ARROW = " <- "
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,9 @@ class Listing:
 
     def origin(self, index: int) -> str:
         """Of what it was made, in parentheses."""
-        names = [repr(n) for n in (self.node(index),) if n] + [s for s in (self.step(index),) if s]
+        node, step = self.node(index), self.step(index)
+        names = [f"node {brief(node)!r}"] if node else []
+        names += [ARROW.join(map(brief, step.split(ARROW)))] if step else []
         return f" ({', '.join(names)})" if names else ""
 
     def node(self, index: int) -> str:
@@ -82,7 +86,9 @@ class Listing:
     def place(self, memory: int, start: int, stop: int, index: int) -> str:
         """Bytes, and the name of the buffer that they are in while instruction `index` runs."""
         text = f"{memory}:{start:#x}..{stop:#x}"
-        names = [u.name for u in self.units(index) if u.memory == memory and within(u, start)]
+        names = [
+            brief(u.name) for u in self.units(index) if u.memory == memory and within(u, start)
+        ]
         constant = memory == core.DRAM and stop <= len(self.image.rodata)
         return text + (f" of {names[0]!r}" if names else " of the constants" if constant else "")
 
@@ -90,6 +96,19 @@ class Listing:
         """The buffers that live while an instruction runs."""
         debug = self.image.debug
         return [u for u in debug.units if u.first <= index <= u.last] if debug else []
+
+
+def brief(label: str) -> str:
+    """A name, or the first of several and their number; the end of it if it is long.
+
+    Fused nodes are joined by " + "; a name may itself be several, as TensorFlow's converter makes
+    them, joined by ";".
+    """
+    nodes = label.split(" + ")
+    more = f" +{len(nodes) - 1}" if nodes[1:] else ""
+    name, _, rest = nodes[0].partition(";")
+    name = name if len(name) <= LONGEST else "…" + name[-LONGEST:]
+    return name + (";…" if rest else "") + more
 
 
 def within(unit: images.Unit, byte: int) -> bool:

@@ -28,7 +28,7 @@ def observed(
     machine: Machine,
     observers: Sequence[Observer],
 ) -> None:
-    """Execute instructions with `step`, looked on by all observers."""
+    """Execute instructions with `step`, looked on by all observers; the last is the nearest."""
     for observer in observers:
         observer.begin(machine)
     try:
@@ -36,7 +36,7 @@ def observed(
             for observer in observers:
                 observer.before(index)
             step(index)
-            for observer in observers:
+            for observer in reversed(observers):
                 observer.after(index)
     finally:
         for observer in observers:

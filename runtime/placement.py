@@ -8,7 +8,7 @@ from dnncc.isa import core
 from dnncc.isa import image as images
 
 from .accesses import Accesses, Ints
-from .findings import Finding, Listing
+from .findings import Finding, Listing, brief
 
 NOWHERE, CONSTANT = -1, -2
 
@@ -31,7 +31,7 @@ def overlaps(units: Sequence[images.Unit]) -> Iterator[Finding]:
 def shared(a: images.Unit, b: images.Unit) -> str:
     start, stop = max(a.start, b.start), min(a.stop, b.stop)
     span = f"instructions {max(a.first, b.first)}..{min(a.last, b.last)}"
-    return f"{a.name!r} and {b.name!r} both have {a.memory}:{start:#x}..{stop:#x} in {span}"
+    return f"{brief(a.name)!r} and {brief(b.name)!r} both have {a.memory}:{start:#x}..{stop:#x} in {span}"
 
 
 def homes(found: Accesses, image: images.Image) -> Ints:
@@ -53,5 +53,9 @@ def strays(found: Accesses, home: Ints, listing: Listing) -> Iterator[Finding]:
         text = f"{listing.instruction(index)} {listing.row(found, row)}, which is in no one buffer"
         live = [u for u in listing.units(index) if u.memory == found.memory[row]]
         near = min(live, key=lambda u: abs(u.start - int(found.start[row])), default=None)
-        hint = f"; the nearest is {near.name!r}, {near.start:#x}..{near.stop:#x}" if near else ""
+        hint = (
+            f"; the nearest is {brief(near.name)!r}, {near.start:#x}..{near.stop:#x}"
+            if near
+            else ""
+        )
         yield Finding("stray", text + hint, (index,))

@@ -10,10 +10,8 @@ from dnncc.isa import image as images
 from dnncc.isa import program as programs
 
 from .accesses import Accesses, Ints
-from .findings import Finding, Listing
+from .findings import ARROW, Finding, Listing
 from .placement import NOWHERE
-
-ARROW = " <- "
 
 
 def steps(debug: images.Debug, listing: Listing) -> Iterator[Finding]:

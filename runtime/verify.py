@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .cli import FAILED, failed, version
+from .cli import FAILED, failed, print_version
 
 if TYPE_CHECKING:  # all else is imported when it is needed: --help has to be quick
     from .findings import Finding
@@ -18,12 +18,16 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--most", type=int, default=20, metavar="N", help="findings to print (20)")
     p.add_argument("-q", "--quiet", action="store_true", help="print nothing but findings")
     p.add_argument("-v", "--verbose", action="store_true", help="print what is proved")
-    p.add_argument("--version", action="version", version=version("dnncc-verify"))
+    p.add_argument("--version", action="store_true", help="print the version")
     return p
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; 0 if nothing is wrong with any of the binaries, 1 if something is."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if "--version" in arguments:
+        print_version("dnncc-verify")
+        return 0
     options = parser().parse_args(arguments)
     try:
         wrong = [report(path, options) for path in options.models]

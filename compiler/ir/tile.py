@@ -10,6 +10,7 @@ Double buffering is explicit: iteration i of the loops in `Operand.slots` uses s
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -59,10 +60,12 @@ class Dim:
         return cls(bound, (), 0, bound)
 
     def range(self, env: Env) -> Extent:
+        if not self.terms and (self.offset, self.extent) == (0, self.bound):
+            return Extent(0, self.bound, 0, 0)
         low: Any = self.offset + sum(scale * env[var].low for var, scale in self.terms)
         high: Any = self.offset + self.extent
         high = high + sum(scale * (env[var].high - 1) for var, scale in self.terms)
-        inside_low = np.clip(low, 0, self.bound - 1)
+        inside_low = np.minimum(np.maximum(low, 0), self.bound - 1)
         inside_high = np.maximum(np.minimum(high, self.bound), inside_low + 1)
         outside = (high <= 0) | (low >= self.bound)
         before = np.where(outside, high - low, inside_low - low)
@@ -98,7 +101,7 @@ class Buffer:
     @property
     def slot_bytes(self) -> int:
         """One slot, rounded up so that the next one is aligned."""
-        size = int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+        size = prod(self.shape) * self.dtype.itemsize
         return -(-size // SLOT_ALIGN) * SLOT_ALIGN
 
     @property

@@ -132,7 +132,7 @@ def reduced(waits: Ints, place: Place) -> Ints:
         for other, clock in told.items():
             if all(c is clock or c[other] < need[other] for c in told.values()):
                 kept[index, other] = need[other]
-        mine = [max(column) for column in zip(mine, *told.values(), strict=True)]
+        mine = list(map(max, mine, *told.values())) if told else list(mine)
         mine[engine] += 1
         known[engine] = mine
         clocks[engine].append(mine)

@@ -63,9 +63,10 @@ class Block(NamedTuple):
 
     def taps(self) -> list[tuple[Ints, Ints]]:
         """(number of taps, ifmap words from the memory in each) for taps that are alike."""
-        rows, cols = ((self.first_r, self.p), (self.more_r, 1)), ((self.first_s, self.q),)
-        both = product(rows, (*cols, (self.more_s, 1)))
-        return [(r * s, self.g * high * wide) for (r, high), (s, wide) in both]
+        one = np.ones_like(self.g)
+        rows = (self.first_r, self.p), (self.more_r, one)
+        cols = (self.first_s, self.q), (self.more_s, one)
+        return [(r * s, self.g * high * wide) for (r, high), (s, wide) in product(rows, cols)]
 
 
 # Legality
@@ -93,7 +94,8 @@ def rules(array: OutputStationary, work: Work, m: Mapping) -> Iterator[tuple[Boo
 
 def room_for(array: OutputStationary, rows: Ints, cols: Ints) -> Ints:
     """Sets of this size that fit on the array."""
-    return (array.rows // np.maximum(rows, 1)) * (array.cols // np.maximum(cols, 1))
+    room = (array.rows // np.maximum(rows, 1)) * (array.cols // np.maximum(cols, 1))
+    return np.asarray(room)
 
 
 # Cost
@@ -346,7 +348,7 @@ class Pes:
     def bring(
         self, ifmap: Ints, word: Ints, waiting: list[tuple[int, int, int]], r: int, s: int
     ) -> None:
-        """What the memory gives in a cycle goes to the PEs of its pixel, in all sets of the group."""
+        """What the memory gives in a cycle goes to its pixel's PEs, in all sets of the group."""
         work, place = self.work, self.place
         now = waiting[: self.array.ifmap_words_per_cycle]
         del waiting[: self.array.ifmap_words_per_cycle]

@@ -5,9 +5,9 @@ i cycles late, enter row i at the left and move a column per cycle; the weights 
 column j at the top, j cycles late, and move a row per cycle: element e of both meets in PE (i, j)
 at cycle e + i + j after the *fold's* start. A fold is at most rows pixels by cols filters, and all
 of the reduction c*r*s. When its last element is through, a PE copies its psum to a second register
-and goes on with the next fold. These registers shift down, through another one between two PEs, so that what
-a PE hands on comes after its own psum; psums leave at the bottom, one per column and cycle, and are
-added to what the memory has if they are to be.
+and goes on with the next fold. These registers shift down, through another one between two PEs, so
+that what a PE hands on comes after its own psum; psums leave at the bottom, one per column and
+cycle, and are added to what the memory has if they are to be.
 
 Convolutions with few filters per group put `packed` groups side by side: their elements one after
 another, and zeros for the weights of other groups (ours). For folds 1..F of depth D(f), which is

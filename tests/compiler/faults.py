@@ -9,6 +9,8 @@ import numpy as np
 from dnncc.codegen.stream import Stream
 from dnncc.ir.graph import Graph, Node, View
 from dnncc.ir.tile import Compute, Dim, Load, Loop, Nest, Operand, Step, Store, TileProgram
+from dnncc.isa.core import NO_WAIT
+from dnncc.isa.program import WAIT_NAMES
 from dnncc.passes.context import Context
 from dnncc.passes.pipeline import PIPELINE, Pass
 
@@ -114,7 +116,9 @@ def rewritten(
 
 def on_nest(node: str, change: Callable[[Nest], Nest]) -> Change:
     def spoil(program: TileProgram) -> TileProgram:
-        return replace(program, nests=tuple(change(n) if node in n.loc else n for n in program.nests))
+        return replace(
+            program, nests=tuple(change(n) if node in n.loc else n for n in program.nests)
+        )
 
     return spoil
 
@@ -163,6 +167,27 @@ def on_records(mnemonic: str, **changes: int) -> Change:
         return replace(stream, pieces=tuple(pieces)) if hit else None
 
     return spoil
+
+
+def on_address(name: str, shift: int) -> Change:
+    """Move the storage of a value in its memory, after addresses are given."""
+
+    def spoil(program: TileProgram) -> TileProgram:
+        address = program.graph.tensors[name].address + shift
+        return replace(program, graph=on_tensor(name, address=address)(program.graph))
+
+    return spoil
+
+
+def without_waits(stream: Stream) -> Stream:
+    """Nothing waits for loads or stores."""
+    pieces = []
+    for piece in stream.pieces:
+        records = piece.records.copy()
+        for name in WAIT_NAMES[:2]:
+            records[name] = NO_WAIT
+        pieces.append(piece._replace(records=records))
+    return replace(stream, pieces=tuple(pieces))
 
 
 def truncated(table: Any) -> Any:

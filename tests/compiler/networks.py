@@ -2,6 +2,7 @@
 
 import numpy as np
 from onnx import ModelProto
+
 from tests.compiler.small import Sketch
 
 

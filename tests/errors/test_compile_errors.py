@@ -17,7 +17,7 @@ from tests.models import make_model
 
 Capture = pytest.CaptureFixture[str]
 REAL = (np.float32, (2, 2))
-MANY = np.int64(2_000_000)
+MANY = 2_000_000
 
 
 class Bench:

@@ -10,6 +10,11 @@ from dnncc.targets import Target, dataflow
 Ints = npt.NDArray[np.int64]
 
 
+def row(*params: int) -> Ints:
+    """Mapping parameters of one tile."""
+    return np.array(params, np.int64)
+
+
 def check(
     flow: Any, simulate: Any, target: Target, work: dataflow.Work, params: Ints, seed: int
 ) -> None:

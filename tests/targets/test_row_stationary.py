@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dnncc.targets import Target, dataflow, load, loads
-from tests.targets.pes import check
+from tests.targets.pes import check, row
 
 Work = dataflow.Work
 rs: Any = import_module("dnncc.targets.dataflow.row_stationary")
@@ -29,10 +28,6 @@ def small_array(rows: int, cols: int) -> Target:
         f'extends = "eyeriss-like"\n[array]\nrows = {rows}\ncols = {cols}\n'
         "ifmap_words = 4\nfilter_words = 20\npsum_words = 6\nramp_cycles = 3"
     )
-
-
-def row(*params: int) -> npt.NDArray[np.int64]:
-    return np.array(params, np.int64)
 
 
 # odd-13x7 moves 3 ifmap words, 5 filter words and 72/32 psums per cycle, and has a ramp of 17.

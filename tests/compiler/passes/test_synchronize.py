@@ -32,7 +32,7 @@ def conflicts(program: Program) -> set[Pair]:
     return found
 
 
-def before(program: Program, waits: np.ndarray) -> list[int]:  # type: ignore[type-arg]
+def before(program: Program, waits: np.ndarray) -> list[int]:
     """Of each instruction, as bits, those that are over when it begins: engines work in order, a
     wait is for the first so many of an engine, and nothing is begun before a control instruction
     that precedes it is over."""
@@ -51,7 +51,7 @@ def before(program: Program, waits: np.ndarray) -> list[int]:  # type: ignore[ty
     return over
 
 
-def unordered(program: Program, waits: np.ndarray) -> Iterator[Pair]:  # type: ignore[type-arg]
+def unordered(program: Program, waits: np.ndarray) -> Iterator[Pair]:
     over = before(program, waits)
     return ((a, b) for a, b in conflicts(program) if not over[b] >> a & 1)
 
