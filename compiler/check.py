@@ -32,7 +32,7 @@ from .debug.dumps import load_arrays
 from .debug.observer import Observer
 from .debug.origins import Origins
 from .debug.text import graph_of
-from .debug.verifying import Verifying
+from .debug.verifying import BrokenProgram, Verifying
 from .ir.graph import Array, Graph
 from .ir.interpret import interpret
 from .ir.storage import through_storage
@@ -57,17 +57,20 @@ class WrongValue(Exception):
 
 
 class Checking(Observer):
-    """Runs the program after each step on `source`, an .npz or `random[:SEED]`.
+    """Runs the program after each step on `source`: an .npz, `random[:SEED]`, or the arrays.
 
-    `tallies` has what was compared after each step, `feeds` and `expected` the reference.
+    `tallies` has what was compared after each step, `imported` the values of the program that it
+    began with, and `expected` those of the next one; `mismatch` is what was found.
     """
 
-    def __init__(self, source: str, target: Target) -> None:
+    def __init__(self, source: str | Mapping[str, Array], target: Target) -> None:
         self.source, self.target = source, target
         self.feeds: dict[str, Array] = {}
         self.expected: dict[str, Array] = {}
         self.ties: dict[str, Array] = {}
+        self.imported: dict[str, Array] = {}
         self.tallies: dict[str, Tally] = {}
+        self.mismatch: Mismatch | None = None
 
     def before(self, step: Pass, program: Program | None) -> None:
         if program is not None and not self.expected:
@@ -77,6 +80,7 @@ class Checking(Observer):
         graph = graph_of(program)
         self.feeds = feeds_from(self.source, graph)
         self.expected = self.feeds | run(program, self.feeds, self.target)
+        self.imported = dict(self.expected)
         self.ties = find_ties(graph, self.expected)
 
     def after(self, step: Pass, program: Program) -> None:
@@ -84,16 +88,27 @@ class Checking(Observer):
             self.begin(program)
             return
         tally = self.tallies[step.name] = Tally()
-        graph = graph_of(program)
-        found: Mismatch | None = None
-        if isinstance(program, Graph) and step.name in ROUNDING:
-            found = first_step_mismatch(program, self.feeds, self.expected, self.ties, tally)
-        values = run(program, self.feeds, self.target)
-        if step.name not in ROUNDING:
-            found = first_mismatch(graph, values, self.expected, tally)
+        try:
+            found = self.compare(step, program, tally)
+        except MemoryError:
+            raise
+        except Exception as error:  # whatever fails, it is the program that cannot be run
+            raise BrokenProgram(step.name, f"it cannot be run: {error}") from error
+        self.mismatch = found
         if found is not None:
             raise WrongValue(step.name, found)
+
+    def compare(self, step: Pass, program: Program, tally: Tally) -> Mismatch | None:
+        """What is wrong with the program's values, which are expected of the next one's."""
+        found: Mismatch | None = None
+        rounding = isinstance(program, Graph) and step.name in ROUNDING
+        if isinstance(program, Graph) and rounding:
+            found = first_step_mismatch(program, self.feeds, self.expected, self.ties, tally)
+        values = run(program, self.feeds, self.target)
+        if not rounding:
+            found = first_mismatch(graph_of(program), values, self.expected, tally)
         self.expected |= values
+        return found
 
     def summary(self) -> str:
         """One line of what was compared."""
@@ -106,8 +121,10 @@ class Checking(Observer):
         )
 
 
-def feeds_from(source: str, graph: Graph) -> dict[str, Array]:
+def feeds_from(source: str | Mapping[str, Array], graph: Graph) -> dict[str, Array]:
     """Raises CompileError, OSError."""
+    if not isinstance(source, str):
+        return given_feeds(graph, "the inputs", source)
     kind, _, seed = source.partition(":")
     if kind == RANDOM and (not seed or seed.isdecimal()):
         return random_feeds(graph, int(seed or 0))
@@ -164,6 +181,6 @@ def last_instructions(stream: Stream) -> dict[int, int]:
     return {index: nest for nest, index in ends.items()}
 
 
-def watchers(source: str, target: Target) -> tuple[Observer, ...]:
+def watchers(source: str | Mapping[str, Array], target: Target) -> tuple[Observer, ...]:
     """All that --check-each-pass looks at: legality, origins, values."""
     return Checking(source, target), Origins(), Verifying(target)

@@ -238,8 +238,8 @@ def report(artifact: Artifact, options: argparse.Namespace) -> None:
     for note in artifact.notes:
         print(f"note: {note}", file=sys.stderr)
     for part in artifact.image.host:
-        for _, reason in part.reasons:
-            print(f"note: on the host: {reason}", file=sys.stderr)
+        for node, reason in part.reasons:
+            print(f"note: on the host: '{node}': {reason}", file=sys.stderr)
     print(summary(artifact), file=sys.stderr)
 
 

@@ -17,4 +17,5 @@ class CompileError(Exception):
         where = [self.file] if self.file else []
         where += [f"node '{self.node}'"] if self.node else []
         what = f"{self.message}; {self.hint}" if self.hint else self.message
-        return ": ".join([*where, what])
+        text = ": ".join([*where, what])  # names may hold anything; one line has no control codes
+        return "".join(c if c.isprintable() else "?" for c in text)

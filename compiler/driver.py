@@ -114,7 +114,7 @@ def lower(
     The observers see it before each step in the order given, and after it in reverse.
     """
     check_optional(options.disabled, [s for s in steps if s.name != IMPORT])
-    target = targets.load(options.target)
+    target = wide_enough(targets.load(options.target))
     ctx = Context(target, options.level, Budget.of(options.budget))
     watching = (*standing(options, target, ctx.budget), *observers)
     for step in steps:
@@ -125,6 +125,15 @@ def lower(
             observer.after(step, program)
     assert program is not None, "there is at least one step"
     return program
+
+
+def wide_enough(target: Target) -> Target:
+    """The target, if its psums are those of Tensor instructions. Raises CompileError."""
+    bits = target.datapath.accumulator_bits
+    if bits < 32:
+        message = f"target '{target.name}' has psums of {bits} bits, too narrow for exact int8 sums"
+        raise CompileError(message, hint="take a target with accumulator_bits = 32")
+    return target
 
 
 def standing(options: Options, target: Target, budget: Budget) -> tuple[Observer, ...]:
@@ -158,7 +167,8 @@ class Strict(Observer):
     def after(self, step: Pass, program: Program) -> None:
         host = [n for n in program.nodes if n.op == "host"] if isinstance(program, Graph) else []
         if host:
-            reason = "; ".join(host[0].attrs["reason"])
+            pairs = zip(host[0].attrs["refused"], host[0].attrs["reason"], strict=True)
+            reason = "; ".join(f"'{name}': {why}" for name, why in pairs)
             hint = "leave out --strict to let it"
             raise CompileError(f"runs on the host: {reason}", hint=hint)
 

@@ -50,7 +50,7 @@ def read_npz(path: Path, known: Sequence[str]) -> dict[str, Array]:
     try:
         archive = np.load(path, allow_pickle=False)
         sizes = {i.filename.removesuffix(".npy"): i.file_size for i in archive.zip.infolist()}
-    except (OSError, ValueError, AttributeError, zipfile.BadZipFile):
+    except (OSError, ValueError, AttributeError, EOFError, zipfile.BadZipFile):
         raise RunError(f"{path}: not an .npz file of arrays") from None
     with archive:
         for name in archive.files:
@@ -99,8 +99,9 @@ def write_npz(path: Path, arrays: Mapping[str, Array]) -> None:
     replace(path, write)
 
 
-def write_json(path: Path, value: Any) -> None:
-    text = json.dumps(value, indent=1) + "\n"
+def write_json(path: Path, value: Any, indent: int | None = 1) -> None:
+    """As text of one line where `indent` is None."""
+    text = json.dumps(value, indent=indent) + "\n"
     replace(path, lambda stream: stream.write(text.encode()))
 
 
@@ -118,5 +119,8 @@ def replace(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
         with temporary.open("xb") as stream:
             write(stream)
         temporary.replace(path)
+    except OSError as error:
+        error.filename = str(path)  # which its message names
+        raise
     finally:
         temporary.unlink(missing_ok=True)

@@ -63,7 +63,8 @@ class Inspection:
             said = f"{count} tensors, and what they are in index.json"
             self.say(f"tensors      {options.dump_tensors}: {said}")
         if options.trace:
-            write_json(options.trace, trace(session.verification, session.profile.timeline))
+            found = trace(session.verification, session.profile.timeline)
+            write_json(options.trace, found, indent=None)
         if options.until is not None:
             self.say(f"stopped      {self.stopped(options.until)}")
 

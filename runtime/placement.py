@@ -31,7 +31,8 @@ def overlaps(units: Sequence[images.Unit]) -> Iterator[Finding]:
 def shared(a: images.Unit, b: images.Unit) -> str:
     start, stop = max(a.start, b.start), min(a.stop, b.stop)
     span = f"instructions {max(a.first, b.first)}..{min(a.last, b.last)}"
-    return f"{brief(a.name)!r} and {brief(b.name)!r} both have {a.memory}:{start:#x}..{stop:#x} in {span}"
+    names = f"{brief(a.name)!r} and {brief(b.name)!r}"
+    return f"{names} both have {a.memory}:{start:#x}..{stop:#x} in {span}"
 
 
 def homes(found: Accesses, image: images.Image) -> Ints:

@@ -160,6 +160,8 @@ class InferenceSession:
                 self.hosts[instruction.part].run(machine)
             else:
                 instruction.execute(machine)
+        except SanitizerError:
+            raise
         except (ValueError, IndexError, MemoryError) as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise RunError(f"instruction {index} ({instruction.mnemonic}): {reason}") from error

@@ -52,6 +52,10 @@ class Shadow:
                 writers[writers == UNWRITTEN] = GIVEN
         return wrong
 
+    def forget(self, memory: int, start: int, stop: int) -> None:
+        """What the bytes hold is of no one's concern any more."""
+        self.memories[memory][start:stop] = UNWRITTEN
+
     def unused(self, found: Accesses) -> Ints:
         """Instructions that write, but nothing that anyone has read."""
         writers = np.unique(found.instruction[found.is_write])

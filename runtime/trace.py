@@ -13,6 +13,7 @@ from dnncc.isa import core
 from dnncc.isa import program as programs
 
 from .accesses import Accesses, Ints
+from .findings import ARROW, brief
 from .placement import homes
 from .timing import CAUSE_OF_ENGINE, Timeline, awaited
 from .verification import Verification
@@ -70,7 +71,7 @@ def slices(about: Verification, timeline: Timeline) -> Iterator[Event]:
         node = about.listing.node(index)
         args = {"instruction": index, "node": node, "issued": issue, "cycles": [start, end]}
         args |= {k: v for k, v in (("macs", macs), ("dram_bytes", moved)) if v}
-        name = about.listing.step(index) or mnemonics[index]
+        name = ARROW.join(map(brief, about.listing.step(index).split(ARROW))) or mnemonics[index]
         yield {
             "ph": "X", "pid": PROCESS, "tid": row_id, "ts": start, "dur": end - start,
             "name": name, "cat": mnemonics[index], "args": args,
@@ -99,7 +100,8 @@ def node_slices(about: Verification, timeline: Timeline) -> Iterator[Event]:
     for node, start, end in zip(nodes[order].tolist(), starts.tolist(), ends.tolist(), strict=True):
         yield {
             "ph": "X", "pid": PROCESS, "tid": NODE_ROW, "ts": start, "dur": end - start,
-            "name": debug.nodes[node], "cat": "node", "args": {"cycles": [start, end]},
+            "name": brief(debug.nodes[node]), "cat": "node",
+            "args": {"node": debug.nodes[node], "cycles": [start, end]},
         }  # fmt: skip
 
 

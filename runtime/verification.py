@@ -115,12 +115,27 @@ class Verification:
             yield Finding("race", "too many instructions are unordered to compare all of them")
 
     def lifetimes(self) -> Iterator[Finding]:
-        """Bytes that are read before they are written, or written and never read."""
-        shadow = Shadow(self.accesses, self.image, self.program.count)
+        """Bytes that are read before they are written, or written and never read.
+
+        What a buffer's bytes hold from before its life counts as unwritten.
+        """
+        shadow, born = Shadow(self.accesses, self.image, self.program.count), self.born
         for index in range(self.program.count):
+            for unit in born.get(index, ()):
+                shadow.forget(unit.memory, unit.start, unit.stop)
             for missing in shadow.step(index):
                 yield unwritten_finding(missing, self.accesses, self.listing)
         yield from (self.unused(index) for index in shadow.unused(self.accesses).tolist())
+
+    @cached_property
+    def born(self) -> dict[int, list[images.Unit]]:
+        """Buffers by the first instruction of their lives; inputs are there before."""
+        inputs = {s.name for s in self.image.symbols if s.kind == "input"}
+        found: dict[int, list[images.Unit]] = {}
+        for unit in self.image.debug.units if self.image.debug else ():
+            if inputs.isdisjoint(unit.tensors):
+                found.setdefault(unit.first, []).append(unit)
+        return found
 
     def unused(self, index: int) -> Finding:
         text = self.listing.instruction(index)

@@ -1,6 +1,6 @@
 """What an accelerator has, and what its array costs and counts."""
 
-from . import cost, dataflow
+from . import coding, cost, dataflow
 from .files import TargetError, diff, load, loads, names
 from .schema import KINDS, Channel, Engine, Kind, Memory, Target
 
@@ -12,6 +12,7 @@ __all__ = [
     "Memory",
     "Target",
     "TargetError",
+    "coding",
     "cost",
     "dataflow",
     "diff",

@@ -149,12 +149,16 @@ class Channel(Table, frozen=True):
 
 
 class Dram(Table, frozen=True):
-    """The memory outside, seen through one or more channels."""
+    """The memory outside, seen through one or more channels.
+
+    `run_length_coding`: feature maps lie in it in the code of `coding.py`.
+    """
 
     bytes: Annotated[int, Meta(ge=1, le=1 << 40)]
     channels: Annotated[tuple[Channel, ...], Meta(min_length=1, max_length=4)] = field(
         name="channel"
     )
+    run_length_coding: bool = False
 
 
 class Engine(Table, frozen=True):
@@ -188,6 +192,7 @@ class Energy(Table, frozen=True):
     """Cost of a MAC, and of one access to one operand word at each level.
 
     A psum counts as `accumulator_bits / operand_bits` words. `unit`: "mac" is normalised to a MAC.
+    `gates_zeros`: a MAC with a zero ifmap costs neither itself nor its weight (`coding.gated`).
     """
 
     unit: Literal["mac", "pJ"]
@@ -196,6 +201,7 @@ class Energy(Table, frozen=True):
     noc: Energies
     glb: Energies
     dram: Energies
+    gates_zeros: bool = False
 
 
 class Target(Table, frozen=True):

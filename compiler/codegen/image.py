@@ -96,7 +96,7 @@ def symbol(tensor: Tensor, kind: str, target: Target) -> isa.Symbol:
 
 def host_part(node: Node, graph: Graph) -> isa.HostPart:
     inputs = tuple(i for i in node.inputs if i and i not in graph.constants)
-    reasons = tuple((loc, text) for loc, text in zip(node.loc, node.attrs["reason"], strict=False))
+    reasons = tuple(zip(node.attrs["refused"], node.attrs["reason"], strict=True))
     return isa.HostPart(export_host(node, graph), inputs, node.outputs, reasons)
 
 

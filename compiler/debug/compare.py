@@ -53,26 +53,28 @@ class Tally:
     rounded: int = 0
 
 
-def makers(graph: Graph) -> dict[str, Node]:
-    """The node that computes each value, in the order of execution; inner nodes before outer."""
+def makers(graph: Graph, values: Mapping[str, Array]) -> dict[str, Node]:
+    """The node that computes each value, in the order of execution.
+
+    Of a group it is the inner node, but the whole group where inner values are not in `values`.
+    """
     made: dict[str, Node] = {}
     for node in graph.nodes:
-        for inner in (*node.body, node):
+        within = node.body if all(o in values for n in node.body for o in n.outputs) else ()
+        for inner in (*within, node):
             made |= {o: inner for o in inner.outputs if o and o not in made}
     return made
 
 
 def comparable(value: Array, expected: Array | None) -> bool:
-    return (
-        expected is not None and value.shape == expected.shape and value.dtype == expected.dtype
-    )
+    return expected is not None and value.shape == expected.shape and value.dtype == expected.dtype
 
 
 def first_mismatch(
     graph: Graph, values: Mapping[str, Array], expected: Mapping[str, Array], tally: Tally
 ) -> Mismatch | None:
     """The first value that both have and that differs: integers and booleans at all."""
-    for name, node in makers(graph).items():
+    for name, node in makers(graph, values).items():
         if name not in values or not comparable(values[name], expected.get(name)):
             continue
         found = difference(name, node, values[name], expected[name], False, tally)

@@ -10,6 +10,7 @@ from ..ir.tile_verify import verify_tile
 from ..ir.verify import verify
 from ..passes.pipeline import Pass, Program
 from .observer import Observer
+from .parameters import check_parameters
 
 
 class BrokenProgram(Exception):
@@ -35,6 +36,7 @@ def check(made: Program, target: Target) -> None:
     """Raises CompileError or IsaError."""
     if isinstance(made, Graph):
         verify(made)
+        check_parameters(made)
     elif isinstance(made, TileProgram):
         verify(made.graph)
         verify_tile(made, target)

@@ -1,5 +1,6 @@
 """An ONNX model has become a Graph: every value has a static shape, every node is `onnx.NAME`."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,12 +22,15 @@ from onnx import (
 
 from ..diagnostics import CompileError
 from ..ir.graph import Array, Graph, Node, Tensor, prune
+from .checks import check_names, check_nodes
 from .kernels import choose_kernels
 from .loading import check_tensor, load_model
 from .qoperators import OURS, expand_qoperators
 from .shapes import bind_shapes, infer_shapes
 
 FAULTS = (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError)
+
+MOST_ELEMENTS = 1 << 40
 
 
 def import_model(
@@ -35,7 +39,8 @@ def import_model(
     notes: list[str] | None = None,
 ) -> Graph:
     """The Graph of a model; `shapes` fixes dynamic inputs, `notes` collects what was assumed."""
-    file = (source.graph.name or "model") if isinstance(source, ModelProto) else str(source)
+    name = source.graph.name if isinstance(source, ModelProto) else str(source)
+    file = name if name and isinstance(name, str) else "model"
     notes = [] if notes is None else notes
     try:
         return checked_import(source, shapes or {}, notes, file)
@@ -55,6 +60,7 @@ def checked_import(
         model.CopyFrom(source)
     else:
         model = load_model(Path(source))
+    check_names(model, file)
     for tensor in model.graph.initializer:
         check_tensor(tensor, file)
     model = expand_qoperators(inline(model, file))
@@ -121,6 +127,7 @@ def build(model: ModelProto, file: str) -> Graph:
         if name not in tensors:
             raise CompileError(f"no node computes output '{name}'", file=file)
     names = tuple(v.name for v in given)
+    check_nodes(nodes, tensors, file)
     built = Graph(graph.name or "model", names, outputs, tensors, constants, tuple(nodes), opset)
     return choose_kernels(prune(built))
 
@@ -224,5 +231,8 @@ def typed(types: Mapping[str, ValueInfoProto], name: str, file: str, node: str |
         )  # fmt: skip
     if dense.elem_type == TensorProto.STRING:
         raise CompileError(f"'{name}' holds strings", file=file, node=node)
+    if math.prod(d.dim_value for d in dims) > MOST_ELEMENTS:
+        shape = "x".join(str(d.dim_value) for d in dims)
+        raise CompileError(f"'{name}' of shape {shape} is too large", file=file, node=node)
     dtype = helper.tensor_dtype_to_np_dtype(dense.elem_type)
     return Tensor(name, tuple(d.dim_value for d in dims), np.dtype(dtype))

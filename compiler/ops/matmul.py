@@ -60,7 +60,9 @@ class MatMul(Op, name="matmul", onnx=("MatMul", "Gemm")):
         b = tensors[node.inputs[1]]
         if b.quant is not None and b.quant.axis not in (None, len(b.shape) - 1):
             return f"its second operand is quantised along axis {b.quant.axis}, not per column"
-        return array_reason(node, tensors, target)
+        return rank_reason(*(tensors[i].shape for i in node.inputs[:2])) or array_reason(
+            node, tensors, target
+        )
 
     @classmethod
     def lower(cls, build: Builder, node: Node) -> None:
@@ -92,6 +94,13 @@ class MatMul(Op, name="matmul", onnx=("MatMul", "Gemm")):
         }  # fmt: skip
         build.inner.append(StepSpec("tensor", uses, attrs))
         requantize(build, node, "nqk"[3 - len(a.shape) :])
+
+
+def rank_reason(a: tuple[int, ...], b: tuple[int, ...]) -> str | None:
+    """Matrices, or one batch of them by one matrix or as many."""
+    if len(b) <= len(a) <= 3 and b[:-2] in ((), (1,), a[:-2]):
+        return None
+    return f"a product of {list(a)} by {list(b)}"
 
 
 def gemm_weight(match: Match, b: str) -> str:

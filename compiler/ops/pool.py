@@ -15,7 +15,7 @@ from ..ir.tile import Dim
 from ..mapping.build import OUT, WINDOW_OF_ONE, Builder, requantize, scalar_quant
 from ..mapping.workload import StepSpec
 from .match import Match, Refused, dequantize
-from .op import Op, Tensors, limits, operand_reason, window_reason
+from .op import LARGEST_WINDOW, Op, Tensors, limits, operand_reason, window_reason
 from .scale import quant_of
 from .window import output_size, padded, taps, window_attrs
 
@@ -172,6 +172,12 @@ class GlobalAveragePool(Op, name="global_avgpool"):
     @classmethod
     def shape(cls, node: Node, tensors: Tensors) -> tuple[int, ...]:
         return *tensors[node.inputs[0]].shape[:2], 1, 1
+
+    @classmethod
+    def reason_not(cls, node: Node, tensors: Tensors, target: Target | None) -> str | None:
+        if max(tensors[node.inputs[0]].shape[2:]) > LARGEST_WINDOW:
+            return f"planes of more than {LARGEST_WINDOW} rows or columns"
+        return operand_reason(node, tensors)
 
     @classmethod
     def run(cls, node: Node, tensors: Tensors, inputs: Sequence[Array]) -> Array:

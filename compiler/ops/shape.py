@@ -15,7 +15,7 @@ from ..ir.tile import Dim
 from ..mapping.build import OUT, PLANE, WINDOW_OF_ONE, Builder, elementwise_box
 from ..mapping.workload import StepSpec
 from .match import Match, Refused, dequantize, quantize
-from .op import Op, Tensors, limits, operand_reason
+from .op import LARGEST_WINDOW, Op, Tensors, limits, operand_reason
 from .table import entries
 
 if TYPE_CHECKING:
@@ -162,6 +162,15 @@ class Pad(Op, name="pad", onnx=("Pad",)):
     def shape(cls, node: Node, tensors: Tensors) -> tuple[int, ...]:
         shape, attrs = tensors[node.inputs[0]].shape, node.attrs
         return tuple(map(sum, zip(shape, attrs["before"], attrs["after"], strict=True)))
+
+    @classmethod
+    def reason_not(cls, node: Node, tensors: Tensors, target: Target | None) -> str | None:
+        sides = list(zip(node.attrs["before"], node.attrs["after"], strict=True))
+        if len(sides) > 4 or sum(map(any, sides)) > 2:
+            return "it has more than four axes, or pads more than two"
+        if max(map(max, sides), default=0) > LARGEST_WINDOW:
+            return f"a pad of more than {LARGEST_WINDOW}"
+        return operand_reason(node, tensors)
 
     @classmethod
     def run(cls, node: Node, tensors: Tensors, inputs: Sequence[Array]) -> Array:

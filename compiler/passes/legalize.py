@@ -66,7 +66,10 @@ def quantized(edit: Editor, node: Node, ctx: Context) -> Node:
         return node
     mark = len(edit.nodes)
     try:
-        return checked(edit, Op.recognizers[match.node.op].recognize(match), ctx)
+        made = Op.recognizers[match.node.op].recognize(match)
+        for inner in edit.nodes[mark:]:
+            checked(edit, inner, ctx)
+        return checked(edit, made, ctx)
     except Refused as reason:
         del edit.nodes[mark:]
         blame(edit, match.node, str(reason))

@@ -1,6 +1,6 @@
 """Execution alternates between accelerator parts and as few `host` nodes as that allows.
 
-A host node holds the ONNX nodes it runs, and the reason for each in attribute `reason`.
+A host node holds the ONNX nodes it runs; attribute `reason` says why those in `refused` are there.
 """
 
 from __future__ import annotations
@@ -92,11 +92,12 @@ def host(part: Sequence[Node], uses: dict[str, set[int]]) -> Node:
     inputs = dict.fromkeys(i for n in part for i in n.inputs if i and i not in made)
     outputs = tuple(name for name in made if uses.get(name, set()) - members)
     told = [n for n in part if n.op not in BORDERS or "reason" in n.attrs] or part
-    reasons = tuple(dict.fromkeys(reason(node) for node in told))
+    reasons = {node.loc[0]: reason(node) for node in told}
+    attrs = {"refused": tuple(reasons), "reason": tuple(reasons.values())}
     loc = tuple(dict.fromkeys(name for node in part for name in node.loc))
-    return Node("host", tuple(inputs), outputs, {"reason": reasons}, tuple(part), loc)
+    return Node("host", tuple(inputs), outputs, attrs, tuple(part), loc)
 
 
 def reason(node: Node) -> str:
     default = f"{node.op.removeprefix('onnx.')} is not an operator of the accelerator"
-    return f"'{node.loc[0]}': {node.attrs.get('reason', default)}"
+    return str(node.attrs.get("reason", default))

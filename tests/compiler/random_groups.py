@@ -12,13 +12,15 @@ from dnncc.ops.scale import quant_of
 from .graphs import GraphBuilder
 
 BYTES = ("int8", "uint8")
+WIDE = (*BYTES, "int16")
 
 
 class RandomGroups(GraphBuilder):
     """Grows a chain of groups; the next may read what one makes, also where it is resident."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, dtypes: tuple[str, ...] = BYTES) -> None:
         super().__init__(seed)
+        self.dtypes = dtypes
         self.results: list[str] = []
 
     def among(self, *choices: Any) -> Any:
@@ -35,8 +37,8 @@ class RandomGroups(GraphBuilder):
         zero = self.between(max(info.min, -300), min(info.max, 300))
         return Quant.per_tensor(float(scale * self.rng.uniform(0.5, 2.0)), zero)
 
-    def typed(self, scale: float = 0.05) -> dict[str, Any]:
-        dtype = self.among(*BYTES)
+    def typed(self, scale: float = 0.05, dtypes: tuple[str, ...] = ()) -> dict[str, Any]:
+        dtype = self.among(*(dtypes or self.dtypes))
         return {"dtype": dtype, "quant": self.quant(dtype, scale)}
 
     def clamp(self, dtype: Any) -> dict[str, Any]:
@@ -49,14 +51,15 @@ class RandomGroups(GraphBuilder):
     def order(self, rank: int) -> list[int] | None:
         return self.rng.permutation(rank).tolist() if self.chance(0.3) else None
 
-    def source(self, shape: tuple[int, ...]) -> str:
+    def source(self, shape: tuple[int, ...], dtypes: tuple[str, ...] = ()) -> str:
         """A value of this shape: a result if one has it, or an input, maybe a slice of one."""
+        dtypes = dtypes or self.dtypes
         for name in self.results[::-1]:
-            if self.tensors[name].shape == shape and self.tensors[name].dtype.itemsize == 1:
+            if self.tensors[name].shape == shape and self.tensors[name].dtype.name in dtypes:
                 return name
-        if len(shape) == 4 and self.chance(0.2):
+        if len(shape) == 4 and dtypes == self.dtypes and self.chance(0.2):
             return self.sliced(shape)
-        return self.input(shape, **self.typed(), order=self.order(len(shape)))
+        return self.input(shape, **self.typed(dtypes=dtypes), order=self.order(len(shape)))
 
     def sliced(self, shape: tuple[int, ...]) -> str:
         """Every second row of some of the channels of a larger input."""
@@ -159,7 +162,7 @@ class RandomGroups(GraphBuilder):
         body = [anchor]
         if self.chance(0.3):
             body.append(self.residual(body[-1].outputs[0]))
-        if self.chance(0.3):
+        if self.tensors[body[-1].outputs[0]].dtype.itemsize == 1 and self.chance(0.3):
             body.append(self.table_of(body[-1].outputs[0]))
         rank = len(self.tensors[body[-1].outputs[0]].shape)
         self.results.append(self.group(*body, order=self.order(rank)))
@@ -198,7 +201,7 @@ class RandomGroups(GraphBuilder):
         self.alone(self.node(self.among("add", "mul"), operands, **out, **self.clamp(out["dtype"])))
 
     def lut_group(self) -> None:
-        self.alone(self.table_of(self.source(self.shape())))
+        self.alone(self.table_of(self.source(self.shape(), BYTES)))
 
     def copy_group(self) -> None:
         x = self.source(self.shape())
@@ -263,9 +266,9 @@ KINDS: tuple[Callable[[RandomGroups], None], ...] = (
 )
 
 
-def random_graph(seed: int) -> Graph:
+def random_graph(seed: int, dtypes: tuple[str, ...] = BYTES) -> Graph:
     """One to four groups; the first is of kind `seed` modulo the number of kinds."""
-    build = RandomGroups(seed)
+    build = RandomGroups(seed, dtypes)
     KINDS[seed % len(KINDS)](build)
     for _ in range(build.between(0, 3)):
         build.among(*KINDS)(build)

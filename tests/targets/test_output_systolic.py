@@ -39,7 +39,10 @@ def test_folds_by_hand() -> None:
 
 def test_depthwise_packs_groups() -> None:
     work = Work.of(g=64, p=14, q=14, r=3, s=3)
-    assert FLOW.choose(GEMMINI, work) == [16]  # 144 elements for 16 groups, not 16 for each
+    # a group has 9 elements, and psums shift out in 16 cycles; two groups have 18
+    assert FLOW.choose(GEMMINI, work) == [2]
+    folds = 13  # of 196 pixels
+    assert FLOW.cycles(GEMMINI, work, row(2)) == 32 * folds * 18 + 30 + 2
     assert FLOW.explain(GEMMINI, work, row(17)) == "17 groups do not fit on 16 columns"
     assert FLOW.explain(GEMMINI, work, row(0)) == "packed is not in 1..255"
     assert FLOW.active_pes(GEMMINI, work, row(16)) == 256

@@ -8,12 +8,13 @@ import os
 import numpy as np
 import pytest
 
+from dnncc.ir.graph import Graph
 from dnncc.ir.interpret import interpret
 from dnncc.ir.verify import verify
 from dnncc.runtime.session import load
 
 from ..lowering import TARGETS, compiled, target
-from ..random_groups import random_feeds, random_graph
+from ..random_groups import WIDE, random_feeds, random_graph
 
 SEEDS = int(os.environ.get("DNNCC_SEEDS", "24"))
 
@@ -21,7 +22,15 @@ SEEDS = int(os.environ.get("DNNCC_SEEDS", "24"))
 @pytest.mark.parametrize("seed", range(SEEDS))
 @pytest.mark.parametrize("name", TARGETS)
 def test_binary_computes_the_reference(name: str, seed: int) -> None:
-    graph = random_graph(seed)
+    check(random_graph(seed), name, seed)
+
+
+@pytest.mark.parametrize("seed", range(SEEDS // 2))
+def test_so_it_does_with_16_bits(seed: int) -> None:
+    check(random_graph(seed, WIDE), "eyeriss-like", seed)
+
+
+def check(graph: Graph, name: str, seed: int) -> None:
     verify(graph)
     feeds = random_feeds(graph, seed)
     wanted = interpret(graph, feeds)

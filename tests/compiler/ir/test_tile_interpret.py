@@ -17,8 +17,11 @@ from ..lowering import TARGETS, front, target, tiled, tiled_model
 from ..random_groups import random_feeds, random_graph
 
 MODELS = ("mlperf_tiny_ic_resnet8_int8", "mlperf_tiny_kws_dscnn_int8")
-CASES = [(name, model) for name in TARGETS for model in MODELS]
-CASES.append(("eyeriss-like", "coral_mobilenet_v1_025_128_int8"))
+CASES: list[Any] = [(name, model) for name in TARGETS for model in MODELS]
+CASES += [
+    pytest.param(name, "coral_mobilenet_v1_025_128_int8", marks=pytest.mark.slow)
+    for name in TARGETS
+]
 
 
 def assert_same_values(program: TileProgram, graph: Graph, feeds: dict[str, Any]) -> None:

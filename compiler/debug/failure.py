@@ -1,0 +1,80 @@
+"""How a compilation fails: in which pass, and with what."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from onnx import ModelProto
+
+from dnncc import targets
+from dnncc.targets import TargetError
+
+from ..check import Checking, watchers
+from ..diagnostics import CompileError
+from ..driver import compile_model
+from ..ir.graph import Array
+from ..options import Options
+from ..passes.pipeline import PIPELINE, Pass, Program
+from .observer import Observer
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """`kind` is the class of the error, `step` the pass, `message` one line."""
+
+    kind: str
+    step: str
+    message: str
+
+    def is_like(self, other: "Failure | None") -> bool:
+        """The same fault, maybe of another node."""
+        return other is not None and (self.kind, self.step) == (other.kind, other.step)
+
+    @classmethod
+    def of(cls, error: Exception, step: str) -> "Failure":
+        """`step` is the last that began; an error that names its pass knows better."""
+        message = " ".join(str(error).split())
+        return cls(type(error).__name__, getattr(error, "step", step), message)
+
+
+class LastSeen(Observer):
+    """The step that began last, and the program that it was given."""
+
+    def __init__(self) -> None:
+        self.step = "import"
+        self.program: Program | None = None
+
+    def before(self, step: Pass, program: Program | None) -> None:
+        self.step, self.program = step.name, program
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One compilation, watched: how it failed, if it did, and what was seen until then."""
+
+    failure: Failure | None
+    before: Program | None
+    checking: Checking | None = None
+
+
+def attempt(
+    model: ModelProto | str,
+    options: Options,
+    source: str | Mapping[str, Array] | None,
+    pipeline: Sequence[Pass] = PIPELINE,
+) -> Trial:
+    """Compile, and with a `source` of inputs check every pass. Raises only what users can mend."""
+    target, seen = targets.load(options.target), LastSeen()
+    watching = watchers(source, target) if source is not None else ()
+    checking = next((w for w in watching if isinstance(w, Checking)), None)
+    try:
+        compile_model(model, options, (*watching, seen), pipeline)
+    except (CompileError, TargetError, OSError):
+        raise
+    except Exception as error:
+        return Trial(Failure.of(error, seen.step), seen.program, checking)
+    return Trial(None, None, checking)
+
+
+def is_internal(error: Exception) -> bool:
+    """A fault of ours, not of the model, the target or the files."""
+    return not isinstance(error, (CompileError, TargetError, OSError))
