@@ -29,6 +29,8 @@ docs: .venv/installed
 	mkdir -p build
 	$(BIN)/python -m dnncc.isa.manual > build/isa.md
 	mv build/isa.md docs/isa.md
+	$(BIN)/python -m dnncc.passes.manual > build/passes.md
+	mv build/passes.md docs/passes.md
 
 bench: .venv/installed
 	$(BIN)/python -m benchmarks.run $(RESNET8)/model.onnx --target eyeriss-like

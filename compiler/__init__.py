@@ -9,7 +9,7 @@ print(session.profile.cycles)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING
 
@@ -31,16 +31,26 @@ def compile(
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     strict: bool = False,
     verify: bool = True,
+    level: int = 2,
+    disable: Sequence[str] = (),
 ) -> Artifact:
     """Compile an ONNX model for a target, given by name or by the path of its TOML file.
 
     `shapes` fixes dynamic inputs, by name; `strict` refuses models of which a part would run on
-    the host; `verify` checks the program after every pass. Raises CompileError or TargetError.
+    the host; `verify` checks the program after every pass; `level` is that of -O, and `disable`
+    names passes to leave out. Raises CompileError or TargetError.
     """
     from .driver import compile_model
     from .options import Options
 
-    options = Options(target=target, shapes=dict(shapes or {}), strict=strict, verify=verify)
+    options = Options(
+        target=target,
+        shapes=dict(shapes or {}),
+        strict=strict,
+        verify=verify,
+        level=level,
+        disabled=tuple(disable),
+    )
     return compile_model(model, options)
 
 

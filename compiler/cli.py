@@ -24,31 +24,40 @@ def parser() -> argparse.ArgumentParser:
     add = p.add_argument
     add("model", nargs="?", help="an ONNX model")
     add("-o", "--output", metavar="FILE", help="default: MODEL.TARGET.elf; - is stdout")
+    add("--emit", choices=EMITTED, default="elf", help="what to write (%(default)s)")
+    add("--list-targets", action="store_true", help="print the targets, and stop")
+    add("--list-passes", action="store_true", help="print the passes, and stop")
+    add("--repro", metavar="DIR", type=Path, help="repeat a failure that was written to a folder")
+    add("-q", "--quiet", action="store_true", help="print nothing but errors")
+    add("-v", "--verbose", action="store_true", help="a line per pass, and tracebacks of errors")
+    add("--version", action="store_true", help="print the version")
+    add_compile_options(p)
+    add = p.add_argument_group("parts of the way").add_argument
+    add("--stop-after", metavar="P", help="write the program as it is after pass P")
+    add("--start-from", metavar=("P", "FILE"), nargs=2, help="begin with pass P, on a dump")
+    add_flags(p)
+    return p
+
+
+def add_compile_options(p: argparse.ArgumentParser) -> None:
+    """What all that compile take: the fields of Options."""
+    add = p.add_argument_group("how to compile").add_argument
     add("--target", default="eyeriss-like", help="a name, or a TOML file (%(default)s)")
     add("--shape", action="append", default=[], metavar="NAME=1x3x224x224",
         help="fix the shape of a dynamic input")  # fmt: skip
-    add("--emit", choices=EMITTED, default="elf", help="what to write (%(default)s)")
     add("--strict", action="store_true", help="refuse models that need the host")
     add("-O", dest="level", type=int, choices=range(len(OMITTED)), default=DEFAULT_LEVEL,
         help="effort: 0 is quick and plain, 3 searches longest (%(default)s)")  # fmt: skip
     add("--opt-for", choices=GOALS, default=GOALS[0], help="what to make small (%(default)s)")
     add("--budget", type=float, default=float("inf"), metavar="SECONDS", help="give up after that")
-    add("--list-targets", action="store_true", help="print the targets, and stop")
-    add("--list-passes", action="store_true", help="print the passes, and stop")
-    add("-q", "--quiet", action="store_true", help="print nothing but errors")
-    add("-v", "--verbose", action="store_true", help="a line per pass, and tracebacks of errors")
-    add("--version", action="store_true", help="print the version")
-    add_pass_options(p)
-    add_flags(p)
-    return p
-
-
-def add_pass_options(p: argparse.ArgumentParser) -> None:
-    add = p.add_argument_group("choosing passes").add_argument
-    add("--disable-pass", metavar="P", action="append", default=[], help="leave an optional one out")
-    add("--opt-bisect-limit", metavar="N", type=int, help="run the first N optional ones only")
-    add("--stop-after", metavar="P", help="write the program as it is after P")
-    add("--start-from", metavar=("P", "FILE"), nargs=2, help="begin with P, on a dump")
+    add(
+        "--disable-pass",
+        metavar="P",
+        action="append",
+        default=[],
+        help="leave out an optional pass",
+    )
+    add("--opt-bisect-limit", metavar="N", type=int, help="run the first N optional passes only")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -70,6 +79,8 @@ def run(options: argparse.Namespace) -> int:
         list_targets()
     elif options.list_passes:
         list_passes()
+    elif options.repro:
+        return repeat(options.repro)
     elif options.model is None and not options.start_from:
         parser().error("the ONNX model is missing")
     elif options.model is not None and options.start_from:
@@ -96,7 +107,27 @@ def failed(error: Exception, verbose: bool) -> int:
         print(f"error: {error}", file=sys.stderr)
         return FAILED
     what = " ".join(f"{type(error).__name__}: {error}".split())
-    print(f"internal error: {what}; -v shows where; please report it", file=sys.stderr)
+    print(f"internal error: {what}{remedy(error)}", file=sys.stderr)
+    return BUG
+
+
+def remedy(error: Exception) -> str:
+    """What to do about a bug: notes on the error, or where it is."""
+    notes = getattr(error, "__notes__", ())
+    return "; ".join(("", *notes)) if notes else "; -v shows where; please report it"
+
+
+def repeat(folder: Path) -> int:
+    """--repro: whether what the folder holds still fails, in the same way."""
+    from .debug.reproducer import replay
+
+    record, trial = replay(folder)
+    if trial.failure is None:
+        print(f"{folder}: does not fail (any more?): {record.kind}: {record.message}")
+        return 0
+    how = "as before" if record.failure.is_like(trial.failure) else "in another way"
+    failure = trial.failure
+    print(f"internal error: {failure.kind}: {failure.message}; fails {how}", file=sys.stderr)
     return BUG
 
 
@@ -141,6 +172,20 @@ def options_of(options: argparse.Namespace) -> Options:
 
 
 def compile_file(options: argparse.Namespace) -> None:
+    """Compile; an error of ours gets a note that says where its reproducer is."""
+    try:
+        compile_and_write(options)
+    except Exception as error:
+        from .debug.failure import is_internal
+
+        if is_internal(error) and options.model is not None:
+            from .debug.reproducer import report_failure
+
+            report_failure(error, options.model, options_of(options), options.check_each_pass)
+        raise
+
+
+def compile_and_write(options: argparse.Namespace) -> None:
     from dnncc import targets
 
     from .codegen.stream import Stream

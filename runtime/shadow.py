@@ -101,9 +101,9 @@ def plain(found: Accesses) -> Sequence[Sequence[Any]]:
 
 
 def reached(found: Accesses, image: images.Image) -> list[int]:
-    """Bytes of each memory that anything touches; of DRAM all."""
+    """Bytes of each memory that anything touches, constants included."""
     sizes = np.zeros(images.MOST_MEMORIES, np.int64)
     np.maximum.at(sizes, found.memory, found.stop)
     for symbol in image.symbols:
         sizes[symbol.memory] = max(int(sizes[symbol.memory]), symbol.stop)
-    return [max(image.dram_bytes, int(sizes[0])), *sizes[1:].tolist()]
+    return [max(len(image.rodata), int(sizes[0])), *sizes[1:].tolist()]

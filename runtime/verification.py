@@ -24,6 +24,7 @@ from .shadow import Shadow, Unwritten
 CHECKS = {
     "structure": "decodes, fits its target, names what exists",
     "bounds": "no access leaves its memory",
+    "size": "the memories of a run can be held",
     "constants": "nothing writes them, or reads across their end",
     "wait": "every wait is for an instruction issued before",
     "race": "accesses to the same bytes, one a write, are in order",
@@ -59,10 +60,11 @@ class Verification:
     target: Target
 
     def findings(self) -> list[Finding]:
-        """Where accesses leave their memories, nothing else can be said of bytes."""
-        found = [*self.structure(), *self.waits(), *self.bounds()]
-        if not any(f.check == "bounds" for f in found):
+        """Where accesses leave their memories, or these are too large, no more is said of bytes."""
+        found, reach = [*self.structure(), *self.waits()], [*self.bounds()] or [*self.size()]
+        if not reach:
             found += [*self.races(), *self.lifetimes(), *self.placement(), *self.host_parts()]
+        found += reach
         return sorted(found, key=lambda f: (f.instructions or (-1,))[0])
 
     @cached_property
@@ -108,6 +110,12 @@ class Verification:
             index, size = int(found.instruction[row]), int(sizes[found.memory[row]])
             text = f"{self.listing.instruction(index)} {self.listing.row(found, row)}"
             yield Finding("bounds", f"{text} of a memory of {size} bytes", (index,))
+
+    def size(self) -> Iterator[Finding]:
+        try:
+            loading.extents(self.program, self.image, self.target)
+        except RunError as error:
+            yield Finding("size", str(error))
 
     def races(self) -> Iterator[Finding]:
         yield from (race_finding(race, self) for race in races(self.accesses, self.clocks))

@@ -77,7 +77,7 @@ def first_mismatch(
     for name, node in makers(graph, values).items():
         if name not in values or not comparable(values[name], expected.get(name)):
             continue
-        found = difference(name, node, values[name], expected[name], False, tally)
+        found = difference(name, node, values[name], expected[name], None, tally)
         if found is not None:
             return found
     return None
@@ -124,7 +124,7 @@ def difference(
     distance = distances(got, expected)
     wrong = distance > limit(expected)
     count = int(np.count_nonzero(wrong))
-    if ties is not None and is_rounding(distance, np.count_nonzero(wrong & ~ties)):
+    if ties is not None and is_rounding(distance, int(np.count_nonzero(wrong & ~ties))):
         tally.rounded += count
         return None
     if not count:

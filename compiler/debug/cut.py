@@ -1,11 +1,10 @@
 """Parts of an ONNX model as models of their own, which begin with the values of the whole one."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
 
 from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, helper
 
-from ..frontend.importer import captures
+from ..frontend.importer import captures, node_name
 from ..ir.graph import Array
 
 Values = Mapping[str, Array]
@@ -50,10 +49,18 @@ def with_constants(graph: GraphProto, keep: Collection[int]) -> list[NodeProto]:
     kept = set(keep)
     needed = {name for i in kept for name in reads(graph.node[i])}
     return [
-        node
+        named(node, index)
         for index, node in enumerate(graph.node)
         if index in kept or (node.op_type == "Constant" and needed.intersection(node.output))
     ]
+
+
+def named(node: NodeProto, index: int) -> NodeProto:
+    """A copy that has the name by which reports call it."""
+    made = NodeProto()
+    made.CopyFrom(node)
+    made.name = node_name(node, index)
+    return made
 
 
 def reads(node: NodeProto) -> Iterable[str]:
@@ -63,7 +70,7 @@ def reads(node: NodeProto) -> Iterable[str]:
 
 def described(name: str, values: Values) -> ValueInfoProto:
     kind = helper.np_dtype_to_tensor_dtype(values[name].dtype)
-    info: Any = helper.make_tensor_value_info(name, kind, values[name].shape)
+    info: ValueInfoProto = helper.make_tensor_value_info(name, kind, values[name].shape)
     return info
 
 
@@ -75,7 +82,7 @@ def feeds_of(model: ModelProto, values: Values) -> dict[str, Array]:
 def around(model: ModelProto, names: Sequence[str], size: int) -> list[int]:
     """Up to `size` nodes that those called `names` depend on, the nearest first, and themselves."""
     maker = {o: i for i, n in enumerate(model.graph.node) for o in n.output if o}
-    found = [i for i, n in enumerate(model.graph.node) if n.name in names]
+    found = [i for i, n in enumerate(model.graph.node) if node_name(n, i) in names]
     for index in found:  # grows while it is walked: breadth first
         if len(found) >= size:
             break

@@ -47,7 +47,7 @@ def observers_of(
     """
     from ..passes.pipeline import check_names
     from .origins import Origins
-    from .prints import Changes, Printing, Sheet
+    from .prints import Changes, Printing, Progress, Sheet
     from .timing import Timed
     from .verifying import Verifying
 
@@ -61,6 +61,7 @@ def observers_of(
         made.append(Timed("check", Checking(options.check_each_pass, target), watch))
     if not options.no_verify:
         made += [Origins(), Timed("verify", Verifying(target), watch)]
+    made += [Progress(sys.stderr)] if options.verbose else []
     made += [Changes(sheet)] if options.print_changed else []
     made += [Printing(sheet, before, after)] if before or after else []
     if options.dump_dir:

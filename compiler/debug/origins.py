@@ -6,7 +6,6 @@ from ..passes.pipeline import Pass, Program
 from .observer import Observer
 from .verifying import BrokenProgram
 
-
 MOVING = "canonicalize"
 """The pass in which nodes change places: what one computed may come out of the other."""
 

@@ -8,6 +8,8 @@ from typing import TextIO
 
 from dnncc.targets import Target
 
+from ..ir.graph import Graph
+from ..ir.tile import TileProgram
 from ..passes.pipeline import Pass, Program, level_of
 from .observer import Observer
 from .text import comment, part_of, text_of
@@ -75,3 +77,21 @@ class Changes(Observer):
 def difference(old: str, new: str) -> str:
     lines = unified_diff(old.splitlines(True), new.splitlines(True), "before", "after", n=2)
     return "".join(lines)
+
+
+class Progress(Observer):
+    """A line per pass: how large the program is now."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def after(self, step: Pass, program: Program) -> None:
+        self.stream.write(f"{step.name}: {size_of(program)}\n")
+
+
+def size_of(program: Program) -> str:
+    if isinstance(program, Graph):
+        return f"{len(program.nodes)} nodes, {len(program.tensors)} tensors"
+    if isinstance(program, TileProgram):
+        return f"{len(program.nests)} nests"
+    return f"{program.count} instructions"

@@ -4,10 +4,9 @@ import platform
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from onnx import ModelProto
@@ -17,12 +16,12 @@ from dnncc import targets
 from .. import __version__
 from ..codegen.stream import Stream
 from ..diagnostics import CompileError
-from ..frontend.importer import import_model
+from ..frontend.importer import import_model, node_name
 from ..frontend.loading import load_model
 from ..ir.graph import Array
 from ..ir.interpret import interpret
 from ..options import Options
-from ..passes.pipeline import PIPELINE, Pass, Program
+from ..passes.pipeline import PIPELINE, Pass
 from .compare import random_feeds
 from .cut import Values, cut, feeds_of
 from .dumps import append_arrays, load_arrays, save_program
@@ -47,6 +46,7 @@ class Record:
     strict: bool = False
     disabled: tuple[str, ...] = ()
     bisect_limit: int | None = None
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -81,24 +81,25 @@ def write_reproducer(case: Case, trial: Trial, folder: Path, seconds: float) -> 
     append_arrays(folder / INPUTS, feeds)
     if again.before is not None and not isinstance(again.before, Stream):
         save_program(folder / "before.mlir", again.before, target)
-    record = record_of(case, again.failure, len(model.graph.node))
+    record = record_of(case, again.failure, model)
     (folder / RECORD).write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=1))
     return record
 
 
-def record_of(case: Case, failure: Failure, nodes: int) -> Record:
-    options = case.options
+def record_of(case: Case, failure: Failure, model: ModelProto) -> Record:
+    options, inputs = case.options, {v.name for v in model.graph.input}
     return Record(
         kind=failure.kind,
         step=failure.step,
         message=failure.message,
         inputs=case.source,
-        nodes=nodes,
+        nodes=len(model.graph.node),
         level=options.level,
         goal=options.goal,
         strict=options.strict,
         disabled=options.disabled,
         bisect_limit=options.bisect_limit,
+        shapes={k: tuple(v) for k, v in options.shapes.items() if k in inputs},
         versions=versions(),
     )
 
@@ -119,7 +120,7 @@ def smallest(case: Case, trial: Trial, seconds: float) -> tuple[ModelProto, Valu
     if not values:
         return case.model, values
     search = Search(case.model, values, like(case, trial.failure), time.monotonic() + seconds)
-    found = search.smallest(nodes_of(trial))
+    found = search.smallest(nodes_of(case.model, trial))
     part = cut(case.model, found, values)
     if part is None or not search.tried.get(tuple(found)):
         return case.model, values
@@ -139,8 +140,9 @@ def like(case: Case, failure: Failure | None) -> Fails:
 def attempt_cut(case: Case, part: ModelProto, feeds: Mapping[str, Array]) -> Trial | None:
     """None where the part is no model that can be compiled."""
     source = None if case.source is None else feeds
+    shapes = case.options.shapes if part is case.model else {}
     try:
-        return attempt(part, case.options, source, case.pipeline)
+        return attempt(part, replace(case.options, shapes=shapes), source, case.pipeline)
     except CompileError:
         return None
 
@@ -157,14 +159,30 @@ def reference_values(case: Case, trial: Trial) -> Values:
         return {}
 
 
-def nodes_of(trial: Trial) -> Sequence[str]:
+def nodes_of(model: ModelProto, trial: Trial) -> Sequence[str]:
     """The ONNX nodes that the failure names."""
-    mismatch = getattr(trial.checking, "mismatch", None)
-    return mismatch.node if mismatch is not None else ()
+    message = trial.failure.message if trial.failure else ""
+    names = [node_name(n, i) for i, n in enumerate(model.graph.node)]
+    return [name for name in names if name in message]
 
 
-def new_folder() -> Path:
-    return Path(tempfile.mkdtemp(prefix="dnncc-repro-"))
+SECONDS = 20.0
+"""For cutting down a model after an internal error: the user waits."""
+
+
+def report_failure(error: Exception, model: str, options: Options, source: str | None) -> None:
+    """Write a reproducer of an internal error, and note on it where that is."""
+    try:
+        case = Case(load_whole(model), options, source)
+        trial = attempt(case.model, options, source)
+        if trial.failure is None:
+            return
+        folder = Path(tempfile.mkdtemp(prefix="dnncc-repro-"))
+        write_reproducer(case, trial, folder, SECONDS)
+    except Exception as second:  # the error itself must be told, whatever comes of this
+        error.add_note(f"no reproducer: {' '.join(str(second).split())}")
+        return
+    error.add_note(f"dnncc --repro {folder} repeats it; please report it with that folder")
 
 
 def replay(folder: Path, pipeline: Sequence[Pass] = PIPELINE) -> tuple[Record, Trial]:
@@ -173,6 +191,7 @@ def replay(folder: Path, pipeline: Sequence[Pass] = PIPELINE) -> tuple[Record, T
     record = read_record(folder / RECORD)
     options = Options(
         target=str(folder / TARGET),
+        shapes=record.shapes,
         strict=record.strict,
         level=record.level,
         goal=record.goal,
@@ -195,5 +214,5 @@ def read_record(path: Path) -> Record:
 
 def load_whole(path: str) -> ModelProto:
     """The model with its external data. Raises CompileError."""
-    model: Any = load_model(Path(path))
+    model: ModelProto = load_model(Path(path))
     return model

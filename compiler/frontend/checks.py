@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
 from onnx import ModelProto
 
 from ..diagnostics import CompileError
-from ..ir.graph import Node, Tensor
+from ..ir.graph import Array, Node, Tensor
 
 Tensors = Mapping[str, Tensor]
 
@@ -27,9 +28,11 @@ def check_names(model: ModelProto, file: str) -> None:
             raise CompileError(f"the name {name!r} is not UTF-8 text", file=file)
 
 
-def check_nodes(nodes: Sequence[Node], tensors: Tensors, file: str) -> None:
+def check_nodes(
+    nodes: Sequence[Node], tensors: Tensors, constants: Mapping[str, Array], file: str
+) -> None:
     for node in nodes:
-        for fault in faults(node, tensors):
+        for fault in (*faults(node, tensors), *scale_faults(node, constants)):
             raise CompileError(fault, file=file, node=node.loc[0])
 
 
@@ -86,3 +89,13 @@ def quantiser_faults(node: Node, tensors: Tensors) -> Iterator[str]:
         axis = node.attrs.get("axis", 1)
         if not -len(x.shape) <= axis < len(x.shape) or x.shape[axis] != scale.size:
             yield f"its scale has {scale.size} elements, which axis {axis} of {x.shape} has not"
+
+
+def scale_faults(node: Node, constants: Mapping[str, Array]) -> Iterator[str]:
+    """Steps have a size; that of a channel of zeros may be 0 where nothing is divided by it."""
+    scale = constants.get(node.inputs[1]) if node.op in QUANTISERS else None
+    if scale is None:
+        return
+    smallest = np.nextafter(np.float32(0), np.float32(1)) if node.op == QUANTISERS[0] else 0
+    if not (np.isfinite(scale).all() and (scale >= smallest).all()):
+        yield f"its scale {scale.reshape(-1)[:4]} is not a positive number"

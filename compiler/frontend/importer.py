@@ -127,7 +127,7 @@ def build(model: ModelProto, file: str) -> Graph:
         if name not in tensors:
             raise CompileError(f"no node computes output '{name}'", file=file)
     names = tuple(v.name for v in given)
-    check_nodes(nodes, tensors, file)
+    check_nodes(nodes, tensors, constants, file)
     built = Graph(graph.name or "model", names, outputs, tensors, constants, tuple(nodes), opset)
     return choose_kernels(prune(built))
 

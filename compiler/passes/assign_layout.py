@@ -1,4 +1,4 @@
-"""Every value has a View: transposes, reshapes and slices are addressing, and compute nothing.
+"""After it, every value has a View: transposes, reshapes and slices are only addressing.
 
 Where an address cannot express a view, the storage order of the value's producer is chosen so that
 it can; where that is not enough, a `copy` stands in a group of its own. The parts of a

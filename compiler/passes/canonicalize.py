@@ -1,4 +1,4 @@
-"""Each thing is written in one way.
+"""After it, each thing is written in one way.
 
 Identities are gone; Squeeze, Unsqueeze and Flatten are Reshape; transposes in a row are one; pads
 are explicit; batch normalisation is in its convolution's weights; and operators that only move

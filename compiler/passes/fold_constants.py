@@ -1,4 +1,4 @@
-"""No node computes what is known: those whose inputs are constant have become constants.
+"""After it, no node computes what is known: constants have taken its place.
 
 DequantizeLinear stays, since it is what tells that a weight is quantised; and so does what would
 fill more than a gigabyte.

@@ -1,4 +1,4 @@
-"""Every accelerator operator is in one group: an anchor, and the epilogue that finishes its tiles.
+"""After it, every accelerator operator is in a group: an anchor, and an epilogue on its tiles.
 
 A convolution or matrix product takes the residual `add` and the `lut` that alone read it. A group
 has one result, its last node's; it stands where its last node stood. Views are in no group.

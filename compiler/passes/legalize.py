@@ -1,4 +1,4 @@
-"""Quantised operators are nodes of compiler/ops on integer tensors that carry their Quant.
+"""After it, quantised operators are nodes of compiler/ops on integers that carry their Quant.
 
 What is still onnx.* is the host's; what was matched and refused says why in attribute `reason`.
 """

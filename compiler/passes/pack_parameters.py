@@ -1,6 +1,8 @@
-"""After it, what a group needs beside its tensors is a constant in the form that the engines read:
-per output channel a table of bias and scale, zero points of weights where they differ by channel,
-and weights of matrix products stored [N][K], so that a tile of them is contiguous."""
+"""After it, what a group needs beside its tensors is in constants that the engines can read.
+
+These are, per output channel, a table of bias and scale; zero points of weights where they differ
+by channel; and weights of matrix products stored [N][K], so that a tile of them is contiguous.
+"""
 
 from dataclasses import replace
 

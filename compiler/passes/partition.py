@@ -1,4 +1,4 @@
-"""Execution alternates between accelerator parts and as few `host` nodes as that allows.
+"""After it, execution alternates between accelerator parts and as few `host` nodes as it can.
 
 A host node holds the ONNX nodes it runs; attribute `reason` says why those in `refused` are there.
 """

@@ -87,9 +87,7 @@ PIPELINE: tuple[Pass, ...] = (
     within(Level.GRAPH, reorder_ops, unchanged),
     within(Level.GRAPH, place_buffers, nothing_resident),
     within(Level.GRAPH, choose_mapping, needed="loops are tiled as the mapping says"),
-    Pass(
-        "tile_loops", tile_loops, Level.TILE, Level.GRAPH, needed="what follows works on loops"
-    ),
+    Pass("tile_loops", tile_loops, Level.TILE, Level.GRAPH, needed="what follows works on loops"),
     within(Level.TILE, allocate, needed="instructions address memory"),
     Pass("emit", emit, Level.STREAM, Level.TILE, needed="a binary holds instructions"),
     within(Level.STREAM, synchronize, one_by_one),

@@ -1,6 +1,9 @@
-"""After it, every activation that can stay on chip from the node that makes it to the last that
-reads it does: `Tensor.memory` and `address` say where; and every group knows, in its attribute
-`free`, how many bytes at the bottom of each scratchpad are left for its tiles."""
+"""After it, activations that can stay on chip all their life do.
+
+`Tensor.memory` and `address` say where, from the node that makes it to the last that reads it; and
+every group knows, in its attribute `free`, how many bytes at the bottom of each scratchpad are left
+for its tiles.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

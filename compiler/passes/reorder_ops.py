@@ -1,5 +1,7 @@
-"""After it, nodes are in the order that needs the least memory for activations at its peak; among
-orders that need the same, the one that was given stays."""
+"""After it, nodes are in the order that needs the least memory for activations at its peak.
+
+Among orders that need the same, the one that was given stays.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

@@ -1,5 +1,8 @@
-"""After it, every instruction waits for those on other engines that it must follow: what wrote the
-bytes it reads, and what read or wrote the bytes it writes. Waits that others imply are left out."""
+"""After it, every instruction waits for those on other engines that it must follow.
+
+That is what wrote the bytes it reads, and what read or wrote the bytes it writes. Waits that others
+imply are left out.
+"""
 
 from dataclasses import dataclass
 

@@ -1,5 +1,7 @@
-"""After it, the graph is a Tile program: per group a loop nest of loads, steps and stores on
-buffers whose slots make double buffering explicit; per host part a call."""
+"""After it, the graph is a Tile program: a loop nest per group, a call per host part.
+
+A nest is loads, steps and stores on buffers whose slots make double buffering explicit.
+"""
 
 from collections.abc import Iterable
 from dataclasses import replace

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ def mean(build: GraphBuilder, columns: int) -> Node:
     return build.node("global_avgpool", [build.input((1, 3, 4, columns))])
 
 
-def conv(build: GraphBuilder, **attrs: object) -> Node:
+def conv(build: GraphBuilder, **attrs: Any) -> Node:
     x = build.input((1, 3, 40, 50))
     weight = build.constant(build.integers((2, 3, 1, 3), "int8"), build.tensors[x].quant)
     return build.conv(x, weight, **attrs)

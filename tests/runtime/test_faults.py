@@ -14,7 +14,7 @@ import pytest
 from dnncc.isa import control, core, dma, elf, pool, tensor, vector
 from dnncc.isa import image as images
 from dnncc.isa import program as programs
-from dnncc.runtime import RunError, errors, files, load, session, verification, verify
+from dnncc.runtime import RunError, errors, files, hazards, load, session, verification, verify
 from tests.e2e.running import compiled
 from tests.models import QUANTISED
 
@@ -307,6 +307,32 @@ def test_waits_that_nothing_satisfies(build: Any, symbol: Any, tiny: Any) -> Non
     findings = verification.Verification(replace(made, waits=waits), image, tiny).findings()
     assert [f.check for f in findings] == ["wait"]
     assert "waits for 3 of tensor, to which 0 were issued" in findings[0].text
+
+
+def test_whatever_a_program_holds_the_verifier_ends(build: Any) -> None:
+    """Random fields: findings or none, but no error."""
+    image, found = image_of(SPEECH, "eyeriss-like"), 0
+    rng = np.random.default_rng(3)
+    for _ in range(150):
+        decoded = programs.Program.decode(image.text)
+        parts = [(p.indices, p.records.copy()) for p in decoded.parts]
+        _, records = parts[rng.integers(len(parts) - 1)]
+        name = str(rng.choice([n for n in records.dtype.names or () if n != "opcode"]))
+        values = rng.integers(0, 1 << rng.integers(1, 33), records[name].shape)
+        chosen = np.arange(len(records)) == rng.integers(len(records))
+        records[name][chosen] = values.astype(records[name].dtype)[chosen]
+        mutant = replace(image, text=programs.Program.encode(parts))
+        found += bool(verification.verify(mutant))
+    assert found > 100
+
+
+def test_what_is_not_compared_is_a_finding(
+    build: Any, symbol: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [build.load(64, 0, 16), build.load(64, 32, 16), build.copy(0, 48, 8)]
+    monkeypatch.setattr(hazards, "MOST_PAIRS", 1)
+    found = verification.verify(tiny_image(build, symbol, rows))
+    assert any("too many instructions are unordered" in str(f) for f in found)
 
 
 def test_undeclared_accesses(build: Any, symbol: Any, monkeypatch: pytest.MonkeyPatch) -> None:
