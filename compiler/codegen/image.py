@@ -12,8 +12,8 @@ from ..host.export import export_host
 from ..ir.graph import Array, Graph, Node, Tensor
 from ..mapping.cost import layout
 from ..mapping.workload import scratchpad_dtype
+from ..memory.lifetimes import storage
 from ..memory.units import units_of
-from ..passes.reorder_ops import storage
 from .stream import Stream
 
 

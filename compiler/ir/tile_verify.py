@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from dnncc.targets import Target
 
-from ..passes.place_buffers import lifetimes
+from ..memory.lifetimes import lifetimes
 from .graph import Graph, Node
 from .graph import Tensor as Value
 from .tile import (

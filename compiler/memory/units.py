@@ -12,7 +12,7 @@ from ..codegen.stream import Stream
 from ..ir.graph import Graph
 from ..ir.tile import TileProgram
 from ..mapping.workload import scratchpad_dtype
-from ..passes.place_buffers import lifetimes
+from .lifetimes import lifetimes
 
 Ints = npt.NDArray[np.int64]
 MEMORY_SHIFT = 44

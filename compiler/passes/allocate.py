@@ -7,9 +7,8 @@ from dnncc.targets import Target
 from ..ir.graph import Graph
 from ..ir.tile import Buffer, Nest, TileProgram
 from ..memory.arena import Block, pack
+from ..memory.lifetimes import lifetimes, storage, storage_bytes
 from .context import Context, target_of
-from .place_buffers import lifetimes
-from .reorder_ops import storage, storage_bytes
 
 DRAM_ALIGN = 64
 

@@ -9,9 +9,8 @@ from ..ir.graph import Graph, Node
 from ..mapping.cost import Problem
 from ..mapping.lowering import workload
 from ..mapping.search import NoMapping, search
+from ..memory.lifetimes import lifetimes, storage_bytes
 from .context import Context, target_of
-from .place_buffers import lifetimes
-from .reorder_ops import storage_bytes
 
 PRICED = (4, 16, 64, 512)
 """Mappings that the array's model prices, of each kind, by the effort of the context."""

@@ -16,8 +16,8 @@ from ..mapping.cost import Problem
 from ..mapping.lowering import workload
 from ..mapping.search import smallest
 from ..mapping.workload import scratchpad_dtype
+from ..memory.lifetimes import lifetimes, storage
 from .context import Context, target_of
-from .reorder_ops import storage
 
 TILE_SHARE = 0.5
 """Of a scratchpad, what stays free for tiles while anything is resident."""
@@ -56,17 +56,6 @@ def smallest_tiles(node: Node, graph: Graph, target: Target) -> Mapping[str, int
         return {}
     whole = {m.name: m.bytes for m in target.memories}
     return smallest(Problem(workload(node, graph, target), graph, target, whole))
-
-
-def lifetimes(graph: Graph) -> dict[str, tuple[int, int]]:
-    """First and last node that touches each storage."""
-    spans: dict[str, tuple[int, int]] = {}
-    for index, node in enumerate(graph.nodes):
-        for name in (*node.inputs, *node.outputs):
-            if name and name not in graph.constants:
-                root = storage(graph, name)
-                spans[root] = (spans.get(root, (index, index))[0], index)
-    return spans
 
 
 def in_dram(graph: Graph, target: Target) -> set[str]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from ..ir.graph import Graph, Node
+from ..memory.lifetimes import storage, storage_bytes
 from .context import Context
 
 BEAM = 256
@@ -29,17 +30,6 @@ def reorder_ops(graph: Graph, ctx: Context) -> Graph:
     if problem.peak(order) >= problem.peak(range(len(graph.nodes))):
         return graph
     return replace(graph, nodes=tuple(graph.nodes[i] for i in order))
-
-
-def storage(graph: Graph, name: str) -> str:
-    """The tensor whose storage `name` is a view of."""
-    view = graph.tensors[name].view
-    return view.root if view else name
-
-
-def storage_bytes(graph: Graph, root: str) -> int:
-    tensor = graph.tensors[root]
-    return tensor.size * tensor.dtype.itemsize
 
 
 class Lifetimes:

@@ -4,9 +4,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dnncc.ir.graph import Graph
+from dnncc.memory.lifetimes import lifetimes
 from dnncc.passes.context import Context
 from dnncc.passes.pack_parameters import pack_parameters
-from dnncc.passes.place_buffers import lifetimes, place_buffers
+from dnncc.passes.place_buffers import place_buffers
 
 from ..graphs import GraphBuilder
 from ..lowering import target

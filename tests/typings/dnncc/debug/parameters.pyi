@@ -1,0 +1,1 @@
+from compiler.debug.parameters import *

@@ -1,0 +1,1 @@
+from compiler.host.reference import *

@@ -1,0 +1,1 @@
+from compiler.mapping.build import *
