@@ -37,8 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(options: argparse.Namespace) -> int:
     from .debug.reproducer import Case, load_whole
+    from .passes.pipeline import PIPELINE
 
-    case = Case(load_whole(options.model), options_of(options), options.input)
+    case = Case(load_whole(options.model), options_of(options), options.input, PIPELINE)
     folder = options.output or Path(f"{Path(options.model).stem}.bisect")
     record = find(case, folder, options.seconds)
     if record is None:

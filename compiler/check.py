@@ -121,6 +121,22 @@ class Checking(Observer):
         )
 
 
+class Proving(Observer):
+    """What dnncc-verify says of the instructions, once they have their waits."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+
+    def after(self, step: Pass, program: Program) -> None:
+        if not isinstance(program, Stream) or not has_waits(program):
+            return
+        from dnncc.runtime.verification import verify
+
+        findings = verify(image(program, self.target, "", {}))
+        if findings:
+            raise BrokenProgram(step.name, str(findings[0]))
+
+
 def feeds_from(source: str | Mapping[str, Array], graph: Graph) -> dict[str, Array]:
     """Raises CompileError, OSError."""
     if not isinstance(source, str):
@@ -182,5 +198,6 @@ def last_instructions(stream: Stream) -> dict[int, int]:
 
 
 def watchers(source: str | Mapping[str, Array], target: Target) -> tuple[Observer, ...]:
-    """All that --check-each-pass looks at: legality, origins, values."""
-    return Checking(source, target), Origins(), Verifying(target)
+    """All that --check-each-pass looks at. The last is the first to see what a pass made: a legal
+    program, of known origin, whose instructions are in order, and that computes what it should."""
+    return Checking(source, target), Proving(target), Origins(), Verifying(target)

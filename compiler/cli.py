@@ -120,8 +120,9 @@ def remedy(error: Exception) -> str:
 def repeat(folder: Path) -> int:
     """--repro: whether what the folder holds still fails, in the same way."""
     from .debug.reproducer import replay
+    from .passes.pipeline import PIPELINE
 
-    record, trial = replay(folder)
+    record, trial = replay(folder, PIPELINE)
     if trial.failure is None:
         print(f"{folder}: does not fail (any more?): {record.kind}: {record.message}")
         return 0
@@ -180,8 +181,10 @@ def compile_file(options: argparse.Namespace) -> None:
 
         if is_internal(error) and options.model is not None:
             from .debug.reproducer import report_failure
+            from .passes.pipeline import PIPELINE
 
-            report_failure(error, options.model, options_of(options), options.check_each_pass)
+            source = options.check_each_pass
+            report_failure(error, options.model, options_of(options), source, PIPELINE)
         raise
 
 
@@ -195,8 +198,8 @@ def compile_and_write(options: argparse.Namespace) -> None:
 
     asked, watch, notes = options_of(options), Stopwatch(), list[str]()
     observers = observers_of(options, targets.load(options.target), watch)
-    program, steps = steps_of(options, asked, notes)
     with naming(options.model or options.start_from[1]):
+        program, steps = steps_of(options, asked, notes)
         made = lower(program, steps, asked, observers)
     watch.close_level()
     if options.stop_after or not isinstance(made, Stream):

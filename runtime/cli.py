@@ -94,7 +94,8 @@ def failed(error: Exception, verbose: bool) -> int:
         print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
         return FAILED
     if isinstance(error, SanitizerError):
-        print("\n".join(f"error: {line}" for line in shown(error.findings)), file=sys.stderr)
+        for line in shown(error.findings):
+            print(f"error: {error.source}: {line}", file=sys.stderr)
         return FAILED
     if isinstance(error, (RunError, TargetError)):
         print(f"error: {error}", file=sys.stderr)

@@ -9,9 +9,11 @@ class RunError(ValueError):
 
 
 class SanitizerError(RunError):
-    """What is wrong with a program that was to run; the text is the first of `findings`."""
+    """What is wrong with a program that was to run; the text is the first of `findings`, and
+    `source` the program's file."""
 
     def __init__(self, findings: Sequence[Any]) -> None:
         more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
         super().__init__(f"{findings[0]}{more}")
         self.findings = findings
+        self.source = "model"

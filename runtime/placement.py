@@ -13,7 +13,7 @@ from .findings import Finding, Listing, brief
 NOWHERE, CONSTANT = -1, -2
 
 
-def overlaps(units: Sequence[images.Unit]) -> Iterator[Finding]:
+def overlaps(units: Sequence[images.Unit], listing: Listing) -> Iterator[Finding]:
     """Buffers that share bytes while both are in use."""
     order = sorted(units, key=lambda u: (u.memory, u.start))
     columns = ([getattr(u, n) for u in order] for n in ("memory", "start", "stop", "first", "last"))
@@ -25,7 +25,8 @@ def overlaps(units: Sequence[images.Unit]) -> Iterator[Finding]:
         clash = (first[rivals] <= unit.last) & (last[rivals] >= unit.first)
         clash &= stop[rivals] > start[rivals]
         for other in (order[a + 1 + int(b)] for b in np.flatnonzero(clash)):
-            yield Finding("overlap", shared(unit, other), (max(unit.first, other.first),))
+            both = max(unit.first, other.first)
+            yield Finding("overlap", shared(unit, other) + listing.origin(both), (both,))
 
 
 def shared(a: images.Unit, b: images.Unit) -> str:

@@ -243,7 +243,8 @@ def named(source: str) -> Iterator[None]:
     """Errors about a binary name it."""
     try:
         yield
-    except SanitizerError:
+    except SanitizerError as error:
+        error.source = source
         raise
     except (RunError, core.IsaError) as error:
         raise RunError(f"{source}: {error}") from None

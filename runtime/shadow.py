@@ -74,7 +74,7 @@ class Shadow:
 
     def read(self, writers: Shadows) -> bool:
         """Note whose bytes are read; whether all were written."""
-        low, high = int(writers.min()), int(writers.max())
+        low, high = int(np.minimum.reduce(writers, None)), int(np.maximum.reduce(writers, None))
         if low == high:
             self.used[low] = True
         else:
@@ -92,12 +92,13 @@ class Shadow:
 
 def plain(found: Accesses) -> Sequence[Sequence[Any]]:
     """The columns that a step needs, as lists: is_write, memory, start, run, frame."""
-    frames = [
-        [(size, stride) for size, stride in zip(*rows, strict=True) if size > 1]
-        for rows in zip(found.sizes.tolist(), found.strides.tolist(), strict=True)
-    ]
-    columns = (found.is_write, found.memory, found.start, found.run)
-    return [*(c.tolist() for c in columns), frames]
+    frames: list[list[tuple[int, int]]] = [[]] * len(found)
+    strided = np.flatnonzero(~found.dense())
+    columns = (strided, found.sizes[strided], found.strides[strided])
+    for row, *pair in zip(*(c.tolist() for c in columns), strict=True):
+        frames[row] = [(size, stride) for size, stride in zip(*pair, strict=True) if size > 1]
+    plain_columns = (found.is_write, found.memory, found.start, found.run)
+    return [*(c.tolist() for c in plain_columns), frames]
 
 
 def reached(found: Accesses, image: images.Image) -> list[int]:

@@ -160,7 +160,7 @@ class Verification:
         debug = self.image.debug
         if debug is None or not debug.units or len(debug.step_of) != self.program.count:
             return
-        yield from placement.overlaps(debug.units)
+        yield from placement.overlaps(debug.units, self.listing)
         yield from placement.strays(self.accesses, self.home, self.listing)
         yield from provenance.moves(self.accesses, self.home, self.image, self.listing)
 

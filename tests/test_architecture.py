@@ -27,10 +27,9 @@ MAY_IMPORT = {
 }
 WIRING = {
     "compiler/__init__.py": {"runtime"},
-    "compiler/driver.py": {"runtime"},
-    "compiler/cli.py": {"runtime"},
+    "compiler/check.py": {"runtime"},
 }
-"""The compiler's front doors may also reach the runtime: `dnncc.compile` and `dnncc.load`."""
+"""The compiler also reaches the runtime for `dnncc.load`, and to check what instructions compute."""
 
 MOST_LINES = 400
 VAGUE = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "handler", "base"}

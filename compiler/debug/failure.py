@@ -13,7 +13,7 @@ from ..diagnostics import CompileError
 from ..driver import compile_model
 from ..ir.graph import Array
 from ..options import Options
-from ..passes.pipeline import PIPELINE, Pass, Program
+from ..passes.pipeline import Pass, Program
 from .observer import Observer
 
 
@@ -60,7 +60,7 @@ def attempt(
     model: ModelProto | str,
     options: Options,
     source: str | Mapping[str, Array] | None,
-    pipeline: Sequence[Pass] = PIPELINE,
+    pipeline: Sequence[Pass],
 ) -> Trial:
     """Compile, and with a `source` of inputs check every pass. Raises only what users can mend."""
     target, seen = targets.load(options.target), LastSeen()

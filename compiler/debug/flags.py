@@ -56,9 +56,10 @@ def observers_of(
     sheet = Sheet(sys.stderr, target, options.filter)
     made: list[Observer] = []
     if options.check_each_pass:
-        from ..check import Checking
+        from ..check import Checking, Proving
 
         made.append(Timed("check", Checking(options.check_each_pass, target), watch))
+        made.append(Timed("prove", Proving(target), watch))
     if not options.no_verify:
         made += [Origins(), Timed("verify", Verifying(target), watch)]
     made += [Progress(sys.stderr)] if options.verbose else []

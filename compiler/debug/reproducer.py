@@ -21,7 +21,7 @@ from ..frontend.loading import load_model
 from ..ir.graph import Array
 from ..ir.interpret import interpret
 from ..options import Options
-from ..passes.pipeline import PIPELINE, Pass
+from ..passes.pipeline import Pass
 from .compare import random_feeds
 from .cut import Values, cut, feeds_of
 from .dumps import append_arrays, load_arrays, save_program
@@ -61,7 +61,7 @@ class Case:
     model: ModelProto
     options: Options
     source: str | None
-    pipeline: Sequence[Pass] = PIPELINE
+    pipeline: Sequence[Pass]
 
 
 def write_reproducer(case: Case, trial: Trial, folder: Path, seconds: float) -> Record:
@@ -170,11 +170,13 @@ SECONDS = 20.0
 """For cutting down a model after an internal error: the user waits."""
 
 
-def report_failure(error: Exception, model: str, options: Options, source: str | None) -> None:
+def report_failure(
+    error: Exception, model: str, options: Options, source: str | None, pipeline: Sequence[Pass]
+) -> None:
     """Write a reproducer of an internal error, and note on it where that is."""
     try:
-        case = Case(load_whole(model), options, source)
-        trial = attempt(case.model, options, source)
+        case = Case(load_whole(model), options, source, pipeline)
+        trial = attempt(case.model, options, source, pipeline)
         if trial.failure is None:
             return
         folder = Path(tempfile.mkdtemp(prefix="dnncc-repro-"))
@@ -185,7 +187,7 @@ def report_failure(error: Exception, model: str, options: Options, source: str |
     error.add_note(f"dnncc --repro {folder} repeats it; please report it with that folder")
 
 
-def replay(folder: Path, pipeline: Sequence[Pass] = PIPELINE) -> tuple[Record, Trial]:
+def replay(folder: Path, pipeline: Sequence[Pass]) -> tuple[Record, Trial]:
     """Compile again what the folder holds. Raises CompileError, OSError."""
     folder = folder.parent if folder.name == RECORD else folder
     record = read_record(folder / RECORD)

@@ -217,7 +217,8 @@ def estimate(
 ) -> tuple[Ints, Ints]:
     """(cycles, instructions) of the whole group; `array_cycles` are the array's over all tiles.
 
-    Engines overlap, so the busiest sets the time; the first load and the last store do not overlap.
+    Engines overlap, so the busiest sets the time; the first load and the last store do not overlap,
+    unless the tiles leave room for those of the groups before and after.
     """
     busy, moves, exposed = dma(problem, choice, steps)
     vector = vector_cycles(problem, choice, steps)
@@ -226,12 +227,20 @@ def estimate(
     slowest = np.maximum.reduce(np.broadcast_arrays(*engines))
     if choice.depth == 1:
         slowest = array_cycles + vector + sum(busy.values())
-    total = np.broadcast_to(slowest + exposed, array_cycles.shape)
+    alone = ~shares(problem, choice, steps)
+    total = np.broadcast_to(slowest + alone * exposed, array_cycles.shape)
     return total, np.broadcast_to(code, array_cycles.shape)
 
 
-CODE_BYTES = 72
-"""Of an average instruction."""
+def shares(problem: Problem, choice: Choice, steps: Steps) -> npt.NDArray[np.bool_]:
+    """Whether the tile buffers take half of what is free at most, so that the next group's tiles
+    can be loaded beside them."""
+    used = footprint(problem, choice, steps)
+    return np.asarray(np.logical_and.reduce([2 * b <= problem.free[m] for m, b in used.items()]))
+
+
+CODE_BYTES = 32
+"""Of an average instruction, most being in short form."""
 
 
 def computes(problem: Problem, choice: Choice, steps: Steps) -> Ints:

@@ -1,8 +1,10 @@
 """Choose the mapping of a group: the cheapest that fits, by the simulator's own prices.
 
-All tilings under all loop orders and residencies are bounded first, as if the array were never
-idle; the array's own model then prices the most promising. Of those within a few percent of the
-fastest the one with the fewest instructions is taken: code is fetched, too.
+All tilings under all loop orders and residencies are bounded first, as if every PE were always
+busy. The array's own model, which is dearer, then prices one tiling of each split of the channels,
+and, with what that says of how well a split uses the array, the most promising of all. Of those
+within a few percent of the fastest the one with the fewest instructions is taken: code is fetched,
+too.
 """
 
 from typing import NamedTuple
@@ -19,7 +21,7 @@ from .space import Choice, choices, tilings, trips
 Ints = npt.NDArray[np.int64]
 Steps = dict[str, Ints]
 
-BOUND_SLACK = 1.10
+BOUND_SLACK = 1.05
 CYCLE_SLACK = 1.02
 """How much slower a candidate may be than the fastest, to be taken for its fewer instructions."""
 
@@ -29,29 +31,32 @@ class NoMapping(Exception):
 
 
 class Pool(NamedTuple):
-    """Candidates under several choices: columns of one length."""
+    """Candidates under several choices: columns of one length. `array` is the array's cycles over
+    all tiles, or a bound of them, and `cycles` what follows for the whole group."""
 
     choice: Ints
     steps: Steps
+    array: Ints
     cycles: Ints
     code: Ints
 
     def take(self, rows: Ints) -> "Pool":
         steps = {v: s[rows] for v, s in self.steps.items()}
-        return Pool(self.choice[rows], steps, self.cycles[rows], self.code[rows])
+        columns = (self.array[rows], self.cycles[rows], self.code[rows])
+        return Pool(self.choice[rows], steps, *columns)
 
 
 def search(problem: Problem, limit: int) -> Mapping:
     """The mapping with the fewest estimated cycles, but for the slack. Raises NoMapping.
 
-    The array's model prices at most `limit` candidates of each kind: the lowest bounds, the least
-    code.
+    The array's model prices a few times `limit` candidates.
     """
     options = list(choices(problem.load))
-    pool = promising(bounded(problem, options), limit)
+    pool = bounded(problem, options)
     if not len(pool.choice):
         raise NoMapping(shortage(problem))
-    pool = priced(problem, options, pool)
+    if problem.load.inner:
+        pool = priced(problem, options, refined(problem, options, pool, limit))
     near = np.flatnonzero(pool.cycles <= CYCLE_SLACK * pool.cycles.min())
     best = near[np.lexsort((pool.cycles[near], pool.code[near]))[0]]
     steps = {v: int(s[best]) for v, s in pool.steps.items()}
@@ -66,24 +71,44 @@ def bounded(problem: Problem, options: list[Choice]) -> Pool:
         keep = np.flatnonzero(fits(problem, choice, steps))
         kept = {v: s[keep] for v, s in steps.items()}
         floor = np.full(len(keep), macs(problem.load) // problem.target.pes)
-        pools.append(
-            Pool(np.full(len(keep), number), kept, *estimate(problem, choice, kept, floor))
-        )
+        cycles, code = estimate(problem, choice, kept, floor)
+        pools.append(Pool(np.full(len(keep), number), kept, floor, cycles, code))
     return joined(pools)
 
 
 def joined(pools: list[Pool]) -> Pool:
     steps = {v: np.concatenate([p.steps[v] for p in pools]) for v in pools[0].steps}
-    choice, cycles, code = (
-        np.concatenate([getattr(p, name) for p in pools]) for name in ("choice", "cycles", "code")
-    )
-    return Pool(choice, steps, cycles, code)
+    choice, _, *rest = zip(*pools, strict=True)
+    array, cycles, code = (np.concatenate(column) for column in rest)
+    return Pool(np.concatenate(choice), steps, array, cycles, code)
+
+
+def refined(problem: Problem, options: list[Choice], pool: Pool, limit: int) -> Pool:
+    """The most promising, by a bound that knows how well each split of the channels does."""
+    split = channel_split(pool.steps)
+    ranked = np.lexsort((pool.code, pool.cycles))
+    _, first = np.unique(split[ranked], return_index=True)
+    samples = ranked[np.sort(first)[: 2 * limit]]
+    array = array_cycles(problem, {v: s[samples] for v, s in pool.steps.items()})
+    ratio = np.full(int(split.max()) + 1, np.inf)
+    ratio[split[samples]] = array / np.maximum(pool.array[samples], 1)
+    known = np.flatnonzero(np.isfinite(ratio[split]))
+    pool = pool.take(known)
+    guess = (pool.array * ratio[split[known]]).astype(np.int64)
+    return promising(reckoned(problem, options, pool._replace(array=guess)), limit)
+
+
+def channel_split(steps: Steps) -> Ints:
+    """A number for each combination of tile sizes of groups, output and input channels."""
+    split = np.zeros_like(next(iter(steps.values())))
+    for var in ("g", "k", "c"):
+        sizes, index = np.unique(steps[var], return_inverse=True)
+        split = split * len(sizes) + index
+    return split
 
 
 def promising(pool: Pool, limit: int) -> Pool:
     """The lowest bounds, and the least code among those near the lowest."""
-    if not len(pool.choice):
-        return pool
     fastest = np.lexsort((pool.code, pool.cycles))[:limit]
     near = np.flatnonzero(pool.cycles <= BOUND_SLACK * pool.cycles.min())
     shortest = near[np.lexsort((pool.cycles[near], pool.code[near]))[:limit]]
@@ -92,12 +117,17 @@ def promising(pool: Pool, limit: int) -> Pool:
 
 def priced(problem: Problem, options: list[Choice], pool: Pool) -> Pool:
     array = array_cycles(problem, pool.steps)
+    return reckoned(problem, options, pool._replace(array=array))
+
+
+def reckoned(problem: Problem, options: list[Choice], pool: Pool) -> Pool:
+    """The pool with the cycles of the group that follow from the array's."""
     cycles = pool.cycles.copy()
     for number, choice in enumerate(options):
         rows = np.flatnonzero(pool.choice == number)
         if len(rows):
             steps = {v: s[rows] for v, s in pool.steps.items()}
-            cycles[rows] = estimate(problem, choice, steps, array[rows])[0]
+            cycles[rows] = estimate(problem, choice, steps, pool.array[rows])[0]
     return pool._replace(cycles=cycles)
 
 

@@ -19,13 +19,15 @@ says what is then true. The program is verified after each. `dnncc --list-passes
 
 | to | ask for |
 |---|---|
-| see the program after a pass, before it, or what it changed | `--print-after P`, `--print-before P`, `--print-changed`; `--filter NODE` for one ONNX node |
+| see the program after or before a pass | `--print-after P`, `--print-before P` |
+| see what passes change, as diffs | `--print-changed` |
+| see one ONNX node only | `--filter NODE` with these |
 | have all of it in numbered files | `--dump-dir D` |
 | stop, and go on from a file | `--stop-after P -o FILE`, `--start-from P FILE` |
 | run single passes on a file | `dnncc-opt FILE --passes P,Q` |
 | know where the time goes | `--time-passes`, `--time-passes=json` |
 | leave a pass out | `--disable-pass P`, `--opt-bisect-limit N`, `-O0` |
-| run the program after every pass, and compare | `--check-each-pass X.npz`, `--check-each-pass random` |
+| run it after every pass, and compare | `--check-each-pass X.npz`, or `random` |
 | find the pass and the node that break a model | `dnncc-bisect model.onnx` |
 | cut a model down to what fails | `dnncc-reduce model.onnx` |
 """

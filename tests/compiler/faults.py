@@ -81,7 +81,7 @@ def on_constant(name: str, change: Callable[[Any], Any]) -> Change:
     return spoil
 
 
-def on_step(node: str, wanted: Callable[[Step], bool], change: Callable[[Step], Any]) -> Change:
+def on_step(node: str, wanted: Callable[[Step], bool], change: Callable[[Any], Any]) -> Change:
     """Change the first such step of the nest of ONNX node `node`; None drops it."""
 
     def spoil(program: TileProgram) -> TileProgram | None:

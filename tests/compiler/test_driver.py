@@ -17,7 +17,7 @@ from dnncc.cli import main
 from dnncc.debug.observer import Observer
 from dnncc.driver import compile_model
 from dnncc.options import OMITTED, Options
-from dnncc.passes import manual
+from dnncc.passes.manual import markdown
 from dnncc.passes.pipeline import PIPELINE, Pass, Program
 from dnncc.runtime import load
 from tests.compiler.networks import small_network
@@ -267,6 +267,6 @@ def test_the_binary_notes_the_options() -> None:
 
 def test_the_manual_of_passes_is_up_to_date() -> None:
     document = ROOT / "docs" / "passes.md"
-    assert document.read_text(encoding="utf-8") == manual.markdown() + "\n", (
+    assert document.read_text(encoding="utf-8") == markdown() + "\n", (
         "python -m dnncc.passes.manual > docs/passes.md"
     )

@@ -127,8 +127,10 @@ def real_value(node: Any, constants: Mapping[str, Any]) -> Any:
 def rebuilt(model: ModelProto, nodes: list[Any], constants: Mapping[str, Any]) -> ModelProto:
     used = {name for node in nodes for name in node.input}
     values = [numpy_helper.from_array(v, k) for k, v in constants.items() if k in used]
-    real = [[as_float(v) for v in side] for side in (model.graph.input, model.graph.output)]
-    graph = helper.make_graph(nodes, model.graph.name, *real, values)
+    inputs, outputs = (
+        [as_float(v) for v in side] for side in (model.graph.input, model.graph.output)
+    )
+    graph = helper.make_graph(nodes, model.graph.name, inputs, outputs, values)
     return helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from onnx import ModelProto, TensorProto, external_data_helper, helper, numpy_helper
 
-from dnncc import cli
+import dnncc.cli as cli
 from tests.errors.small import ODD, refused, shrunk_target, small_model
 from tests.models import make_model
 

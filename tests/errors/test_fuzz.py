@@ -130,7 +130,8 @@ def damaged(seed: int) -> ModelProto:
 def odd_attribute(rng: np.random.Generator) -> Any:
     size = int(rng.integers(6))
     odd = [0, -1, 1, 2, 7, 255, 1 << 31, -(1 << 62)]
-    return [*map(int, rng.choice(odd, size))] if size else rng.choice(["SAME_UPPER", 1.5, 0])
+    scalars: tuple[Any, ...] = ("SAME_UPPER", 1.5, 0)
+    return [*map(int, rng.choice(odd, size))] if size else scalars[rng.integers(len(scalars))]
 
 
 def odd_array(rng: np.random.Generator) -> Any:

@@ -14,7 +14,7 @@ import pytest
 from dnncc.isa import control, core, dma, elf, pool, tensor, vector
 from dnncc.isa import image as images
 from dnncc.isa import program as programs
-from dnncc.runtime import RunError, errors, files, hazards, load, session, verification, verify
+from dnncc.runtime import RunError, cli, errors, files, hazards, load, session, verification, verify
 from tests.e2e.running import compiled
 from tests.models import QUANTISED
 
@@ -263,6 +263,16 @@ def test_the_command_prints_a_line_per_finding(
     assert all(line.startswith(f"{bad}: ") for line in lines)
     assert verify.main([str(tmp_path / "none.elf")]) == 1
     assert "No such file" in capsys.readouterr().err
+
+
+def test_a_sanitized_run_prints_them_too(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "bad.elf"
+    elf.save(dropped_wait(image_of(RESNET, "eyeriss-like")), path)
+    assert cli.main([str(path), "--random", "1", "-q"]) == 0
+    assert cli.main([str(path), "--random", "1", "-q", "--sanitize"]) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith(f"error: {path}: race: instruction 3 `tensor ")
+    assert all(line.startswith(f"error: {path}: race: ") for line in err.splitlines())
 
 
 # By hand
