@@ -13,16 +13,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
-from onnx import ModelProto, version_converter
+from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from ..diagnostics import CompileError
 from ..ir.graph import Array
+from .preparation import BORDERS, PRODUCTS, prepared
 
 OPSETS = {"int8": 13, "int16": 21}
 """The first opset whose QuantizeLinear has what the precision needs."""
 
-PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 QUANTISED = (
     *PRODUCTS,
     *("Add", "Sub", "Mul", "MaxPool", "AveragePool", "GlobalAveragePool", "ReduceMean", "Concat"),
@@ -39,14 +40,16 @@ def quantized(model: ModelProto, samples: Sequence[Feeds], precision: str) -> Mo
     kit = toolkit()
     with tempfile.TemporaryDirectory() as folder, quiet():
         try:
-            source = preprocessed(model, precision, Path(folder))
-            return static(kit, source, samples, precision, Path(folder))
+            source = prepared(model, OPSETS[precision], Path(folder))
+            result = static(kit, source, samples, precision, Path(folder))
         except CompileError:
             raise
         except Exception as error:  # whatever the library cannot do
             what = " ".join(str(error).split())[:300]
             hint = "give --precision float to leave it on the host"
             raise CompileError(f"it cannot be quantised: {what}", hint=hint) from error
+    guard_softmax(result)
+    return result
 
 
 def toolkit() -> Any:
@@ -73,32 +76,6 @@ def quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-def preprocessed(model: ModelProto, precision: str, folder: Path) -> ModelProto:
-    """Batch normalisations and biases are in their products, constants are folded."""
-    from onnxruntime.quantization import shape_inference
-
-    raised = with_opset(model, OPSETS[precision])
-    paths = folder / "raised.onnx", folder / "folded.onnx"
-    onnx.save(raised, paths[0])
-    shape_inference.quant_pre_process(*paths, skip_symbolic_shape=True)
-    return flat_biases(onnx.load(paths[1]))
-
-
-def flat_biases(model: ModelProto) -> ModelProto:
-    """The library's int32 bias of a Gemm has to be a vector."""
-    constants = {t.name: t for t in model.graph.initializer}
-    for node in model.graph.node:
-        bias = constants.get(node.input[2]) if node.op_type == "Gemm" and node.input[2:] else None
-        if bias is not None and len(bias.dims) == 2 and bias.dims[0] == 1:
-            del bias.dims[0]
-    return model
-
-
-def with_opset(model: ModelProto, version: int) -> ModelProto:
-    held = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
-    return model if held >= version else version_converter.convert_version(model, version)
-
-
 def static(
     kit: Any, model: ModelProto, samples: Sequence[Feeds], precision: str, folder: Path
 ) -> ModelProto:
@@ -113,6 +90,7 @@ def static(
         activation_type=types.QInt16 if wide else types.QUInt8,
         weight_type=types.QInt8 if wide else types.QUInt8,
         op_types_to_quantize=list(QUANTISED),
+        nodes_to_exclude=excluded(model),
         per_channel=True,
         extra_options={"WeightSymmetric": True, "ActivationSymmetric": wide},
     )
@@ -130,3 +108,52 @@ def reader(kit: Any, samples: Sequence[Feeds]) -> Any:
             return None if feeds is None else dict(feeds)
 
     return Reader()
+
+
+def excluded(model: ModelProto) -> list[str]:
+    """Nodes that keep their sides: what is quantised already, and products x * f(x).
+
+    Such a product is one function of x: a table, with one rounding instead of two.
+    """
+    made = {o: n for n in model.graph.node for o in n.output}
+    quantisers = [n for n in model.graph.node if n.op_type in BORDERS]
+    borders = {name for n in quantisers for name in (n.input[0], *n.output)}
+    touched = [n.name for n in model.graph.node if not borders.isdisjoint((*n.input, *n.output))]
+    return touched + [n.name for n in model.graph.node if is_gated(n, made)]
+
+
+def is_gated(node: NodeProto, made: Mapping[str, NodeProto]) -> bool:
+    """x * sigmoid(x) and its like."""
+    if node.op_type != "Mul":
+        return False
+    pairs = (node.input, node.input[::-1])
+    return any(
+        gate in made and made[gate].op_type in GATES and made[gate].input[0] == x
+        for x, gate in pairs
+    )
+
+
+GATES = ("Sigmoid", "HardSigmoid", "Tanh")
+
+
+def guard_softmax(model: ModelProto) -> None:
+    """A Max with 0 after each inner Softmax keeps it from becoming one with a QuantizeLinear.
+
+    onnxruntime's QLinearSoftmax scales its largest exponential to e^-5 of the largest float32 and
+    multiplies it with 1/scale; of few elements or a small scale, it makes infinity, and 0 of that.
+    """
+    outputs = {v.name for v in model.graph.output}
+    nodes = list[NodeProto]()
+    for node in model.graph.node:
+        nodes.append(node)
+        if node.op_type == "Softmax" and node.output[0] not in outputs:
+            nodes.append(guard(node, model))
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+
+
+def guard(node: NodeProto, model: ModelProto) -> NodeProto:
+    zero, inner = f"{node.output[0]}.zero", f"{node.output[0]}.unguarded"
+    model.graph.initializer.append(numpy_helper.from_array(np.zeros((), np.float32), zero))
+    result, node.output[0] = node.output[0], inner
+    return helper.make_node("Max", [inner, zero], [result], name=f"{node.name}.guard")

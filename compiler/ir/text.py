@@ -1,7 +1,7 @@
 """A Graph as text in MLIR's generic syntax, and back, exactly.
 
 Constants are not in the text: it has a hash of their content, under which `resources` has them. A
-value's SSA name is its ONNX name where that is an identifier, else a number, and `results` has it.
+value's SSA name is its ONNX name where that is an identifier, else made of it; `results` has it.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ ELEMENTS = {
 NAMES = {np.dtype(dtype): name for name, dtype in ELEMENTS.items()}
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_.$-]{0,31}")
 ABSENT = "none"
+LONGEST = 24
+"""Characters of a value's name in an SSA name that is made of it."""
 
 
 def print_graph(graph: Graph) -> str:
@@ -53,6 +55,11 @@ def key(value: Array) -> str:
 
 def is_long(quant: Quant) -> bool:
     return quant.axis is not None or quant.scale.size > 1
+
+
+def identifier(name: str) -> str:
+    """What an SSA name can hold of the end of a name, which in ONNX tells the most."""
+    return "_" + re.sub(r"[^A-Za-z0-9_.$-]", "_", name)[-LONGEST:]
 
 
 class Printer:
@@ -133,10 +140,17 @@ class Printer:
 
     def define(self, name: str) -> str:
         if name not in self.ids:
-            plain = IDENTIFIER.fullmatch(name) and name not in self.taken and name != ABSENT
-            self.ids[name] = name if plain else str(len(self.ids))
+            plain = IDENTIFIER.fullmatch(name) and name != ABSENT
+            self.ids[name] = self.fresh(name if plain else identifier(name))
             self.taken.add(self.ids[name])
         return self.ids[name]
+
+    def fresh(self, stem: str) -> str:
+        """Numbers only where names are alike: a diff shows what has changed, and no more."""
+        number = 0
+        while (found := f"{stem}.{number}" if number else stem) in self.taken:
+            number += 1
+        return found
 
     def id(self, name: str) -> str:
         return self.ids[name] if name else ABSENT

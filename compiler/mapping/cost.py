@@ -6,7 +6,7 @@ The array is priced by the target's dataflow and the rest by targets/cost.py, as
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from .space import Choice, trips
 from .workload import Access, Workload
 
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 Steps = Mapping[str, Ints]
 
 
@@ -34,6 +35,16 @@ class Problem:
     def moves(self, access: Access) -> bool:
         """Whether tiles of it go through DMA; a psum, or a resident tensor, stays where it is."""
         return bool(access.tensor) and self.graph.tensors[access.tensor].memory == "dram"
+
+    def key(self) -> tuple[Any, ...]:
+        """All that the choice of a mapping depends on, beside the target."""
+        tensors = (self.graph.tensors[a.tensor] if a.tensor else None for a in self.load.accesses())
+        places = tuple((t.memory, t.dtype.str, layout(t)) if t else () for t in tensors)
+        shapes = tuple((a.role, a.kind, a.box, a.dtype.str) for a in self.load.accesses())
+        specs = (*self.load.inner, *self.load.outer)
+        numbers = tuple((s.op, *(s.attrs.get(name) for name in PRICED_BY)) for s in specs)
+        loops = (tuple(self.load.dims.items()), self.load.reduction, self.load.single)
+        return (loops, shapes, places, numbers, tuple(self.free.items()))
 
     def buffered(self, access: Access) -> bool:
         """Whether it has a tile buffer of its own."""
@@ -52,6 +63,10 @@ class Problem:
         ordered = storage_order(strides) == tuple(range(len(strides)))
         axes = [d.terms for d in psum.box] == [d.terms for d in result.box]
         return len(memories) == 1 and ordered and axes
+
+
+PRICED_BY = ("r", "s", "stride_y", "stride_x", "dilation_y", "dilation_x", "ifmap_axes")
+"""What a step's cost depends on beside the tile's size."""
 
 
 def layout(tensor: Tensor) -> tuple[int, ...]:
@@ -118,11 +133,10 @@ def footprint(problem: Problem, choice: Choice, steps: Steps) -> dict[str, Ints]
     return used
 
 
-def fits(problem: Problem, choice: Choice, steps: Steps) -> npt.NDArray[np.bool_]:
-    used = footprint(problem, choice, steps)
-    length = len(next(iter(steps.values())))
-    within = [np.broadcast_to(b <= problem.free[m], (length,)) for m, b in used.items()]
-    return np.logical_and.reduce(within) if within else np.ones(length, np.bool_)
+def within(problem: Problem, used: Mapping[str, Ints], share: int, count: int) -> Bools:
+    """Of `count` candidates, those whose tiles take at most 1 / `share` of what is free."""
+    fits = [np.broadcast_to(share * b <= problem.free[m], (count,)) for m, b in used.items()]
+    return np.asarray(np.logical_and.reduce(fits)) if fits else np.ones(count, np.bool_)
 
 
 def transfer(problem: Problem, access: Access, choice: Choice, steps: Steps) -> tuple[Ints, Ints]:
@@ -212,31 +226,32 @@ def vector_cycles(problem: Problem, choice: Choice, steps: Steps) -> Ints:
     return total
 
 
-def estimate(
-    problem: Problem, choice: Choice, steps: Steps, array_cycles: Ints
-) -> tuple[Ints, Ints]:
-    """(cycles, instructions) of the whole group; `array_cycles` are the array's over all tiles.
+class Beside(NamedTuple):
+    """What a group takes beside the array's cycles: all of it is max(array, overlap) + alone.
 
-    Engines overlap, so the busiest sets the time; the first load and the last store do not overlap,
-    unless the tiles leave room for those of the groups before and after.
+    `code` is the number of instructions. Columns, int64[candidates].
     """
+
+    overlap: Ints
+    alone: Ints
+    code: Ints
+
+
+def beside(problem: Problem, choice: Choice, steps: Steps, shares: Bools) -> Beside:
+    """Engines overlap, so the busiest sets the time; the first load and the last store do not
+    overlap, unless the tiles share the memory with those of the groups before and after."""
     busy, moves, exposed = dma(problem, choice, steps)
     vector = vector_cycles(problem, choice, steps)
     code = moves + computes(problem, choice, steps)
-    engines = [array_cycles, vector, issue_cycles(problem, code), *busy.values()]
-    slowest = np.maximum.reduce(np.broadcast_arrays(*engines))
+    engines = (vector, issue_cycles(problem, code), *busy.values())
+    overlap: Any = np.maximum.reduce(np.broadcast_arrays(*engines))
+    alone: Any = ~shares * exposed
     if choice.depth == 1:
-        slowest = array_cycles + vector + sum(busy.values())
-    alone = ~shares(problem, choice, steps)
-    total = np.broadcast_to(slowest + alone * exposed, array_cycles.shape)
-    return total, np.broadcast_to(code, array_cycles.shape)
-
-
-def shares(problem: Problem, choice: Choice, steps: Steps) -> npt.NDArray[np.bool_]:
-    """Whether the tile buffers take half of what is free at most, so that the next group's tiles
-    can be loaded beside them."""
-    used = footprint(problem, choice, steps)
-    return np.asarray(np.logical_and.reduce([2 * b <= problem.free[m] for m, b in used.items()]))
+        overlap, alone = 0, vector + sum(busy.values()) + exposed
+    columns = (
+        np.broadcast_to(np.asarray(c, np.int64), shares.shape) for c in (overlap, alone, code)
+    )
+    return Beside(*columns)
 
 
 CODE_BYTES = 32

@@ -14,7 +14,17 @@ import numpy.typing as npt
 
 from dnncc.targets import dataflow
 
-from .cost import Problem, estimate, fits, footprint, macs, product_of, slots, tensor_work
+from .cost import (
+    Beside,
+    Problem,
+    beside,
+    footprint,
+    macs,
+    product_of,
+    slots,
+    tensor_work,
+    within,
+)
 from .mapping import Mapping
 from .space import Choice, choices, tilings, trips
 
@@ -32,18 +42,28 @@ class NoMapping(Exception):
 
 class Pool(NamedTuple):
     """Candidates under several choices: columns of one length. `array` is the array's cycles over
-    all tiles, or a bound of them, and `cycles` what follows for the whole group."""
+    all tiles, or a bound of them."""
 
     choice: Ints
     steps: Steps
     array: Ints
-    cycles: Ints
-    code: Ints
+    beside: Beside
+
+    @property
+    def cycles(self) -> Ints:
+        return np.maximum(self.array, self.beside.overlap) + self.beside.alone
+
+    @property
+    def code(self) -> Ints:
+        return self.beside.code
 
     def take(self, rows: Ints) -> "Pool":
-        steps = {v: s[rows] for v, s in self.steps.items()}
-        columns = (self.array[rows], self.cycles[rows], self.code[rows])
-        return Pool(self.choice[rows], steps, *columns)
+        return Pool(
+            self.choice[rows],
+            {v: s[rows] for v, s in self.steps.items()},
+            self.array[rows],
+            Beside(*(column[rows] for column in self.beside)),
+        )
 
 
 def search(problem: Problem, limit: int) -> Mapping:
@@ -56,34 +76,40 @@ def search(problem: Problem, limit: int) -> Mapping:
     if not len(pool.choice):
         raise NoMapping(shortage(problem))
     if problem.load.inner:
-        pool = priced(problem, options, refined(problem, options, pool, limit))
-    near = np.flatnonzero(pool.cycles <= CYCLE_SLACK * pool.cycles.min())
-    best = near[np.lexsort((pool.cycles[near], pool.code[near]))[0]]
+        pool = priced(problem, refined(problem, pool, limit))
+    cycles = pool.cycles
+    near = np.flatnonzero(cycles <= CYCLE_SLACK * cycles.min())
+    best = near[np.lexsort((cycles[near], pool.code[near]))[0]]
     steps = {v: int(s[best]) for v, s in pool.steps.items()}
     return to_mapping(problem, options[int(pool.choice[best])], steps)
 
 
 def bounded(problem: Problem, options: list[Choice]) -> Pool:
-    """Everything that fits, with a lower bound of its cycles."""
+    """Everything that fits, as if every PE were always busy."""
     steps = tilings(problem.load)
+    count = len(next(iter(steps.values())))
+    floor = macs(problem.load) // problem.target.pes
     pools = []
     for number, choice in enumerate(options):
-        keep = np.flatnonzero(fits(problem, choice, steps))
-        kept = {v: s[keep] for v, s in steps.items()}
-        floor = np.full(len(keep), macs(problem.load) // problem.target.pes)
-        cycles, code = estimate(problem, choice, kept, floor)
-        pools.append(Pool(np.full(len(keep), number), kept, floor, cycles, code))
+        used = footprint(problem, choice, steps)
+        rows = np.flatnonzero(within(problem, used, 1, count))
+        kept = {v: s[rows] for v, s in steps.items()}
+        shares = within(problem, used, 2, count)[rows]
+        more = beside(problem, choice, kept, shares)
+        pools.append(Pool(np.full(len(rows), number), kept, np.full(len(rows), floor), more))
     return joined(pools)
 
 
 def joined(pools: list[Pool]) -> Pool:
-    steps = {v: np.concatenate([p.steps[v] for p in pools]) for v in pools[0].steps}
-    choice, _, *rest = zip(*pools, strict=True)
-    array, cycles, code = (np.concatenate(column) for column in rest)
-    return Pool(np.concatenate(choice), steps, array, cycles, code)
+    return Pool(
+        np.concatenate([p.choice for p in pools]),
+        {v: np.concatenate([p.steps[v] for p in pools]) for v in pools[0].steps},
+        np.concatenate([p.array for p in pools]),
+        Beside(*map(np.concatenate, zip(*(p.beside for p in pools), strict=True))),
+    )
 
 
-def refined(problem: Problem, options: list[Choice], pool: Pool, limit: int) -> Pool:
+def refined(problem: Problem, pool: Pool, limit: int) -> Pool:
     """The most promising, by a bound that knows how well each split of the channels does."""
     split = channel_split(pool.steps)
     ranked = np.lexsort((pool.code, pool.cycles))
@@ -95,7 +121,7 @@ def refined(problem: Problem, options: list[Choice], pool: Pool, limit: int) -> 
     known = np.flatnonzero(np.isfinite(ratio[split]))
     pool = pool.take(known)
     guess = (pool.array * ratio[split[known]]).astype(np.int64)
-    return promising(reckoned(problem, options, pool._replace(array=guess)), limit)
+    return promising(pool._replace(array=guess), limit)
 
 
 def channel_split(steps: Steps) -> Ints:
@@ -109,26 +135,15 @@ def channel_split(steps: Steps) -> Ints:
 
 def promising(pool: Pool, limit: int) -> Pool:
     """The lowest bounds, and the least code among those near the lowest."""
-    fastest = np.lexsort((pool.code, pool.cycles))[:limit]
-    near = np.flatnonzero(pool.cycles <= BOUND_SLACK * pool.cycles.min())
-    shortest = near[np.lexsort((pool.cycles[near], pool.code[near]))[:limit]]
+    cycles = pool.cycles
+    fastest = np.lexsort((pool.code, cycles))[:limit]
+    near = np.flatnonzero(cycles <= BOUND_SLACK * cycles.min())
+    shortest = near[np.lexsort((cycles[near], pool.code[near]))[:limit]]
     return pool.take(np.unique(np.concatenate((fastest, shortest))))
 
 
-def priced(problem: Problem, options: list[Choice], pool: Pool) -> Pool:
-    array = array_cycles(problem, pool.steps)
-    return reckoned(problem, options, pool._replace(array=array))
-
-
-def reckoned(problem: Problem, options: list[Choice], pool: Pool) -> Pool:
-    """The pool with the cycles of the group that follow from the array's."""
-    cycles = pool.cycles.copy()
-    for number, choice in enumerate(options):
-        rows = np.flatnonzero(pool.choice == number)
-        if len(rows):
-            steps = {v: s[rows] for v, s in pool.steps.items()}
-            cycles[rows] = estimate(problem, choice, steps, pool.array[rows])[0]
-    return pool._replace(cycles=cycles)
+def priced(problem: Problem, pool: Pool) -> Pool:
+    return pool._replace(array=array_cycles(problem, pool.steps))
 
 
 def array_cycles(problem: Problem, steps: Steps) -> Ints:

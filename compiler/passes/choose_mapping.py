@@ -1,6 +1,7 @@
 """After it, every group carries its mapping: tile sizes, loop order, residency, slots."""
 
 from dataclasses import replace
+from typing import Any
 
 from dnncc.targets import Target
 
@@ -8,6 +9,7 @@ from ..diagnostics import CompileError
 from ..ir.graph import Graph, Node
 from ..mapping.cost import Problem
 from ..mapping.lowering import workload
+from ..mapping.mapping import Mapping
 from ..mapping.search import NoMapping, search
 from ..memory.lifetimes import lifetimes, storage_bytes
 from .context import Context, target_of
@@ -18,7 +20,8 @@ PRICED = (4, 16, 64, 512)
 
 def choose_mapping(graph: Graph, ctx: Context) -> Graph:
     check_dram(graph, target_of(ctx))
-    nodes = tuple(mapped(n, graph, ctx) if n.op == "group" else n for n in graph.nodes)
+    known: dict[tuple[Any, ...], Mapping] = {}
+    nodes = tuple(mapped(n, graph, ctx, known) if n.op == "group" else n for n in graph.nodes)
     return replace(graph, nodes=nodes)
 
 
@@ -37,16 +40,19 @@ def check_dram(graph: Graph, target: Target) -> None:
             )
 
 
-def mapped(group: Node, graph: Graph, ctx: Context) -> Node:
+def mapped(group: Node, graph: Graph, ctx: Context, known: dict[tuple[Any, ...], Mapping]) -> Node:
+    """`known` holds what was chosen before, as networks repeat their blocks."""
     target = target_of(ctx)
     ctx.budget.check("choose_mapping", ", ".join(group.loc))
     problem = Problem(workload(group, graph, target), graph, target, group.attrs["free"])
+    key = problem.key()
     try:
-        mapping = search(problem, PRICED[ctx.effort])
+        if key not in known:
+            known[key] = search(problem, PRICED[ctx.effort])
     except NoMapping as shortage:
         raise CompileError(
             f"does not fit target '{target.name}' in any tiling: {shortage}",
             node=", ".join(group.loc),
             hint="give the target more scratchpad",
         ) from None
-    return replace(group, attrs={**group.attrs, "mapping": mapping.to_attr()})
+    return replace(group, attrs={**group.attrs, "mapping": known[key].to_attr()})

@@ -55,6 +55,31 @@ def with_attrs(**changes: Any) -> Callable[[Node], Node]:
     return lambda node: replace(node, attrs={**node.attrs, **changes})
 
 
+def mapped(graph: Graph) -> Graph:
+    """With mappings that leave no doubt where loops are: two tiles of channels, four of sums."""
+    channels, pooled = {"k": 8, "c": 4}, {"k": 6}
+    orders = {"b": (channels, ("k", "c")), "y": (pooled, ("k",))}
+
+    def one(node: Node) -> Node:
+        inner = node.body[0].outputs[0] if node.body else ""
+        if inner not in orders:
+            return node
+        steps, order = orders[inner]
+        old = node.attrs["mapping"]
+        dims = {v: graph_dims(graph, inner)[v] for v in old["steps"]}
+        roles = ("weight", "ifmap", "params", "side_a", "side_b", "psum", "out")
+        slots = {role: 2 for role in roles if role in old["slots"]}
+        new = {"steps": dims | steps, "order": order, "resident": (), "slots": slots}
+        return replace(node, attrs={**node.attrs, "mapping": new})
+
+    return replace(graph, nodes=tuple(map(one, graph.nodes)))
+
+
+def graph_dims(graph: Graph, name: str) -> dict[str, int]:
+    n, k, p, q = graph.tensors[name].shape
+    return {"n": n, "g": 1, "k": k, "c": k, "p": p, "q": q}
+
+
 def on_tensor(name: str, **changes: Any) -> Change:
     def spoil(graph: Graph) -> Graph:
         tensor = replace(graph.tensors[name], **changes)

@@ -19,6 +19,9 @@ from tests.compiler import faults
 from tests.compiler.networks import small_network
 from tests.models import QUANTISED, find_model
 
+SMALL_TILES = faults.planted("choose_mapping", faults.mapped)
+"""The pipeline that faults are planted in."""
+
 ODD = str(Path(__file__).parents[1] / "targets" / "odd-13x7.toml")
 
 
@@ -170,7 +173,7 @@ RULES: dict[str, tuple[str, faults.Change, str]] = {
 def test_changed_values_are_found(fault: str) -> None:
     step, change, node = VALUES[fault]
     with pytest.raises((WrongValue, BrokenProgram)) as caught:
-        check(small_network(), faults.planted(step, change))
+        check(small_network(), faults.planted(step, change, SMALL_TILES))
     assert getattr(caught.value, "step", None) == step
     assert f"node '{node}" in str(caught.value)
 
@@ -179,14 +182,14 @@ def test_changed_values_are_found(fault: str) -> None:
 def test_broken_rules_are_found(fault: str) -> None:
     step, change, message = RULES[fault]
     with pytest.raises(BrokenProgram, match=message) as caught:
-        check(small_network(), faults.planted(step, change))
+        check(small_network(), faults.planted(step, change, SMALL_TILES))
     assert caught.value.step == step
 
 
 def test_the_report_names_the_worst_element() -> None:
     step, change, _ = VALUES["other rounding mode"]
     with pytest.raises(WrongValue) as caught:
-        check(small_network(), faults.planted(step, change))
+        check(small_network(), faults.planted(step, change, SMALL_TILES))
     found = caught.value.mismatch
     assert found.node == ("N_a_y", "N_a_r", "N_a") and found.tensor == "a"
     assert found.got == found.expected + 1 and found.count <= found.size == 896

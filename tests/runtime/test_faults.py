@@ -39,6 +39,7 @@ def image_of(model: str, target: str) -> images.Image:
 def test_shipped_programs_are_clean(model: str, target: str) -> None:
     """Proved before the run, and watched in two orders of execution."""
     made = compiled(model, target).session
+    assert made.image.debug is not None and len(made.image.debug.units) > 10
     assert verification.verify(made.image) == []
     feeds = files.random_inputs(made.get_inputs(), 1)
     serial = made.run(None, feeds, sanitize=True)
@@ -184,6 +185,12 @@ def wrong_host_part(image: images.Image) -> images.Image:
     return replace(image, host=(replace(part, inputs=(other, *part.inputs[1:])),))
 
 
+def hasty_host_part(image: images.Image) -> images.Image:
+    """It does not wait for the accelerator."""
+    waits = dict.fromkeys(programs.WAIT_NAMES, 0)
+    return changed(image, int(part_of(image, control.Host).indices[0]), **waits)
+
+
 def missing_host_part(image: images.Image) -> images.Image:
     return changed(image, int(part_of(image, control.Host).indices[0]), part=9)
 
@@ -216,6 +223,7 @@ FAULTS = [
     (RESNET, "eyeriss-like", dropped_load, "unwritten", "'weight[0]'"),
     (RESNET, "eyeriss-like", forgotten_store, "unwritten", "nothing has written"),
     (SPEECH, "eyeriss-like", wrong_host_part, "host", "host part 0: its model has no input"),
+    (SPEECH, "eyeriss-like", hasty_host_part, "race", "`host`"),
     (SPEECH, "tpu-like", missing_host_part, "structure", "there is no host part 9"),
     (SPEECH, "tpu-like", cut_host_model, "host", "not a valid model"),
     (RESNET, "tpu-like", swapped_symbol, "unwritten", "nothing has written"),

@@ -175,6 +175,15 @@ def test_the_memory_holds_what_table_iii_says(layer: str) -> None:
     assert words["psum"] * CHIP.datapath.psum_bytes / 1024 == pytest.approx(psum, abs=0.051)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("layer", ALEXNET)
+def test_a_pass_on_the_chip_is_that_of_its_pes(layer: str) -> None:
+    sizes, mapping, _ = ALEXNET[layer]
+    set_rows, filters, channels, sets_c, sets_k, images = mapping
+    one = dict(n=images, g=1, k=filters * sets_k, c=channels * sets_c, p=set_rows)
+    check(FLOW, sim.simulate, CHIP, Work.of(**(sizes | one)), row(*mapping), 1)
+
+
 # Legality and choice
 
 
