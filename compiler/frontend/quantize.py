@@ -24,11 +24,12 @@ from .preparation import BORDERS, PRODUCTS, prepared
 OPSETS = {"int8": 13, "int16": 21}
 """The first opset whose QuantizeLinear has what the precision needs."""
 
+MOVES = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Gather", "Split")
 QUANTISED = (
     *PRODUCTS,
+    *MOVES,
     *("Add", "Sub", "Mul", "MaxPool", "AveragePool", "GlobalAveragePool", "ReduceMean", "Concat"),
-    *("Relu", "Clip", "LeakyRelu", "PRelu", "Resize", "Pad", "Split", "Slice", "Gather"),
-    *("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten"),
+    *("Relu", "Clip", "LeakyRelu", "PRelu", "Resize", "Pad"),
 )
 """What gets a scale. Other operators between two of these have quantised sides all the same."""
 
@@ -137,16 +138,19 @@ GATES = ("Sigmoid", "HardSigmoid", "Tanh")
 
 
 def guard_softmax(model: ModelProto) -> None:
-    """A Max with 0 after each inner Softmax keeps it from becoming one with a QuantizeLinear.
+    """A Max with 0 keeps each Softmax from becoming one operator with a QuantizeLinear after it.
 
     onnxruntime's QLinearSoftmax scales its largest exponential to e^-5 of the largest float32 and
     multiplies it with 1/scale; of few elements or a small scale, it makes infinity, and 0 of that.
     """
-    outputs = {v.name for v in model.graph.output}
+    rounded = set[str]()
+    for node in reversed(model.graph.node):
+        moves = node.op_type in MOVES and node.output[0] in rounded
+        rounded.update(node.input[:1] if moves or node.op_type == "QuantizeLinear" else ())
     nodes = list[NodeProto]()
     for node in model.graph.node:
         nodes.append(node)
-        if node.op_type == "Softmax" and node.output[0] not in outputs:
+        if node.op_type == "Softmax" and node.output[0] in rounded:
             nodes.append(guard(node, model))
     del model.graph.node[:]
     model.graph.node.extend(nodes)

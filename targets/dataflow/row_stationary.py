@@ -24,8 +24,8 @@ groups), `set_rows` ofmap rows, and all ofmap columns. All passes of a tile come
     pass    = fill + ramp_cycles + run + drain
 
 A column starts when the one before is done and the words under its window are there; the bus runs
-ahead, into FIFOs at the PEs' inputs that are deep enough (ours). A(0) is a whole window, which is
-most of the ramp-up that JSSC 2017 speaks of. In the drain the last column's psums go up, one per
+ahead, into FIFOs at the PEs' inputs that are deep enough (ours; for AlexNet on the chip, words of
+two columns are). A(0) is a whole window, which is most of the ramp-up that JSSC 2017 speaks of. In the drain the last column's psums go up, one per
 PE and cycle, and out. `row_stationary_sim.py` is the same PE by PE: these forms are its cycles.
 With `ramp_cycles` = 0 they are within 7 % of each layer of the chip's AlexNet, and 0.4 % in sum.
 
