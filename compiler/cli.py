@@ -209,6 +209,8 @@ def compile_and_write(options: argparse.Namespace) -> None:
             artifact = finish(made, asked, notes)
         write(artifact, options)
         report(artifact, options)
+    for told in filter(None, (o.summary() for o in observers if not options.quiet)):
+        print(told, file=sys.stderr)
     print_times(options, watch)
 
 

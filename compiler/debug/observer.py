@@ -19,3 +19,7 @@ class Observer:
 
     def after(self, step: Pass, program: Program) -> None:
         """The program that `step` made."""
+
+    def summary(self) -> str:
+        """What is to be told when all is done, one line; "" for nothing."""
+        return ""

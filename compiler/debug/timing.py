@@ -111,6 +111,9 @@ class Timed(Observer):
         with self.watch.span(f"{self.name} {step.name}"):
             self.inner.after(step, program)
 
+    def summary(self) -> str:
+        return self.inner.summary()
+
 
 def tree(root: Span) -> str:
     """A table: seconds, share and self time of each span, and the memory peak."""

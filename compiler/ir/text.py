@@ -69,6 +69,7 @@ class Printer:
         self.graph = graph
         self.ids: dict[str, str] = {}
         self.taken: set[str] = set()
+        self.alike: dict[str, int] = {}
 
     def graph_operation(self) -> Operation:
         graph = self.graph
@@ -147,9 +148,10 @@ class Printer:
 
     def fresh(self, stem: str) -> str:
         """Numbers only where names are alike: a diff shows what has changed, and no more."""
-        number = 0
-        while (found := f"{stem}.{number}" if number else stem) in self.taken:
-            number += 1
+        found = stem
+        while found in self.taken:
+            self.alike[stem] = self.alike.get(stem, 0) + 1
+            found = f"{stem}.{self.alike[stem]}"
         return found
 
     def id(self, name: str) -> str:

@@ -56,6 +56,7 @@ def stacked(feeds: list[dict[str, Any]]) -> dict[str, Any]:
     return {name: np.concatenate([f[name] for f in feeds]) for name in feeds[0]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mlperf_tiny_ic_resnet8_int8", "mcunet_vww_int8"])
 def test_the_same_bytes_in_every_process(name: str) -> None:
     """Python's string hashes differ from process to process."""

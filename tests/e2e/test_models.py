@@ -4,6 +4,7 @@ A classifier that ends in a softmax has few distinct output values: the tensors 
 """
 
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,13 +23,16 @@ SEEDS = (11, 12, 14)
 MOST_TIES = 2e-4
 
 CASES = [
-    pytest.param(name, target, id=f"{name}-{target.rpartition('/')[2].removesuffix('.toml')}")
+    pytest.param(
+        name,
+        target,
+        id=f"{name}-{Path(target).stem}",
+        marks=[pytest.mark.slow] if name in LARGE else [],
+    )
     for name in QUANTISED
     for target in (*TARGETS, ODD)
     if name in SMALL or target != ODD
 ]
-
-
 SMALL_CASES = [case for case in CASES if case.values[0] in SMALL]
 
 
