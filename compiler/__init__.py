@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from os import PathLike
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # imported when they are needed, so that `import dnncc` is quick
     from onnx import ModelProto
@@ -33,12 +33,16 @@ def compile(
     verify: bool = True,
     level: int = 2,
     disable: Sequence[str] = (),
+    calibrate: str | PathLike[str] | Mapping[str, Any] | None = None,
+    precision: str = "auto",
 ) -> Artifact:
     """Compile an ONNX model for a target, given by name or by the path of its TOML file.
 
     `shapes` fixes dynamic inputs, by name; `strict` refuses models of which a part would run on
     the host; `verify` checks the program after every pass; `level` is that of -O, and `disable`
-    names passes to leave out. Raises CompileError or TargetError.
+    names passes to leave out. A float model is quantised to `precision`: int8, int16, float (it
+    stays on the host) or auto (int16 on 16-bit targets, else int8); `calibrate` is a file, a folder
+    or the arrays of its sample inputs. Raises CompileError or TargetError.
     """
     from .driver import compile_model
     from .options import Options
@@ -50,6 +54,8 @@ def compile(
         verify=verify,
         level=level,
         disabled=tuple(disable),
+        calibrate=calibrate,
+        precision=precision,
     )
     return compile_model(model, options)
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .debug.flags import add_flags, listed, print_times, with_values
-from .options import DEFAULT_LEVEL, GOALS, OMITTED, Options
+from .options import DEFAULT_LEVEL, GOALS, OMITTED, PRECISIONS, Options
 
 if TYPE_CHECKING:  # all else is imported when it is needed: --help has to be quick
+    from .diagnostics import Remarks
     from .driver import Artifact
     from .passes.pipeline import Program
 
@@ -49,6 +50,9 @@ def add_compile_options(p: argparse.ArgumentParser) -> None:
     add("-O", dest="level", type=int, choices=range(len(OMITTED)), default=DEFAULT_LEVEL,
         help="effort: 0 is quick and plain, 3 searches longest (%(default)s)")  # fmt: skip
     add("--opt-for", choices=GOALS, default=GOALS[0], help="what to make small (%(default)s)")
+    add("--calibrate", metavar="DATA", help="sample inputs, .npz or a folder, for a float model")
+    add("--precision", choices=PRECISIONS, default=PRECISIONS[0],
+        help="of a float model (%(default)s: int16 on 16-bit targets, else int8)")  # fmt: skip
     add("--budget", type=float, default=float("inf"), metavar="SECONDS", help="give up after that")
     add(
         "--disable-pass",
@@ -169,6 +173,8 @@ def options_of(options: argparse.Namespace) -> Options:
         disabled=tuple(listed(options.disable_pass)),
         bisect_limit=options.opt_bisect_limit,
         budget=options.budget,
+        calibrate=options.calibrate,
+        precision=options.precision,
     )
 
 
@@ -194,9 +200,10 @@ def compile_and_write(options: argparse.Namespace) -> None:
     from .codegen.stream import Stream
     from .debug.flags import observers_of
     from .debug.timing import Stopwatch
+    from .diagnostics import Remarks
     from .driver import finish, lower, naming
 
-    asked, watch, notes = options_of(options), Stopwatch(), list[str]()
+    asked, watch, notes = options_of(options), Stopwatch(), Remarks()
     observers = observers_of(options, targets.load(options.target), watch)
     with naming(options.model or options.start_from[1]):
         program, steps = steps_of(options, asked, notes)
@@ -214,7 +221,7 @@ def compile_and_write(options: argparse.Namespace) -> None:
     print_times(options, watch)
 
 
-def steps_of(options: argparse.Namespace, asked: Options, notes: list[str]) -> Any:
+def steps_of(options: argparse.Namespace, asked: Options, notes: Remarks) -> Any:
     """What to begin with, and the passes to run. Raises CompileError."""
     from .driver import importing, starting, until
     from .passes.pipeline import PIPELINE
@@ -282,7 +289,9 @@ def content(artifact: Artifact, kind: str) -> bytes:
 
 
 def report(artifact: Artifact, options: argparse.Namespace) -> None:
-    """Notes, what the host has to do, and one line of sizes; all on stderr."""
+    """Notes, what the host has to do, and one line of sizes; all on stderr. Warnings always."""
+    for warning in artifact.warnings:
+        print(warning, file=sys.stderr)
     if options.quiet:
         return
     for note in artifact.notes:

@@ -1,5 +1,7 @@
 """Errors a user can act on: one line that names the file, the node, the fault and the remedy."""
 
+from typing import Any
+
 
 class CompileError(Exception):
     """Printed as `FILE: node 'Conv_12': what, and what to do`; absent parts are left out."""
@@ -19,3 +21,15 @@ class CompileError(Exception):
         what = f"{self.message}; {self.hint}" if self.hint else self.message
         text = ": ".join([*where, what])  # names may hold anything; one line has no control codes
         return "".join(c if c.isprintable() else "?" for c in text)
+
+
+class Remarks(list[str]):
+    """One-line notes on what was assumed of a model, printed unless --quiet.
+
+    `warnings` are printed always; `quantisation` says how a float model became a quantised one.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.warnings: list[str] = []
+        self.quantisation: dict[str, Any] = {}

@@ -21,7 +21,8 @@ from .codegen.stream import Stream
 from .debug.observer import Observer
 from .debug.selection import Selection
 from .debug.verifying import Verifying
-from .diagnostics import CompileError
+from .diagnostics import CompileError, Remarks
+from .frontend.floats import Wish, quantizer
 from .frontend.importer import import_model
 from .ir.graph import Graph
 from .ir.tile import TileProgram
@@ -46,7 +47,7 @@ Model = str | os.PathLike[str] | ModelProto
 class Artifact:
     """A compiled model: the binary's contents, and the last Graph and Tile programs before it.
 
-    `notes` are one-line remarks on what was assumed of the model.
+    `notes` are one-line remarks on what was assumed of the model, `warnings` what must be known.
     """
 
     image: images.Image
@@ -54,6 +55,7 @@ class Artifact:
     tile: TileProgram
     target: Target
     notes: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the ELF file, whole or not at all."""
@@ -75,7 +77,7 @@ def compile_model(
     pipeline: Sequence[Pass] = PIPELINE,
 ) -> Artifact:
     """Raises CompileError or TargetError, one line."""
-    notes: list[str] = []
+    notes = Remarks()
     steps = (importing(model, options, notes), *pipeline)
     with naming(model):
         stream = lower(None, steps, options, observers)
@@ -93,12 +95,13 @@ def naming(model: Model) -> Iterator[None]:
         raise
 
 
-def importing(model: Model, options: Options, notes: list[str]) -> Pass:
+def importing(model: Model, options: Options, notes: Remarks) -> Pass:
     """The step before the first pass; remarks are added to `notes`."""
     source = model if isinstance(model, ModelProto) else Path(model)
 
     def run(program: None, ctx: Context) -> Graph:
-        return import_model(source, options.shapes, notes)
+        wish = Wish(options.precision, options.calibrate)
+        return import_model(source, options.shapes, notes, quantizer(wish, ctx.target, notes))
 
     return Pass(IMPORT, run, Level.GRAPH, None, needed="there would be no program")
 
@@ -173,11 +176,16 @@ class Strict(Observer):
             raise CompileError(f"runs on the host: {reason}", hint=hint)
 
 
-def finish(stream: Stream, options: Options, notes: Iterable[str] = ()) -> Artifact:
+def finish(stream: Stream, options: Options, notes: Remarks | None = None) -> Artifact:
     """The binary of the instructions."""
+    notes = Remarks() if notes is None else notes
     target = targets.load(options.target)
-    made = image(stream, target, f"dnncc {__version__}", options.record())
-    return Artifact(made, stream.tile.graph, stream.tile, target, tuple(notes))
+    record = options.record()
+    if notes.quantisation:
+        record["quantisation"] = notes.quantisation
+    made = image(stream, target, f"dnncc {__version__}", record)
+    said = tuple(notes), tuple(notes.warnings)
+    return Artifact(made, stream.tile.graph, stream.tile, target, *said)
 
 
 def until(name: str, steps: Sequence[Pass]) -> tuple[Pass, ...]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf
+from os import PathLike
 from typing import Any
 
 OMITTED: tuple[tuple[str, ...], ...] = (
@@ -15,6 +16,9 @@ OMITTED: tuple[tuple[str, ...], ...] = (
 
 DEFAULT_LEVEL = 2
 GOALS = ("latency",)
+PRECISIONS = ("auto", "int8", "int16", "float")
+Data = str | PathLike[str] | Mapping[str, Any]
+"""A file or folder of samples, or the arrays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +26,8 @@ class Options:
     """`target` is a name or the path of a TOML file; `shapes` fixes dynamic inputs, by name.
 
     `disabled` names passes to leave out; of those that can be left out, only the first
-    `bisect_limit` run. `budget` is in seconds.
+    `bisect_limit` run. `budget` is in seconds. A float model is quantised to `precision`, with the
+    ranges that the samples in `calibrate` reach.
     """
 
     target: str = "eyeriss-like"
@@ -34,6 +39,8 @@ class Options:
     disabled: tuple[str, ...] = ()
     bisect_limit: int | None = None
     budget: float = inf
+    calibrate: Data | None = None
+    precision: str = PRECISIONS[0]
 
     @property
     def omitted(self) -> frozenset[str]:
@@ -47,6 +54,8 @@ class Options:
             noted["level"] = self.level
         if self.disabled:
             noted["disabled"] = sorted(set(self.disabled))
+        if self.precision != PRECISIONS[0]:
+            noted["precision"] = self.precision
         if self.bisect_limit is not None:
             noted["bisect_limit"] = self.bisect_limit
         return noted

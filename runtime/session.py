@@ -27,6 +27,7 @@ from .signature import Tensor, batched, described, listed, merged
 from .timing import Timeline, simulate
 
 if TYPE_CHECKING:
+    from .dump import Dump
     from .verification import Verification
 
 MEMORY_LIMIT = 256 << 20
@@ -74,7 +75,8 @@ class InferenceSession:
         until: int | None = None,
         observers: Sequence[Observer] = (),
     ) -> list[Array]:
-        """The outputs of that name, all if None; names of inner tensors that have a symbol do too.
+        """The outputs of that name, all if None; names of inner tensors that have a symbol do too,
+        and give what is there right after their last writer.
 
         Feeds whose first dimension is B times the model's are a batch of B inputs, independent of
         each other. `schedule` "random:SEED" executes in another legal order, which must not change
@@ -89,8 +91,21 @@ class InferenceSession:
         batch, arrays = batched(self._inputs, feeds)
         if sanitize:
             observers = (*observers, self.sanitizer())
+        inner = self.inner(names)
+        observers = (*observers, inner) if inner else observers
         parts = [self.execute(p, names, sequence, observers) for p in self.chunks(batch, arrays)]
-        return [merged(np.concatenate(values)) for values in zip(*parts, strict=True)]
+        values = [merged(np.concatenate(chunks)) for chunks in zip(*parts, strict=True)]
+        kept = inner.arrays() if inner else {}
+        return [kept.get(name, value) for name, value in zip(names, values, strict=True)]
+
+    def inner(self, names: Sequence[str]) -> "Dump | None":
+        """What keeps those of the tensors that are not outputs before they are overwritten."""
+        symbols = [self.symbols[name] for name in names if self.symbols[name].kind == "tensor"]
+        if not symbols:
+            return None
+        from .dump import Dump
+
+        return Dump(self.verification, symbols)
 
     def tensor(self, name: str) -> Array:
         """A tensor as its memory is after the last run (of a batch, the last chunk).

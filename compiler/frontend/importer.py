@@ -23,10 +23,11 @@ from onnx import (
 from ..diagnostics import CompileError
 from ..ir.graph import Array, Graph, Node, Tensor, prune
 from .checks import check_names, check_nodes
+from .floats import Rewrite
 from .kernels import choose_kernels
 from .loading import check_tensor, load_model
 from .qoperators import OURS, expand_qoperators
-from .shapes import bind_shapes, infer_shapes
+from .shapes import bind_shapes, forget_shapes, infer_shapes
 
 FAULTS = (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError)
 
@@ -37,13 +38,18 @@ def import_model(
     source: str | Path | ModelProto,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     notes: list[str] | None = None,
+    quantise: Rewrite | None = None,
 ) -> Graph:
-    """The Graph of a model; `shapes` fixes dynamic inputs, `notes` collects what was assumed."""
+    """The Graph of a model; `shapes` fixes dynamic inputs, `notes` collects what was assumed.
+
+    `quantise` is what a float model is given to, when its shapes are known.
+    """
     name = source.graph.name if isinstance(source, ModelProto) else str(source)
     file = name if name and isinstance(name, str) else "model"
     notes = [] if notes is None else notes
     try:
-        return checked_import(source, shapes or {}, notes, file)
+        model = checked_import(source, shapes or {}, notes, file)
+        return build(quantised(model, quantise, file), file)
     except FAULTS as error:  # the fault of an input that no check foresaw
         what = f"the model is malformed ({type(error).__name__}: {error})"
         raise CompileError(what, file=file) from error
@@ -54,7 +60,8 @@ def checked_import(
     shapes: Mapping[str, tuple[int, ...]],
     notes: list[str],
     file: str,
-) -> Graph:
+) -> ModelProto:
+    """A copy of the model, of operators that are known and static shapes."""
     if isinstance(source, ModelProto):
         model = ModelProto()
         model.CopyFrom(source)
@@ -66,7 +73,15 @@ def checked_import(
     model = expand_qoperators(inline(model, file))
     check_operators(model, file)
     bind_shapes(model, shapes, notes, file)
-    return build(infer_shapes(model, file), file)
+    return infer_shapes(model, file)
+
+
+def quantised(model: ModelProto, quantise: Rewrite | None, file: str) -> ModelProto:
+    changed = model if quantise is None else quantise(model)
+    if changed is not model:
+        forget_shapes(changed)
+        changed = infer_shapes(changed, file)
+    return changed
 
 
 def inline(model: ModelProto, file: str) -> ModelProto:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import onnx
 from onnx import (
     AttributeProto,
@@ -95,7 +96,7 @@ def dequantised(
     )  # fmt: skip
     evaluator = ReferenceEvaluator(helper.make_model(graph, opset_imports=model.opset_import))
     (value,) = evaluator.run(None, {})
-    return numpy_helper.from_array(value, node.output[0])
+    return numpy_helper.from_array(np.asarray(value), node.output[0])
 
 
 def raised(model: ModelProto, opset: int) -> ModelProto:
@@ -136,7 +137,7 @@ def widened(model: ModelProto) -> ModelProto:
     if not borders and not tensors:
         return model
     for tensor in tensors:
-        tensor.CopyFrom(numpy_helper.from_array(widen(tensor), tensor.name))
+        tensor.CopyFrom(widen(tensor))
     for attribute in (a for n in graph.node for a in n.attribute):
         if attribute.name in ("to", "dtype") and attribute.i == half:
             attribute.i = TensorProto.FLOAT
@@ -149,8 +150,9 @@ def elem_type(value: onnx.ValueInfoProto) -> int:
     return int(value.type.tensor_type.elem_type)
 
 
-def widen(tensor: TensorProto) -> numpy_helper.np.ndarray:  # type: ignore[type-arg]
-    return numpy_helper.to_array(tensor).astype("float32")
+def widen(tensor: TensorProto) -> TensorProto:
+    real = numpy_helper.to_array(tensor).astype(np.float32)
+    return numpy_helper.from_array(real, tensor.name)
 
 
 def attribute_tensors(model: ModelProto) -> Iterator[TensorProto]:

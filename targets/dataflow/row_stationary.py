@@ -25,9 +25,10 @@ groups), `set_rows` ofmap rows, and all ofmap columns. All passes of a tile come
 
 A column starts when the one before is done and the words under its window are there; the bus runs
 ahead, into FIFOs at the PEs' inputs that are deep enough (ours; for AlexNet on the chip, words of
-two columns are). A(0) is a whole window, which is most of the ramp-up that JSSC 2017 speaks of. In the drain the last column's psums go up, one per
-PE and cycle, and out. `row_stationary_sim.py` is the same PE by PE: these forms are its cycles.
-With `ramp_cycles` = 0 they are within 7 % of each layer of the chip's AlexNet, and 0.4 % in sum.
+two columns are). A(0) is a whole window, which is most of the ramp-up that JSSC 2017 speaks of. In
+the drain the last column's psums go up, one per PE and cycle, and out.
+`row_stationary_sim.py` is the same PE by PE: these forms are its cycles. With `ramp_cycles` = 0
+they are within 7 % of each layer of the chip's AlexNet, and 0.4 % in sum.
 
 Psums are read and written in every pass, also the first, as in the chip. At the edges, channels and
 filters are spread evenly over as many sets as there are of them. Padding takes the time that ifmaps
