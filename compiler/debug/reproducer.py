@@ -20,7 +20,7 @@ from ..frontend.importer import import_model, node_name
 from ..frontend.loading import load_model
 from ..ir.graph import Array
 from ..ir.interpret import interpret
-from ..options import Options
+from ..options import PRECISIONS, Options
 from ..passes.pipeline import Pass
 from .compare import random_feeds
 from .cut import Values, cut, feeds_of
@@ -47,6 +47,7 @@ class Record:
     disabled: tuple[str, ...] = ()
     bisect_limit: int | None = None
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    precision: str = PRECISIONS[0]
     versions: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -99,6 +100,7 @@ def record_of(case: Case, failure: Failure, model: ModelProto) -> Record:
         strict=options.strict,
         disabled=options.disabled,
         bisect_limit=options.bisect_limit,
+        precision=options.precision,
         shapes={k: tuple(v) for k, v in options.shapes.items() if k in inputs},
         versions=versions(),
     )
@@ -142,7 +144,8 @@ def attempt_cut(case: Case, part: ModelProto, feeds: Mapping[str, Array]) -> Tri
     source = None if case.source is None else feeds
     shapes = case.options.shapes if part is case.model else {}
     try:
-        return attempt(part, replace(case.options, shapes=shapes), source, case.pipeline)
+        options = replace(case.options, shapes=shapes, calibrate=None)
+        return attempt(part, options, source, case.pipeline)
     except CompileError:
         return None
 
@@ -194,6 +197,7 @@ def replay(folder: Path, pipeline: Sequence[Pass]) -> tuple[Record, Trial]:
     options = Options(
         target=str(folder / TARGET),
         shapes=record.shapes,
+        precision=record.precision,
         strict=record.strict,
         level=record.level,
         goal=record.goal,
