@@ -21,8 +21,8 @@ from .codegen.image import image
 from .codegen.stream import Stream
 from .debug.compare import (
     Mismatch,
+    Reference,
     Tally,
-    find_ties,
     first_mismatch,
     first_step_mismatch,
     given_feeds,
@@ -64,36 +64,33 @@ class Checking(Observer):
     """Runs the program after each step on `source`: an .npz, `random[:SEED]`, or the arrays.
 
     `tallies` has what was compared after each step, `imported` the values of the program that it
-    began with, and `expected` those of the next one; `mismatch` is what was found.
+    began with, and `reference` what is expected of the next one; `mismatch` is what was found.
     """
 
     def __init__(self, source: str | Mapping[str, Array], target: Target) -> None:
         self.source, self.target = source, target
-        self.feeds: dict[str, Array] = {}
-        self.expected: dict[str, Array] = {}
-        self.ties: dict[str, Array] = {}
+        self.reference: Reference | None = None
         self.imported: dict[str, Array] = {}
         self.tallies: dict[str, Tally] = {}
         self.mismatch: Mismatch | None = None
 
     def before(self, step: Pass, program: Program | None) -> None:
-        if program is not None and not self.expected:
+        if program is not None and self.reference is None:
             self.begin(program)
 
     def begin(self, program: Program) -> None:
         graph = graph_of(program)
-        self.feeds = feeds_from(self.source, graph)
-        self.expected = self.feeds | run(program, self.feeds, self.target)
-        self.imported = dict(self.expected)
-        self.ties = find_ties(graph, self.expected)
+        feeds = feeds_from(self.source, graph)
+        self.reference = Reference.of(graph, feeds, run(program, feeds, self.target))
+        self.imported = dict(self.reference.values)
 
     def after(self, step: Pass, program: Program) -> None:
-        if not self.expected:
+        if self.reference is None:
             self.begin(program)
             return
         tally = self.tallies[step.name] = Tally()
         try:
-            found = self.compare(step, program, tally)
+            found = self.compare(step, program, self.reference, tally)
         except MemoryError:
             raise
         except Exception as error:  # whatever fails, it is the program that cannot be run
@@ -102,16 +99,18 @@ class Checking(Observer):
         if found is not None:
             raise WrongValue(step.name, found)
 
-    def compare(self, step: Pass, program: Program, tally: Tally) -> Mismatch | None:
+    def compare(
+        self, step: Pass, program: Program, reference: Reference, tally: Tally
+    ) -> Mismatch | None:
         """What is wrong with the program's values, which are expected of the next one's."""
         found: Mismatch | None = None
         rounding = isinstance(program, Graph) and step.name in ROUNDING
         if isinstance(program, Graph) and rounding:
-            found = first_step_mismatch(program, self.feeds, self.expected, self.ties, tally)
-        values = run(program, self.feeds, self.target)
+            found = first_step_mismatch(program, reference, tally)
+        values = run(program, reference.feeds, self.target)
         if not rounding:
-            found = first_mismatch(graph_of(program), values, self.expected, tally)
-        self.expected |= values
+            found = first_mismatch(graph_of(program), values, reference.values, tally)
+        reference.values |= values
         return found
 
     def summary(self) -> str:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # all else is imported when it is needed: --help has to be qu
     from .passes.pipeline import Program
 
 FAILED, BUG = 1, 70
-EMITTED = ("elf", "asm", "tile", "graph", "dot")
+EMITTED = ("elf", "asm", "tile", "graph", "dot", "onnx")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -28,6 +28,7 @@ def parser() -> argparse.ArgumentParser:
     add("--emit", choices=EMITTED, default="elf", help="what to write (%(default)s)")
     add("--list-targets", action="store_true", help="print the targets, and stop")
     add("--list-passes", action="store_true", help="print the passes, and stop")
+    add("--accuracy", metavar="DATA", help="compare the simulated outputs with the float model's")
     add("--repro", metavar="DIR", type=Path, help="repeat a failure that was written to a folder")
     add("-q", "--quiet", action="store_true", help="print nothing but errors")
     add("-v", "--verbose", action="store_true", help="a line per pass, and tracebacks of errors")
@@ -100,6 +101,9 @@ def failed(error: Exception, verbose: bool) -> int:
 
     from .diagnostics import CompileError
 
+    if isinstance(error, BrokenPipeError):
+        sys.stderr.close()  # or Python complains that it cannot flush
+        return FAILED
     if verbose:
         import traceback
 
@@ -204,6 +208,9 @@ def compile_and_write(options: argparse.Namespace) -> None:
     from .driver import finish, lower, naming
 
     asked, watch, notes = options_of(options), Stopwatch(), Remarks()
+    if options.emit == "onnx" and options.model:
+        write_model(options, asked)
+        return
     observers = observers_of(options, targets.load(options.target), watch)
     with naming(options.model or options.start_from[1]):
         program, steps = steps_of(options, asked, notes)
@@ -216,9 +223,35 @@ def compile_and_write(options: argparse.Namespace) -> None:
             artifact = finish(made, asked, notes)
         write(artifact, options)
         report(artifact, options)
+        if options.accuracy:
+            print_accuracy(artifact, options, asked)
     for told in filter(None, (o.summary() for o in observers if not options.quiet)):
         print(told, file=sys.stderr)
     print_times(options, watch)
+
+
+def write_model(options: argparse.Namespace, asked: Options) -> None:
+    """The ONNX model as it is compiled: a float one is quantised."""
+    from dnncc.isa import elf
+
+    from .diagnostics import Remarks
+    from .driver import quantised_model
+
+    notes = Remarks()
+    data = quantised_model(options.model, asked, notes).SerializeToString(deterministic=True)
+    print(*notes.warnings, sep="\n", end="\n" * bool(notes.warnings), file=sys.stderr)
+    if options.output in (None, "-"):
+        sys.stdout.buffer.write(data)
+    else:
+        elf.replace_file(Path(options.output), data)
+
+
+def print_accuracy(artifact: Artifact, options: argparse.Namespace, asked: Options) -> None:
+    """A line per output, on stdout."""
+    from .accuracy import measure
+
+    for line in measure(options.model, artifact, options.accuracy, asked.shapes):
+        print(line)
 
 
 def steps_of(options: argparse.Namespace, asked: Options, notes: Remarks) -> Any:

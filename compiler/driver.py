@@ -23,7 +23,7 @@ from .debug.selection import Selection
 from .debug.verifying import Verifying
 from .diagnostics import CompileError, Remarks
 from .frontend.floats import Wish, quantizer
-from .frontend.importer import import_model
+from .frontend.importer import import_model, static_model
 from .ir.graph import Graph
 from .ir.tile import TileProgram
 from .options import Options
@@ -104,6 +104,14 @@ def importing(model: Model, options: Options, notes: Remarks) -> Pass:
         return import_model(source, options.shapes, notes, quantizer(wish, ctx.target, notes))
 
     return Pass(IMPORT, run, Level.GRAPH, None, needed="there would be no program")
+
+
+def quantised_model(model: Model, options: Options, notes: Remarks) -> ModelProto:
+    """The ONNX model that is compiled: of static shapes, and quantised if it was float."""
+    source = model if isinstance(model, ModelProto) else Path(model)
+    wish = Wish(options.precision, options.calibrate)
+    quantise = quantizer(wish, targets.load(options.target), notes)
+    return static_model(source, options.shapes, notes, quantise)
 
 
 def lower(

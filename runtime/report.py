@@ -55,7 +55,14 @@ def report(
         "engines": engine_rows(timeline, target),
         "layers": layers,
         "host_parts": host_rows(image),
+        **quantisation(image),
     }
+
+
+def quantisation(image: images.Image) -> Row:
+    """How a float model was quantised, and per tensor how far it is from it, if it was."""
+    told = image.options.get("quantisation")
+    return {"quantisation": told} if told else {}
 
 
 def target_row(target: Target) -> Row:

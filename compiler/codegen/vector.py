@@ -1,10 +1,14 @@
 """Steps of the SIMD lanes."""
 
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from dnncc.isa import vector
 
 from ..ir.tile import Compute, Env
+from ..mapping.space import LARGEST_FIELD
 from .locate import Located, Site, aligned, count_of, locate
 
 
@@ -44,7 +48,17 @@ def block(site: Site, step: Compute, env: Env, names: str) -> dict[str, Any]:
         fields |= {name: operand.address, f"{name}_dtype": operand.dtype}
         strides = broadcast_strides(operand, out)
         fields |= {f"{name}_s{i}": stride for i, stride in enumerate(strides)}
-    return fields
+    return turned(fields, ("d", *(f"{name}_s" for name in (*names, "out"))))
+
+
+def turned(fields: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """The innermost stride is a short field: where one is too long, another axis is innermost."""
+    longest = [max(int(np.max(fields[f"{name}{axis}"])) for name in names) for axis in range(4)]
+    best = longest.index(min(longest))
+    if longest[3] <= LARGEST_FIELD or best == 3:
+        return fields
+    swapped = {f"{n}{a}": fields[f"{n}{b}"] for n in names for a, b in ((best, 3), (3, best))}
+    return {**fields, **swapped}
 
 
 def elementwise(site: Site, step: Compute, env: Env) -> Any:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -83,36 +84,52 @@ def first_mismatch(
     return None
 
 
-def first_step_mismatch(
-    graph: Graph,
-    feeds: Mapping[str, Array],
-    expected: Mapping[str, Array],
-    ties: Mapping[str, Array],
-    tally: Tally,
-) -> Mismatch | None:
+@dataclass
+class Reference:
+    """The inputs of a program, and the `values` that are expected of it.
+
+    `ties` are where the first program's QuantizeLinear rounds from near a middle; `operators` name
+    what computes a value there.
+    """
+
+    feeds: Mapping[str, Array]
+    values: dict[str, Array]
+    ties: Mapping[str, Array]
+    operators: Mapping[str, str]
+
+    @classmethod
+    def of(cls, graph: Graph, feeds: Mapping[str, Array], values: Mapping[str, Array]) -> Self:
+        operators = {o: n.op for n in graph.walk() for o in n.outputs if o}
+        return cls(feeds, {**feeds, **values}, find_ties(graph, values), operators)
+
+    def allowed(self, name: str, node: Node) -> Array | None:
+        """Where the arithmetic of `node` may round otherwise; None where it must not at all."""
+        if is_view(node) or node.op in MOVING or node.op == self.operators.get(name):
+            return None
+        if node.op.startswith("onnx."):  # an integer kernel on the host: any element may differ
+            return np.ones(self.values[name].shape, np.bool_)
+        return self.ties.get(name, np.zeros(self.values[name].shape, np.bool_))
+
+
+def first_step_mismatch(graph: Graph, reference: Reference, tally: Tally) -> Mismatch | None:
     """The first node whose result differs when it is given the expected inputs.
 
-    Nodes that round may be off by one unit at `ties` and in a few more elements; that does not add
+    Nodes that round may be off by one unit at ties and in a few more elements; that does not add
     up, since the next node gets what is expected.
     """
-    values = {name: checked(graph, name, feeds) for name in graph.inputs}
+    expected = reference.values
+    values = {name: checked(graph, name, reference.feeds) for name in graph.inputs}
     for node in graph.nodes:
         execute(graph, node, values)
         for name in [o for n in (*node.body, node) for o in n.outputs]:
             if name not in values or not comparable(values[name], expected.get(name)):
                 continue
-            allowed = ties.get(name, np.zeros(values[name].shape, np.bool_))
-            found = difference(
-                name, node, values[name], expected[name], allowed if rounds(node) else None, tally
-            )
+            ties = reference.allowed(name, node)
+            found = difference(name, node, values[name], expected[name], ties, tally)
             if found is not None:
                 return found
             values[name] = expected[name]
     return None
-
-
-def rounds(node: Node) -> bool:
-    return not node.op.startswith("onnx.") and not is_view(node) and node.op not in MOVING
 
 
 def difference(

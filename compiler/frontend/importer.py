@@ -1,7 +1,8 @@
 """An ONNX model has become a Graph: every value has a static shape, every node is `onnx.NAME`."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,13 +45,36 @@ def import_model(
 
     `quantise` is what a float model is given to, when its shapes are known.
     """
-    name = source.graph.name if isinstance(source, ModelProto) else str(source)
-    file = name if name and isinstance(name, str) else "model"
-    notes = [] if notes is None else notes
-    try:
-        model = checked_import(source, shapes or {}, notes, file)
+    file = file_of(source)
+    with refusing(file):
+        model = checked_import(source, shapes or {}, [] if notes is None else notes, file)
         return build(quantised(model, quantise, file), file)
-    except FAULTS as error:  # the fault of an input that no check foresaw
+
+
+def static_model(
+    source: str | Path | ModelProto,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    notes: list[str] | None = None,
+    quantise: Rewrite | None = None,
+) -> ModelProto:
+    """The ONNX model that import_model makes a Graph of. Raises CompileError."""
+    file = file_of(source)
+    with refusing(file):
+        model = checked_import(source, shapes or {}, [] if notes is None else notes, file)
+        return quantised(model, quantise, file)
+
+
+def file_of(source: str | Path | ModelProto) -> str:
+    name = source.graph.name if isinstance(source, ModelProto) else str(source)
+    return name if name and isinstance(name, str) else "model"
+
+
+@contextmanager
+def refusing(file: str) -> Iterator[None]:
+    """A fault of an input that no check foresaw is a CompileError, too."""
+    try:
+        yield
+    except FAULTS as error:
         what = f"the model is malformed ({type(error).__name__}: {error})"
         raise CompileError(what, file=file) from error
 

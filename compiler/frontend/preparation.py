@@ -24,6 +24,10 @@ from onnx import (
 from onnx.reference import ReferenceEvaluator
 
 PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+MOVES = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Gather", "Split")
+EVALUATED = 21
+"""onnx.reference has DequantizeLinear from 19 on, and blocks from 21 on."""
+
 BORDERS = ("QuantizeLinear", "DequantizeLinear")
 
 
@@ -90,11 +94,14 @@ def fold_weights(model: ModelProto) -> None:
 def dequantised(
     node: NodeProto, constants: dict[str, TensorProto], model: ModelProto
 ) -> TensorProto:
+    """The constant that a DequantizeLinear of constants computes."""
     graph = helper.make_graph(
         [node], "weight", [], [onnx.ValueInfoProto(name=node.output[0])],
         [constants[i] for i in node.input if i],
     )  # fmt: skip
-    evaluator = ReferenceEvaluator(helper.make_model(graph, opset_imports=model.opset_import))
+    held = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
+    opsets = [helper.make_opsetid("", max(held, EVALUATED))]
+    evaluator = ReferenceEvaluator(helper.make_model(graph, opset_imports=opsets))
     (value,) = evaluator.run(None, {})
     return numpy_helper.from_array(np.asarray(value), node.output[0])
 

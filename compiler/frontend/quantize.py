@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,12 +20,12 @@ from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from ..diagnostics import CompileError
 from ..ir.graph import Array
-from .preparation import BORDERS, PRODUCTS, prepared
+from . import wide
+from .preparation import BORDERS, MOVES, PRODUCTS, prepared
 
 OPSETS = {"int8": 13, "int16": 21}
 """The first opset whose QuantizeLinear has what the precision needs."""
 
-MOVES = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Gather", "Split")
 QUANTISED = (
     *PRODUCTS,
     *MOVES,
@@ -32,6 +33,9 @@ QUANTISED = (
     *("Relu", "Clip", "LeakyRelu", "PRelu", "Resize", "Pad"),
 )
 """What gets a scale. Other operators between two of these have quantised sides all the same."""
+
+ROUNDS = 6
+"""Of quantisation to int16: a larger scale of a value may make other weights of a product."""
 
 Feeds = Mapping[str, Array]
 
@@ -80,22 +84,64 @@ def quiet() -> Iterator[None]:
 def static(
     kit: Any, model: ModelProto, samples: Sequence[Feeds], precision: str, folder: Path
 ) -> ModelProto:
-    types = kit.QuantType
-    wide = precision == "int16"
-    path = folder / "quantised.onnx"
+    made = first = once(kit, model, samples, precision, folder, {})
+    steps = dict[str, int]()
+    for _ in range(ROUNDS if precision == "int16" else 0):
+        fewer = wide.narrowed(made, steps)
+        if fewer == steps:
+            break
+        steps, scales = fewer, wide.overrides(first, fewer)
+        made = once(kit, model, samples, precision, folder, {"TensorQuantOverrides": scales})
+    else:
+        if steps:
+            raise CompileError("sums of int16 overflow", hint="give --precision int8")
+    wide.clip(made, steps)
+    return made
+
+
+def once(
+    kit: Any,
+    model: ModelProto,
+    samples: Sequence[Feeds],
+    precision: str,
+    folder: Path,
+    options: Mapping[str, Any],
+) -> ModelProto:
+    types, is_wide = kit.QuantType, precision == "int16"
+    source, path = ModelProto(), folder / "quantised.onnx"
+    source.CopyFrom(model)  # the library changes what it is given
     kit.quantize_static(
-        model,
+        source,
         path,
         reader(kit, samples),
         quant_format=kit.QuantFormat.QDQ,
-        activation_type=types.QInt16 if wide else types.QUInt8,
-        weight_type=types.QInt8 if wide else types.QUInt8,
+        activation_type=types.QInt16 if is_wide else types.QUInt8,
+        weight_type=types.QInt8 if is_wide else types.QUInt8,
         op_types_to_quantize=list(QUANTISED),
         nodes_to_exclude=excluded(model),
         per_channel=True,
-        extra_options={"WeightSymmetric": True, "ActivationSymmetric": wide},
+        extra_options={"WeightSymmetric": True, "ActivationSymmetric": is_wide, **options},
     )
-    return onnx.load(path)
+    made = onnx.load(path)
+    join_clamps(made)
+    return made
+
+
+def join_clamps(model: ModelProto) -> None:
+    """A Relu or Clip that alone reads what is quantised before it reads the value itself."""
+    made = {o: n for n in model.graph.node for o in n.output}
+    uses = Counter(i for n in model.graph.node for i in n.input)
+    uses.update(v.name for v in model.graph.output)
+    for node in (n for n in model.graph.node if n.op_type in ("Relu", "Clip")):
+        back = made.get(node.input[0])
+        before = made.get(back.input[0]) if back and back.op_type == "DequantizeLinear" else None
+        if back is None or before is None or before.op_type != "QuantizeLinear":
+            continue
+        alone = all(uses[name] == 1 for name in (back.output[0], before.output[0], before.input[0]))
+        if alone and before.input[0] in made:
+            node.input[0] = before.input[0]
+            model.graph.node.remove(before)
+            model.graph.node.remove(back)
 
 
 def reader(kit: Any, samples: Sequence[Feeds]) -> Any:

@@ -75,8 +75,16 @@ def value_info(tensor: Tensor) -> ValueInfoProto:
 
 
 def to_onnx(node: Node, graph: Graph) -> list[NodeProto]:
-    """The node; an integer MaxPool goes through float32, since onnx.reference cannot do it."""
+    """The node; with what onnx.reference cannot do in another form.
+
+    An integer MaxPool goes through float32; the depth of a OneHot is a scalar.
+    """
     proto = node_proto(node)
+    if node.op == "onnx.OneHot" and graph.tensors[node.inputs[1]].shape:
+        depth = f"{node.outputs[0]}.depth"
+        flat = helper.make_node("Squeeze", [node.inputs[1]], [depth])
+        proto.input[1] = depth
+        return [flat, proto]
     dtype = graph.tensors[node.inputs[0]].dtype if node.op == "onnx.MaxPool" else np.dtype("f4")
     if dtype.kind == "f" or any(node.outputs[1:]):
         return [proto]

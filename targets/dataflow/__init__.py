@@ -1,12 +1,16 @@
 """What an array costs: per dataflow one module, which all have the functions of `Dataflow`."""
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Protocol, cast
 
+import numpy as np
+
 from ..schema import Target
+from .loops import ArrayLoop
 from .work import Bools, Ints, Phases, Work
 
-__all__ = ["Dataflow", "Phases", "Work", "model"]
+__all__ = ["ArrayLoop", "Dataflow", "Phases", "Work", "fixed", "model"]
 
 ACCESSES = (
     "mac",
@@ -31,8 +35,15 @@ class Dataflow(Protocol):
     def explain(self, target: Target, work: Work, params: Ints) -> str:
         """Why one tile cannot be run this way, or "" if it can."""
 
-    def choose(self, target: Target, work: Work) -> Ints:
-        """The fastest parameters for each tile, int64 [..., parameters]; the same every time."""
+    def choose(self, target: Target, work: Work, fixed: Ints | None = None) -> Ints:
+        """The fastest parameters for each tile, int64 [..., parameters]; the same every time.
+
+        Those that are not 0 in `fixed`, int64 [parameters], are taken from there, in all tiles that
+        can be run so.
+        """
+
+    def loops(self, target: Target, work: Work, params: Ints) -> tuple[ArrayLoop, ...]:
+        """The loops of one tile that is not at an edge, outermost first."""
 
     def phases(self, target: Target, work: Work, params: Ints) -> Phases:
         """The parts of `cycles` that may overlap with the instruction before or after."""
@@ -50,3 +61,8 @@ class Dataflow(Protocol):
 def model(target: Target) -> Dataflow:
     """The dataflow of the target's array."""
     return cast(Dataflow, import_module(f".{target.dataflow}", __package__))
+
+
+def fixed(target: Target, given: Mapping[str, int]) -> Ints:
+    """Parameters by name as `choose` takes them, int64 [parameters]: 0 where none is given."""
+    return np.array([given.get(name, 0) for name in model(target).PARAMETERS], np.int64)

@@ -1,6 +1,7 @@
 """Choosing among candidate mapping parameters, for many tiles at once."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,12 +30,15 @@ def balanced(extent: Ints, largest: Ints | int) -> Ints:
     return ceil_div(extent, ceil_div(extent, largest))
 
 
-def choose(work: Work, candidates: Candidates, legal: Legal, price: Price) -> Ints:
+def choose(
+    work: Work, candidates: Candidates, legal: Legal, price: Price, fixed: Ints | None = None
+) -> Ints:
     """int64 [..., parameters]: for each tile its cheapest legal candidate.
 
     `candidates` gives int64 [tiles, candidates, parameters] for tiles int64 [tiles, 1]; `price`
     gives two int64 arrays, of which the second decides among equals of the first; then the
-    smallest parameters win. Equal tiles are looked at once.
+    smallest parameters win. Equal tiles are looked at once. Parameters that are not 0 in `fixed`
+    are what it says, but for tiles that cannot be run so.
     """
     table = np.ascontiguousarray(work.table())
     flat = table.reshape(-1, table.shape[-1])
@@ -42,7 +46,11 @@ def choose(work: Work, candidates: Candidates, legal: Legal, price: Price) -> In
     _, index, inverse = np.unique(rows, return_index=True, return_inverse=True)
     tiles = flat[index]
     starts = range(0, len(tiles), TILES)
-    best = [cheapest(tiles[i : i + TILES], candidates, legal, price) for i in starts]
+    if fixed is None or not fixed.any():
+        best = [cheapest(tiles[i : i + TILES], candidates, legal, price) for i in starts]
+    else:
+        forced = Fixed(fixed, candidates, legal, price)
+        best = [forced.cheapest(tiles[i : i + TILES]) for i in starts]
     chosen = np.concatenate(best)[inverse.reshape(-1)]
     return chosen.reshape(*table.shape[:-1], chosen.shape[-1])
 
@@ -62,6 +70,37 @@ def cheapest(tiles: Ints, candidates: Candidates, legal: Legal, price: Price) ->
     costs[1][costs[0] > costs[0].min(axis=1, keepdims=True)] = UNUSABLE
     best = costs[1].argmin(axis=1)
     return unpacked(keys[np.arange(len(tiles)), best], count)
+
+
+class Fixed(NamedTuple):
+    """Choosing with the parameters that are not 0 in `values` given.
+
+    Larger parameters are never legal where smaller ones are not: ones tell whether a tile can.
+    """
+
+    values: Ints
+    candidates: Candidates
+    legal: Legal
+    price: Price
+
+    def cheapest(self, tiles: Ints) -> Ints:
+        """As the function of that name; tiles that cannot be run so are chosen for freely."""
+        ones = self.imposed(np.ones_like(self.values))
+        chosen = np.broadcast_to(ones, (len(tiles), len(ones))).copy()
+        able = self.legal(Work.from_table(tiles), chosen)
+        for rows, proposals in ((able, self.proposals), (~able, self.candidates)):
+            if rows.any():
+                chosen[rows] = cheapest(tiles[rows], proposals, self.legal, self.price)
+        return chosen
+
+    def imposed(self, params: Ints) -> Ints:
+        return np.where(self.values > 0, self.values, params)
+
+    def proposals(self, work: Work) -> Ints:
+        """Those of the dataflow with the given values in them, and ones for the rest."""
+        params = self.imposed(self.candidates(work))
+        ones = np.ones_like(params[..., :1, :])
+        return np.concatenate((params, self.imposed(ones)), axis=-2)
 
 
 def packed(params: Ints) -> Ints:

@@ -32,6 +32,7 @@ from ..schema import OutputSystolic, Target
 from . import candidates
 from .blocks import Blocks, shapes
 from .candidates import LARGEST
+from .loops import ArrayLoop, kept, nest, passed, spread
 from .work import Bools, Ints, Phases, Work, flat, patches
 
 PARAMETERS = ("packed",)
@@ -144,10 +145,27 @@ def cut(array: OutputSystolic, work: Work, params: Ints) -> tuple[Folds, tuple[i
     return folds, shape
 
 
+def loops(target: Target, work: Work, params: Ints) -> tuple[ArrayLoop, ...]:
+    """Folds of pixels and filters; a psum per PE; and the elements that are summed in it."""
+    array, packed = array_of(target), params[..., 0]
+    pixels, groups = work.n * work.p * work.q, np.minimum(packed, work.g)
+    rows, cols = np.minimum(array.rows, pixels), np.minimum(array.cols, work.k)
+    return nest(
+        passed("g", work.g, packed),
+        passed("k", work.k, cols),
+        passed("n*p*q", pixels, rows),
+        spread("g", groups, 1, "cols"),
+        spread("k", cols, 1, "cols"),
+        spread("n*p*q", rows, 1, "rows"),
+        kept("g", groups),
+        kept("c*r*s", work.c * work.r * work.s),
+    )
+
+
 # Choice
 
 
-def choose(target: Target, work: Work) -> Ints:
+def choose(target: Target, work: Work, fixed: Ints | None = None) -> Ints:
     """The parameters of least cycles, then of least ifmaps: int64 [..., 1]."""
     array = array_of(target)
 
@@ -162,7 +180,7 @@ def choose(target: Target, work: Work) -> Ints:
         return cycles(target, tiles, params), counts["glb_ifmap"] + counts["glb_weight"]
 
     return candidates.choose(
-        work, proposals, lambda tiles, params: legal(target, tiles, params), price
+        work, proposals, lambda tiles, params: legal(target, tiles, params), price, fixed
     )
 
 

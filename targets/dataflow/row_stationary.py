@@ -45,6 +45,7 @@ from ..schema import RowStationary, Target
 from . import candidates
 from .blocks import Blocks, Shape, shapes
 from .candidates import LARGEST, balanced, quotients
+from .loops import ArrayLoop, kept, nest, passed, spread
 from .work import Bools, Ints, Phases, Work, ceil_div, distinct, flat
 
 
@@ -285,10 +286,41 @@ def steps_to_share(stride: Ints, dilation: Ints) -> Ints:
     return np.asarray(dilation // np.gcd(stride, dilation))
 
 
+def loops(target: Target, work: Work, params: Ints) -> tuple[ArrayLoop, ...]:
+    """Passes; sets on the array; and what a PE does with the rows in its scratchpads."""
+    m, groups = mapping_of(params), bool(takes_groups(work, mapping_of(params)))
+    taps_y, taps_x = folded_filter(array_of(target), work)
+    sets_k, sets_c = np.minimum(m.sets_k, work.k), np.minimum(m.sets_c, work.c)
+    filters = work.k if groups else np.minimum(m.filters * sets_k, work.k)
+    channels = np.minimum(m.channels * sets_c, work.c)
+    rows, each_c = np.minimum(m.set_rows, work.p), ceil_div(channels, sets_c)
+    each_k = filters if groups else ceil_div(filters, sets_k)
+    together = np.minimum(m.sets_k, work.g) if groups else 1
+    return nest(
+        passed("n", work.n, m.images),
+        passed("g", work.g, together),
+        passed("k", work.k, filters),
+        passed("c", work.c, channels),
+        passed("p", work.p, rows),
+        passed("r", work.r, taps_y),
+        passed("s", work.s, taps_x),
+        spread("g", together, 1, "sets"),
+        spread("k", filters, each_k, "sets"),
+        spread("c", channels, each_c, "sets on top"),
+        spread("p", rows, 1, "cols"),
+        spread("r", taps_y, 1, "rows"),
+        kept("n", np.minimum(m.images, work.n)),
+        kept("q", work.q),
+        kept("c", each_c),
+        kept("s", taps_x),
+        kept("k", each_k),
+    )
+
+
 # Choice
 
 
-def choose(target: Target, work: Work) -> Ints:
+def choose(target: Target, work: Work, fixed: Ints | None = None) -> Ints:
     """The parameters of least cycles, then of least words from the memories: int64 [..., 6]."""
     array = array_of(target)
 
@@ -301,6 +333,7 @@ def choose(target: Target, work: Work) -> Ints:
         lambda tiles: proposals(array, tiles),
         lambda tiles, params: legal(target, tiles, params),
         price,
+        fixed,
     )
 
 

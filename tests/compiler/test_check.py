@@ -17,6 +17,7 @@ from dnncc.options import Options
 from dnncc.passes.pipeline import PIPELINE, Pass
 from tests.compiler import faults
 from tests.compiler.networks import small_network
+from tests.e2e.quantised import Recipe, quantised
 from tests.models import QUANTISED, find_model
 
 SMALL_TILES = faults.planted("choose_mapping", faults.mapped)
@@ -215,3 +216,16 @@ SLOW = ("coral_mobilenet_v1_025_128_int8", "coral_mobilenet_v2_224_int8", "mcune
 def test_no_false_alarm_on_models(name: str, target: str) -> None:
     checking = check(find_model(name), target=target)
     assert sum(tally.rounded for tally in checking.tallies.values()) <= 100
+
+
+FORMS = (
+    Recipe("QUInt8", "QInt8"),
+    Recipe("QUInt8", "QUInt8", per_channel=False, symmetric=False),
+    Recipe("QInt8", "QInt8", "QDQ"),
+)
+
+
+@pytest.mark.parametrize("recipe", FORMS, ids=str)
+def test_no_false_alarm_on_other_forms(recipe: Recipe) -> None:
+    checking = check(quantised("mlperf_tiny_kws_dscnn_int8", recipe), target="tpu-like")
+    assert sum(tally.rounded for tally in checking.tallies.values()) <= 20

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 import dnncc
 from dnncc.cli import main
 from dnncc.debug.observer import Observer
+from dnncc.diagnostics import CompileError
 from dnncc.driver import compile_model
 from dnncc.options import OMITTED, Options
 from dnncc.passes.manual import markdown
@@ -210,6 +212,19 @@ def test_wrong_options_are_refused(
     assert dnncc_(model, *arguments, "-o", "/dev/null") == 1
     err = capsys.readouterr().err
     assert message in err and err.startswith("error: ") and err.count("\n") == 1
+
+
+def test_the_budget_is_checked_for_every_group(model: Path) -> None:
+    class Late(Observer):
+        def before(self, step: Pass, program: Program | None) -> None:
+            if step.name == "choose_mapping":
+                time.sleep(1.0)
+
+    with pytest.raises(
+        CompileError, match="budget of 0.9 s is used up in choose_mapping"
+    ) as caught:
+        compile_model(model, Options(budget=0.9), [Late()])
+    assert caught.value.node == "N_a_y, N_a_r, N_a"
 
 
 def test_a_dump_of_another_level_is_refused(

@@ -12,7 +12,7 @@ from dnncc.targets import Target, dataflow, load, loads
 from tests.targets.pes import check, row
 
 Work = dataflow.Work
-nlr: Any = import_module("dnncc.targets.dataflow.no_local_reuse")
+nlr: Any = import_module("dnncc.targets.dataflow.no_local_reuse_sim")
 DIANNAO, NVDLA = load("diannao-like"), load("nvdla-like-full")
 FLOW = dataflow.model(DIANNAO)
 

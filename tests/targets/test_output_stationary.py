@@ -12,7 +12,7 @@ from dnncc.targets import Target, dataflow, load, loads
 from tests.targets.pes import check, row
 
 Work = dataflow.Work
-os: Any = import_module("dnncc.targets.dataflow.output_stationary")
+os: Any = import_module("dnncc.targets.dataflow.output_stationary_sim")
 CHIP = load("shidiannao-like")
 FLOW = dataflow.model(CHIP)
 

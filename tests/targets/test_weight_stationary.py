@@ -13,7 +13,7 @@ from dnncc.targets import Target, dataflow, load, loads
 from tests.targets.pes import check
 
 Work = dataflow.Work
-ws: Any = import_module("dnncc.targets.dataflow.weight_stationary")
+ws: Any = import_module("dnncc.targets.dataflow.weight_stationary_sim")
 TPU = load("tpu-like")
 ODD = load(Path(__file__).parent / "odd-systolic-13x7.toml")
 FLOW = dataflow.model(TPU)

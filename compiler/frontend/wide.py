@@ -1,0 +1,125 @@
+"""Sums of int16 by int8 or int16 products stay in 32 bits, whatever the input.
+
+A convolution or matrix product whose sum could reach 2^31 has its input quantised in fewer steps
+than 16 bits have: a larger scale, and a Clip before QuantizeLinear, which the operator before it
+takes over.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from onnx import ModelProto, NodeProto, helper, numpy_helper, shape_inference
+
+from ..ir.graph import Array
+from .arithmetic import static_shapes
+from .preparation import BORDERS, MOVES, PRODUCTS
+
+LARGEST_SUM = 2**31 - 1
+LARGEST = 2**15
+PASSING = (*BORDERS, *MOVES, "MaxPool", "Pad")
+"""Operators whose results are among their input's values."""
+
+
+def narrowed(model: ModelProto, steps: Mapping[str, int]) -> dict[str, int]:
+    """`steps`, on each side of zero, of the values that have fewer than 2^15, and what more have to
+    be fewer; the same again if no sum overflows."""
+    facts = Facts.of(model)
+    found = dict(steps)
+    for node in (n for n in model.graph.node if n.op_type in PRODUCTS):
+        roots = [root_of(name, facts.made) for name in node.input[:2]]
+        values = [root for root in roots if root not in facts.constants]
+        now = max(found.get(root, LARGEST) for root in values)
+        fewer = most_steps(node, facts, now)
+        found |= {r: min(found.get(r, LARGEST), fewer) for r in values if fewer < now}
+    return found
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Who makes each value; constants; shapes."""
+
+    made: Mapping[str, NodeProto]
+    constants: Mapping[str, Array]
+    shapes: Mapping[str, tuple[int, ...]]
+
+    @classmethod
+    def of(cls, model: ModelProto) -> Facts:
+        made = {o: n for n in model.graph.node for o in n.output}
+        constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+        return cls(made, constants, static_shapes(shape_inference.infer_shapes(model)))
+
+
+def root_of(name: str, made: Mapping[str, NodeProto]) -> str:
+    """The value that was first quantised with this scale."""
+    while name in made and made[name].op_type in PASSING:
+        name = made[name].input[0]
+    return name
+
+
+def most_steps(node: NodeProto, facts: Facts, now: int) -> int:
+    """With how many steps no sum of `node` overflows, at most `now`; a bias then has fewer, too."""
+    integers = [under(name, facts.made) for name in node.input]
+    if not all(integers[:2]):
+        return now
+    weights = facts.constants.get(integers[1])
+    if weights is None:
+        return min(now, math.isqrt(LARGEST_SUM // facts.shapes[node.input[0]][-1]))
+    sums = now * np.abs(weights.astype(np.int64)).sum(axis=summed(node, weights.ndim))
+    bias = facts.constants.get(integers[2]) if len(integers) > 2 else None
+    if bias is not None and bias.size == sums.size:
+        sums += np.abs(bias.astype(np.int64))
+    return min(now, now * LARGEST_SUM // max(int(sums.max()), 1))
+
+
+def under(name: str, made: Mapping[str, NodeProto]) -> str:
+    """The integers of a dequantised value; "" of another one."""
+    node = made.get(name)
+    return str(node.input[0]) if node is not None and node.op_type == "DequantizeLinear" else ""
+
+
+def summed(node: NodeProto, rank: int) -> tuple[int, ...]:
+    """The axes of the weights that a result is a sum over, or more."""
+    kept = {"Conv": 0, "ConvTranspose": 1, "MatMul": rank - 1}.get(node.op_type)
+    if kept is None:
+        turned = any(a.name == "transB" and a.i for a in node.attribute)
+        kept = 0 if turned else 1
+    return tuple(axis for axis in range(rank) if axis != kept)
+
+
+def overrides(model: ModelProto, steps: Mapping[str, int]) -> dict[str, Any]:
+    """The scales of those values, as onnxruntime's option TensorQuantOverrides."""
+    constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    quantisers = {n.input[0]: n for n in model.graph.node if n.op_type == "QuantizeLinear"}
+    scales = {k: constants[quantisers[k].input[1]] for k in steps if k in quantisers}
+    return {
+        name: [
+            {
+                "scale": np.array(scale * LARGEST / steps[name], np.float32),
+                "zero_point": np.array(0, np.int16),
+            }
+        ]
+        for name, scale in scales.items()
+    }
+
+
+def clip(model: ModelProto, steps: Mapping[str, int]) -> None:
+    """A Clip before the QuantizeLinear of each of those values."""
+    constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    nodes = list[NodeProto]()
+    for node in model.graph.node:
+        name = node.input[0] if node.input else ""
+        if node.op_type == "QuantizeLinear" and name in steps:
+            bound = np.array(constants[node.input[1]] * steps[name], np.float32).reshape(())
+            limits = [f"{name}.lowest", f"{name}.highest"]
+            for limit, value in zip(limits, (-bound, bound), strict=True):
+                model.graph.initializer.append(numpy_helper.from_array(np.asarray(value), limit))
+            node.input[0] = f"{name}.clipped"
+            nodes.append(helper.make_node("Clip", [name, *limits], [node.input[0]], f"{name}.clip"))
+        nodes.append(node)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
