@@ -133,7 +133,21 @@ class Verification:
                 shadow.forget(unit.memory, unit.start, unit.stop)
             for missing in shadow.step(index):
                 yield unwritten_finding(missing, self.accesses, self.listing)
-        yield from (self.unused(index) for index in shadow.unused(self.accesses).tolist())
+        unused = shadow.unused(self.accesses)
+        yield from (self.unused(i) for i in unused[~np.isin(unused, self.sliced)].tolist())
+
+    @cached_property
+    def sliced(self) -> Ints:
+        """Instructions that write a tensor of which something is read: a model may use a slice."""
+        debug, found = self.image.debug, self.accesses
+        if debug is None or not debug.units:
+            return np.zeros(0, np.int64)
+        tensors = np.array([bool(u.tensors) for u in debug.units])
+        known = self.home >= 0
+        read = np.zeros(len(tensors), np.bool_)
+        read[self.home[known & ~found.is_write]] = True
+        partly = known & found.is_write & (tensors & read)[self.home]
+        return np.unique(found.instruction[partly])
 
     @cached_property
     def born(self) -> dict[int, list[images.Unit]]:
