@@ -1,6 +1,7 @@
 # make demo     compile an example network and run it, from a fresh checkout
 # make test     lint, types, tests
 # make docs     write the generated documents again
+# make validate the models beside published measurements
 # make bench    what compiling and running costs
 # make clean    remove .venv and build
 #
@@ -11,7 +12,7 @@ TARGET ?= eyeriss-like
 BIN := .venv/bin
 RESNET8 := examples/resnet8
 
-.PHONY: demo test docs bench clean
+.PHONY: demo test docs validate bench clean
 
 demo: .venv/installed
 	mkdir -p build
@@ -31,6 +32,9 @@ docs: .venv/installed
 	mv build/isa.md docs/isa.md
 	$(BIN)/python -m dnncc.passes.manual > build/passes.md
 	mv build/passes.md docs/passes.md
+
+validate: .venv/installed
+	$(BIN)/python -m benchmarks.validate --write docs/validation.md
 
 bench: .venv/installed
 	$(BIN)/python -m benchmarks.run $(RESNET8)/model.onnx --target eyeriss-like

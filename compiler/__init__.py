@@ -35,6 +35,7 @@ def compile(
     disable: Sequence[str] = (),
     calibrate: str | PathLike[str] | Mapping[str, Any] | None = None,
     precision: str = "auto",
+    mapping: str | PathLike[str] | Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Artifact:
     """Compile an ONNX model for a target, given by name or by the path of its TOML file.
 
@@ -42,9 +43,12 @@ def compile(
     the host; `verify` checks the program after every pass; `level` is that of -O, and `disable`
     names passes to leave out. A float model is quantised to `precision`: int8, int16, float (it
     stays on the host) or auto (int16 on 16-bit targets, else int8); `calibrate` is a file, a folder
-    or the arrays of its sample inputs. Raises CompileError or TargetError.
+    or the arrays of its sample inputs. `mapping` is a mapping file, or tables by ONNX node with any
+    of steps, order, whole, slots and array; the rest is searched. Raises CompileError, TargetError
+    or, for files, OSError.
     """
     from .driver import compile_model
+    from .mapping.files import from_source
     from .options import Options
 
     options = Options(
@@ -56,6 +60,7 @@ def compile(
         disabled=tuple(disable),
         calibrate=calibrate,
         precision=precision,
+        mapping=from_source(mapping),
     )
     return compile_model(model, options)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # all else is imported when it is needed: --help has to be qu
     from .passes.pipeline import Program
 
 FAILED, BUG = 1, 70
-EMITTED = ("elf", "asm", "tile", "graph", "dot", "onnx")
+EMITTED = ("elf", "asm", "tile", "graph", "mapping", "dot", "onnx")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -26,6 +26,7 @@ def parser() -> argparse.ArgumentParser:
     add("model", nargs="?", help="an ONNX model")
     add("-o", "--output", metavar="FILE", help="default: MODEL.TARGET.elf; - is stdout")
     add("--emit", choices=EMITTED, default="elf", help="what to write (%(default)s)")
+    add("--save-mapping", metavar="FILE", type=Path, help="write all mappings, for --mapping")
     add("--list-targets", action="store_true", help="print the targets, and stop")
     add("--list-passes", action="store_true", help="print the passes, and stop")
     add("--accuracy", metavar="DATA", help="compare the simulated outputs with the float model's")
@@ -54,6 +55,9 @@ def add_compile_options(p: argparse.ArgumentParser) -> None:
     add("--calibrate", metavar="DATA", help="sample inputs, .npz or a folder, for a float model")
     add("--precision", choices=PRECISIONS, default=PRECISIONS[0],
         help="of a float model (%(default)s: int16 on 16-bit targets, else int8)")  # fmt: skip
+    add("--mapping", metavar="FILE", type=Path, help="what is given of the mappings of nodes")
+    add("--mapping-node", metavar="'NODE: steps.k=64'", action="append", default=[],
+        help="the same for one node; goes before --mapping")  # fmt: skip
     add("--budget", type=float, default=float("inf"), metavar="SECONDS", help="give up after that")
     add(
         "--disable-pass",
@@ -86,6 +90,8 @@ def run(options: argparse.Namespace) -> int:
         list_passes()
     elif options.repro:
         return repeat(options.repro)
+    elif options.save_mapping and options.stop_after:
+        parser().error("--save-mapping needs all passes: leave out --stop-after")
     elif options.model is None and not options.start_from:
         parser().error("the ONNX model is missing")
     elif options.model is not None and options.start_from:
@@ -167,6 +173,8 @@ def shape_of(text: str) -> tuple[str, tuple[int, ...]]:
 
 def options_of(options: argparse.Namespace) -> Options:
     """Those that the compilation knows. Verifying is the observers' part."""
+    from .mapping.files import from_command
+
     return Options(
         target=options.target,
         shapes=dict(map(shape_of, options.shape)),
@@ -179,6 +187,7 @@ def options_of(options: argparse.Namespace) -> Options:
         budget=options.budget,
         calibrate=options.calibrate,
         precision=options.precision,
+        mapping=from_command(options.mapping, options.mapping_node),
     )
 
 
@@ -222,6 +231,8 @@ def compile_and_write(options: argparse.Namespace) -> None:
         with watch.span("image"):
             artifact = finish(made, asked, notes)
         write(artifact, options)
+        if options.save_mapping:
+            artifact.save_mapping(options.save_mapping)
         report(artifact, options)
         if options.accuracy:
             print_accuracy(artifact, options, asked)
@@ -312,6 +323,8 @@ def output_path(artifact: Artifact, options: argparse.Namespace) -> Path:
 def content(artifact: Artifact, kind: str) -> bytes:
     if kind == "asm":
         return artifact.asm().encode()
+    if kind == "mapping":
+        return artifact.mapping_text().encode()
     if kind == "dot":
         from .ir.dot import print_dot
 

@@ -18,6 +18,7 @@ from dnncc.targets import Target
 from . import __version__
 from .codegen.image import image
 from .codegen.stream import Stream
+from .debug.loop_nests import mapping_text
 from .debug.observer import Observer
 from .debug.selection import Selection
 from .debug.verifying import Verifying
@@ -26,7 +27,9 @@ from .frontend.floats import Wish, quantizer
 from .frontend.importer import import_model, static_model
 from .ir.graph import Graph
 from .ir.tile import TileProgram
+from .mapping import files
 from .options import Options
+from .passes.choose_mapping import choose_mapping
 from .passes.context import Budget, Context
 from .passes.pipeline import (
     IMPORT,
@@ -64,6 +67,14 @@ class Artifact:
     def asm(self) -> str:
         """The whole binary as assembly text, which `dnncc-as` takes back."""
         return asm.disassemble(self.program, self.image)
+
+    def mapping_text(self) -> str:
+        """How every node is mapped, as annotated loop nests."""
+        return mapping_text(self.tile, self.target)
+
+    def save_mapping(self, path: str | os.PathLike[str]) -> None:
+        """Write a mapping file that gives every node the mapping that it has."""
+        elf.replace_file(Path(path), files.text_of(self.graph).encode())
 
     @cached_property
     def program(self) -> programs.Program:
@@ -125,8 +136,10 @@ def lower(
     The observers see it before each step in the order given, and after it in reverse.
     """
     check_optional(options.disabled, [s for s in steps if s.name != IMPORT])
+    if options.mapping and choose_mapping.__name__ not in [s.name for s in steps]:
+        raise CompileError("mappings are given, but choose_mapping does not run")
     target = wide_enough(targets.load(options.target))
-    ctx = Context(target, options.level, Budget.of(options.budget))
+    ctx = Context(target, options.level, Budget.of(options.budget), options.mapping)
     watching = (*standing(options, target, ctx.budget), *observers)
     for step in steps:
         for observer in watching:

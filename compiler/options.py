@@ -1,10 +1,15 @@
 """What a user can ask of a compilation."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # imported when it is needed: --help has to be quick
+    from .mapping.given import Given
 
 OMITTED: tuple[tuple[str, ...], ...] = (
     ("fuse", "reorder_ops", "place_buffers"),
@@ -27,7 +32,8 @@ class Options:
 
     `disabled` names passes to leave out; of those that can be left out, only the first
     `bisect_limit` run. `budget` is in seconds. A float model is quantised to `precision`, with the
-    ranges that the samples in `calibrate` reach.
+    ranges that the samples in `calibrate` reach. `mapping` is what is given of the mappings of
+    nodes.
     """
 
     target: str = "eyeriss-like"
@@ -41,6 +47,7 @@ class Options:
     budget: float = inf
     calibrate: Data | None = None
     precision: str = PRECISIONS[0]
+    mapping: Mapping[str, Given] = field(default_factory=dict)
 
     @property
     def omitted(self) -> frozenset[str]:
@@ -48,7 +55,10 @@ class Options:
         return frozenset((*OMITTED[self.level], *self.disabled))
 
     def record(self) -> dict[str, Any]:
-        """What the binary notes of them: all that its bytes depend on beside model and target."""
+        """What the binary notes of them: all that its bytes depend on beside model and target.
+
+        Mappings are not noted: given or found, the same ones make the same binary.
+        """
         noted: dict[str, Any] = {"shapes": {k: list(v) for k, v in sorted(self.shapes.items())}}
         if self.level != DEFAULT_LEVEL:
             noted["level"] = self.level

@@ -37,11 +37,13 @@ if TYPE_CHECKING:
         shadow,
         signature,
         table,
+        threads,
         timing,
         trace,
         verification,
         verify,
         watch,
+        zeros,
     )
     from .errors import RunError
     from .session import InferenceSession, load
@@ -78,11 +80,13 @@ __all__ = [
     "shadow",
     "signature",
     "table",
+    "threads",
     "timing",
     "trace",
     "verification",
     "verify",
     "watch",
+    "zeros",
 ]
 
 HOME = {"InferenceSession": "session", "RunError": "errors", "load": "session"}

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .threads import before_numpy
+
 if TYPE_CHECKING:  # all else is imported when it is needed: --help has to be quick
     from .machine import Array
     from .session import InferenceSession
@@ -32,6 +34,10 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--schedule", default="serial", help="order of execution: serial (default), random:SEED"
     )
+    p.add_argument("--threads", type=int, metavar="N", help="of matrix products (default: 1)")
+    p.add_argument(
+        "--no-grouping", action="store_true", help="execute one instruction after the other"
+    )
     add_inspection(p)
     p.add_argument("-q", "--quiet", action="store_true", help="print nothing but errors")
     p.add_argument("-v", "--verbose", action="store_true", help="print stalls, and tracebacks")
@@ -42,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
 def add_inspection(p: argparse.ArgumentParser) -> None:
     add = p.add_argument
     add("--sanitize", action="store_true", help="find races, unwritten and stray bytes, and more")
+    add("--count-zeros", action="store_true", help="what zeros among the values save")
     add("--trace", type=Path, metavar="FILE.json", help="a timeline for Perfetto or Chrome")
     add("--dump-tensors", type=Path, metavar="DIR", help="every tensor inside, when it is complete")
     add(
@@ -62,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print_version("dnncc-run")
         return 0
     options = parser().parse_args(arguments)
+    before_numpy(options.threads)
     try:
         run(options)
         sys.stdout.flush()
@@ -118,7 +126,7 @@ def run(options: argparse.Namespace) -> None:
             debug(session, feeds)
             return
         values = executed(session, feeds, options)
-        report = session.profile.report
+        report = session.report_with_zeros() if options.count_zeros else session.profile.report
     outputs = dict(zip((t.name for t in session.get_outputs()), values, strict=True))
     if not options.quiet and options.until is None:
         show(outputs, report, options.verbose)
@@ -133,13 +141,16 @@ def executed(
 ) -> "list[Array]":
     """The outputs; also what else the options want to see."""
     wanted = (options.trace, options.dump_tensors, options.watch, options.until is not None)
+    how: dict[str, Any] = {"count_zeros": options.count_zeros, "threads": options.threads}
+    if options.no_grouping:
+        how["grouped"] = False
     if not any(wanted):
-        return session.run(None, feeds, options.schedule, options.sanitize)
+        return session.run(None, feeds, options.schedule, options.sanitize, **how)
     from .inspection import Inspection
 
     seen = Inspection(session, options)
     order = (options.schedule, options.sanitize, options.until)
-    values = session.run(None, feeds, *order, observers=seen.observers)
+    values = session.run(None, feeds, *order, observers=seen.observers, **how)
     seen.finish()
     return values
 

@@ -4,7 +4,9 @@ Constants are shared by the batch and cannot be written; all else is private to 
 filled with POISON before a run, so that what is read before it is written shows.
 """
 
+import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -37,6 +39,21 @@ def private_rows(constants: bytes, sizes: Sequence[int]) -> list[int]:
     return [row_bytes(size) for size in (sizes[0] - len(constants), *sizes[1:])]
 
 
+@dataclass(eq=False)
+class Buffers:
+    """Arrays that are used again: fresh memory costs a page fault for each 4 KiB."""
+
+    held: dict[str, Array] = field(default_factory=dict)
+
+    def take(self, name: str, shape: tuple[int, ...], kind: Any) -> Array:
+        """An array of any content, valid until the next of that name is taken."""
+        size = math.prod(shape) * np.dtype(kind).itemsize
+        if name not in self.held or len(self.held[name]) < size:
+            self.held[name] = np.empty(size, np.uint8)
+        found: Array = self.held[name][:size].view(kind).reshape(shape)
+        return found
+
+
 class Machine:
     """Memories of `batch` inputs. Implements dnncc.isa.core.Machine.
 
@@ -44,19 +61,29 @@ class Machine:
     buffer, and the loader has checked the program's regions against each memory.
     """
 
-    def __init__(self, constants: bytes, sizes: Sequence[int], batch: int) -> None:
-        """Memories of `sizes` bytes; the first is DRAM, which begins with the constants."""
+    def __init__(
+        self, constants: bytes, sizes: Sequence[int], batch: int, scratch: Sequence[int] = ()
+    ) -> None:
+        """Memories of `sizes` bytes; the first is DRAM, which begins with the constants.
+
+        `scratch` are memories after them, of which nothing is asked between instructions.
+        """
         self.batch = batch
         self.constants = constants
         self.first_private = len(constants)
-        self.rows = private_rows(constants, sizes)
+        self.rows = private_rows(constants, [*sizes, *scratch])
         self.memories = [np.empty(batch * row, np.uint8) for row in self.rows]
+        self.own, self.scratch = len(sizes), tuple(scratch)
+        self.buffers = Buffers()
         self.guard: Guard | None = None
 
-    def poison(self) -> None:
-        """Forget everything but the constants."""
-        for memory in self.memories:
-            memory.fill(POISON)
+    def poison(self, ranges: Sequence[Sequence[tuple[int, int]]] | None = None) -> None:
+        """Forget everything but the constants; with `ranges`, those bytes of each memory."""
+        for number, memory in enumerate(self.memories[: self.own]):
+            rows = memory.reshape(self.batch, -1)
+            first = self.first_private if number == core.DRAM else 0
+            for low, high in [(first, len(rows[0]) + first)] if ranges is None else ranges[number]:
+                rows[:, max(low - first, 0) : max(high - first, 0)] = POISON
 
     def view(
         self, memory: int, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], code: int

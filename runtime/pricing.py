@@ -175,7 +175,7 @@ def array_work(item: tensor.Tensor) -> dataflow.Work:
 def array_params(item: tensor.Tensor, flow: dataflow.Dataflow) -> Ints:
     """How the records map their tiles onto the array, int64[..., parameters]."""
     columns = [getattr(item, f"map{i}") for i in range(len(flow.PARAMETERS))]
-    return np.stack(columns, axis=-1)
+    return np.stack(columns, axis=-1) if columns else np.zeros((*np.shape(item.k), 0), np.int64)
 
 
 def level_sums(counted: dict[str, Ints], target: Target) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,11 +24,14 @@ from .machine import Array, Machine, private_rows
 from .observe import Observer, observed
 from .order import order
 from .signature import Tensor, batched, described, listed, merged
+from .threads import limited
 from .timing import Timeline, simulate
 
 if TYPE_CHECKING:
     from .dump import Dump
+    from .grouping import Plan
     from .verification import Verification
+    from .zeros import ZeroCounter
 
 MEMORY_LIMIT = 256 << 20
 """Bytes of machines' memories at a time: a larger batch runs in chunks."""
@@ -57,6 +60,9 @@ class InferenceSession:
         self._sizes = loading.extents(self.program, image, self.target)
         self._machine: Machine | None = None
         self._ran = False
+        self._zeros: ZeroCounter | None = None
+        self._grouped: dict[str, Array] = {}
+        self._work = 0.0
 
     def get_inputs(self) -> list[Tensor]:
         """Name, shape and type of each input."""
@@ -74,6 +80,9 @@ class InferenceSession:
         sanitize: bool = False,
         until: int | None = None,
         observers: Sequence[Observer] = (),
+        grouped: bool | None = None,
+        threads: int | None = None,
+        count_zeros: bool = False,
     ) -> list[Array]:
         """The outputs of that name, all if None; names of inner tensors that have a symbol do too,
         and give what is there right after their last writer.
@@ -82,21 +91,51 @@ class InferenceSession:
         each other. `schedule` "random:SEED" executes in another legal order, which must not change
         anything. `sanitize` proves the program in order and watches it run (sanitizer.py); it
         raises SanitizerError. Only the first `until` instructions of the schedule are executed.
+        `count_zeros`: what zeros among the values save is in `report_with_zeros` afterwards.
+        Where none of these asks for one by one and it leaves the same, a layer's instructions are
+        executed at once (grouping/): always if `grouped`, never if it is False, and if it is None
+        from the run on at which it pays. `threads` are those of matrix products (threads.py).
         Raises RunError for feeds that do not fit.
         """
         names = [t.name for t in self._outputs] if output_names is None else list(output_names)
         for name in names:
             self.symbol(name)
-        sequence = list(order(self.program, schedule, self.listing.instruction))[:until]
         batch, arrays = batched(self._inputs, feeds)
         if sanitize:
             observers = (*observers, self.sanitizer())
+        if count_zeros:
+            from .zeros import ZeroCounter
+
+            self._zeros = ZeroCounter(self.instructions, self.image, self.target)
+            observers = (*observers, self._zeros)
         inner = self.inner(names)
         observers = (*observers, inner) if inner else observers
-        parts = [self.execute(p, names, sequence, observers) for p in self.chunks(batch, arrays)]
+        plain = schedule != "serial" or until is not None or bool(observers)
+        plain = plain or not self.pays(batch, grouped) or not self.groups(names)
+        if plain:
+            sequence = list(order(self.program, schedule, self.listing.instruction))[:until]
+            run = partial(self.execute, names=names, sequence=sequence, observers=observers)
+        else:
+            run = partial(self.execute_groups, names=names)
+        one = self.bytes_of_one(plain)
+        with limited(threads):
+            parts = [run(part) for part in self.chunks(batch, arrays, one)]
         values = [merged(np.concatenate(chunks)) for chunks in zip(*parts, strict=True)]
         kept = inner.arrays() if inner else {}
         return [kept.get(name, value) for name, value in zip(names, values, strict=True)]
+
+    def pays(self, batch: int, grouped: bool | None) -> bool:
+        """Whether what has run so far would have paid for finding out what can be grouped."""
+        if grouped is not None or "plan" in self.__dict__:
+            return grouped is not False
+        from .grouping import worth
+
+        self._work += batch * worth.one_by_one(self.program)
+        return self._work > worth.planning(self.image)
+
+    def groups(self, names: Sequence[str]) -> bool:
+        """Whether the program can be executed in groups, which leave those symbols as they are."""
+        return self.plan is not None and self.plan.stale.isdisjoint(names)
 
     def inner(self, names: Sequence[str]) -> "Dump | None":
         """What keeps those of the tensors that are not outputs before they are overwritten."""
@@ -116,6 +155,8 @@ class InferenceSession:
         symbol = self.symbol(name)
         if self._machine is None or not self._ran:
             raise RunError(f"tensor {name!r}: run the model first")
+        if self._grouped and not self.groups([name]):
+            self.execute(self._grouped, [], list(range(self.program.count)))
         return merged(self._machine.symbol(symbol).copy())
 
     @cached_property
@@ -128,15 +169,28 @@ class InferenceSession:
             timeline.cycles, timeline, report(self.image, self.program, self.target, timeline)
         )
 
+    def report_with_zeros(self) -> dict[str, Any]:
+        """The report with what zeros saved in the last run that counted them. Raises RunError."""
+        from .zeros import with_zeros
+
+        if self._zeros is None:
+            raise RunError("zeros are not counted: run with count_zeros=True")
+        return with_zeros(self.profile.report, self._zeros, self.image, self.profile.timeline)
+
     def symbol(self, name: str) -> images.Symbol:
         if name not in self.symbols:
             known = listed([t.name for t in self._outputs])
             raise RunError(f"output {name!r}: the binary has no such tensor; outputs are {known}")
         return self.symbols[name]
 
-    def chunks(self, batch: int, arrays: dict[str, Array]) -> Iterator[dict[str, Array]]:
-        """The feeds in pieces whose machines stay below MEMORY_LIMIT."""
-        one = sum(private_rows(self.image.rodata, self._sizes))
+    def bytes_of_one(self, plain: bool) -> int:
+        """Memory that one input takes."""
+        if plain or self.plan is None:
+            return sum(private_rows(self.image.rodata, self._sizes))
+        return self.plan.bytes(len(self.image.rodata))
+
+    def chunks(self, batch: int, arrays: dict[str, Array], one: int) -> Iterator[dict[str, Array]]:
+        """The feeds in pieces whose machines stay below MEMORY_LIMIT, of `one` byte an input."""
         size = min(max(1, MEMORY_LIMIT // max(1, one)), batch)
         for first in range(0, batch, size):
             yield {name: array[first : first + size] for name, array in arrays.items()}
@@ -149,7 +203,7 @@ class InferenceSession:
         observers: Sequence[Observer] = (),
     ) -> list[Array]:
         """Run one chunk; (B, *shape) per name."""
-        machine = self.ready(feeds)
+        machine, self._grouped = self.ready(feeds), {}
         if observers:
             observed(sequence, lambda index: self.step(index, machine), machine, observers)
         else:
@@ -158,18 +212,37 @@ class InferenceSession:
         self._ran = True
         return [machine.symbol(self.symbols[name]).copy() for name in names]
 
-    def ready(self, feeds: dict[str, Array]) -> Machine:
-        """The machine with nothing in its memories but constants and inputs, (B, *shape)."""
+    def execute_groups(self, feeds: dict[str, Array], names: list[str]) -> list[Array]:
+        """Run one chunk, a layer at a time."""
+        assert self.plan is not None
+        machine, self._grouped = self.ready(feeds, self.plan.touched), feeds
+        for piece in self.plan.pieces:
+            if not piece.merged:
+                for index in range(piece.first, piece.stop):
+                    self.step(index, machine)
+            for instruction in piece.merged:
+                self.perform(instruction, piece.first, machine)
+        self._ran = True
+        return [machine.symbol(self.symbols[name]).copy() for name in names]
+
+    def ready(
+        self, feeds: dict[str, Array], ranges: list[list[tuple[int, int]]] | None = None
+    ) -> Machine:
+        """The machine with nothing in its memories, or those ranges of them, but constants and
+        inputs, (B, *shape)."""
         machine = self.machine(len(next(iter(feeds.values()), np.zeros(1))))
         self._ran = False
-        machine.poison()
+        machine.poison(ranges)
         for name, value in feeds.items():
             machine.symbol(self.symbols[name])[...] = value
         return machine
 
     def step(self, index: int, machine: Machine) -> None:
         """Execute one instruction. Raises RunError that names it."""
-        instruction = self.instructions[index]
+        self.perform(self.instructions[index], index, machine)
+
+    def perform(self, instruction: Any, index: int, machine: Machine) -> None:
+        """Execute an instruction, or what stands for those from `index` on."""
         try:
             if isinstance(instruction, control.Host):
                 self.hosts[instruction.part].run(machine)
@@ -183,10 +256,24 @@ class InferenceSession:
 
     def machine(self, batch: int) -> Machine:
         """A machine for that many inputs; the last one is kept."""
-        if self._machine is None or self._machine.batch != batch:
+        held, scratch = self._machine, self.scratch()
+        if held is None or held.batch != batch or held.scratch != scratch:
+            del held
             self._machine = None  # free the memory before taking more
-            self._machine = Machine(self.image.rodata, self._sizes, batch)
-        return self._machine
+            held = self._machine = Machine(self.image.rodata, self._sizes, batch, scratch)
+        return held
+
+    def scratch(self) -> tuple[int, ...]:
+        """Memories that groups need beside the target's, once it is known."""
+        found = self.__dict__.get("plan")
+        return tuple(found.scratch) if found else ()
+
+    @cached_property
+    def plan(self) -> "Plan | None":
+        """How to execute a layer at a time; made once."""
+        from .grouping import plan
+
+        return plan(self.program, self.image, self._sizes)
 
     @cached_property
     def listing(self) -> Listing:

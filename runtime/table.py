@@ -30,7 +30,20 @@ def summary(report: Row) -> str:
         f"code         {report['instructions']:,} instructions, {short(report['code_bytes'])}B; "
         f"constants {short(report['weight_bytes'])}B",
     ]
-    return "\n".join([*lines, *host_lines(report)])
+    return "\n".join([*lines, *zero_lines(report), *host_lines(report)])
+
+
+def zero_lines(report: Row) -> list[str]:
+    """What zeros among the values save, where they have been counted."""
+    if "zeros" not in report:
+        return []
+    less = report["zeros"]
+    gated, energy = less["gated_macs"], less["energy"]
+    return [
+        f"zeros        {short(gated)} MACs gated, {share(gated, report['accesses']['mac'])}; DRAM "
+        f"{short(less['dram_read_bytes'])}B read, {short(less['dram_written_bytes'])}B written; "
+        f"energy {short(energy['total'])} {energy['unit']}",
+    ]
 
 
 def levels(energy: Row) -> str:

@@ -1,22 +1,14 @@
 """What README.md and docs/ tell to type works, and what they point to is there."""
 
-import os
 import re
-import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.markdown import ROOT, blocks, commands, execute, run
+
 README = ROOT / "README.md"
 DOCUMENTS = [README, *sorted((ROOT / "docs").glob("[!_]*.md"))]
-COMMANDS = ("dnncc", "dnncc-run", "dnncc-objdump", "dnncc-as")
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README.read_text(), re.DOTALL | re.MULTILINE)
 
 
 @pytest.fixture
@@ -30,28 +22,16 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_python(checkout: Path) -> None:
     """The blocks are one session: each builds on those before it."""
     names: dict[str, object] = {}
-    assert blocks("python")
-    for block in blocks("python"):
-        exec(compile(block, str(README), "exec"), names)
+    assert blocks(README, "python")
+    for block in blocks(README, "python"):
+        execute(block, README, names)
 
 
 def test_commands(checkout: Path) -> None:
-    lines = [line for block in blocks("sh") for line in block.splitlines()]
-    ours = [words for line in lines if (words := shlex.split(line, True)) and words[0] in COMMANDS]
+    ours = [words for block in blocks(README, "sh") for words in commands(block)]
     assert len(ours) >= 4
-    folder = Path(sys.executable).parent
     for words in ours:
-        if not (folder / words[0]).exists():
-            pytest.skip(f"{words[0]} is not beside {sys.executable}")
-        ran = subprocess.run(
-            [folder / words[0], *words[1:]],
-            capture_output=True,
-            text=True,
-            check=False,
-            env=os.environ | {"PYTHONWARNINGS": "error"},
-        )
-        assert ran.returncode == 0, f"{shlex.join(words)}: {ran.stderr}"
-        assert "Traceback" not in ran.stderr
+        run(words)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda p: p.name)

@@ -6,15 +6,18 @@ filters stream in from DRAM for each batch of images and strip of rows, ifmaps c
 `m` filters, and no pass runs while ifmaps come from or ofmaps go to DRAM.
 """
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from dnncc.targets import Target, dataflow
-from dnncc.targets.dataflow.work import Ints
 
 from .layers import Layer
+
+Ints = npt.NDArray[np.int64]
 
 WORD = 2
 """Bytes of an operand, and of a psum, in the chip."""
@@ -86,7 +89,7 @@ def run(target: Target, layer: Layer, mapping: Mapping, zeros: Zeros) -> Result:
         dram_mb=sum(traffic.values()) / 1e6,
         ifmap_kib=ifmap_words(layer, mapping) * WORD / 1024,
         psum_kib=psum_words(layer, mapping) * WORD / 1024,
-        problem=flow.explain(target, work, params) or shortage(target, layer, mapping),
+        problem=flow.explain(target, work, params),
     )
 
 
@@ -121,9 +124,15 @@ def psum_words(layer: Layer, mapping: Mapping) -> int:
 
 
 def shortage(target: Target, layer: Layer, mapping: Mapping) -> str:
-    """Why ifmaps and psums do not fit in the banks of the memory, each of which is one's alone."""
-    memory = target.memory_for("ifmap")
+    """What does not fit: ifmaps and psums in the banks of the memory, each of which is one's alone;
+    the filters of a pass where filters have a memory of their own."""
+    memory, filters = target.memory_for("ifmap"), target.memory_for("weight")
     bank = memory.bytes // memory.banks
     words = ifmap_words(layer, mapping), psum_words(layer, mapping)
     banks = sum(-(-WORD * count // bank) for count in words)
-    return f"takes {banks} banks of {memory.banks}" if banks > memory.banks else ""
+    if banks > memory.banks:
+        return f"ifmaps and psums take {banks} banks of {memory.banks}"
+    size = WORD * math.prod((mapping.p, mapping.q, mapping.r, mapping.t, layer.size**2))
+    if filters is not memory and size > filters.bytes:
+        return f"the filters of a pass take {size} bytes of {filters.bytes}"
+    return ""

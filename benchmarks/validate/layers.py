@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from dnncc.targets.dataflow import Work
+from dnncc.targets import dataflow
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,8 @@ class Layer:
         """Words of the ofmaps of the batch."""
         return self.batch * self.filters * self.outputs**2
 
-    def work(self) -> Work:
-        return Work.of(
+    def work(self) -> dataflow.Work:
+        return dataflow.Work.of(
             n=self.batch,
             g=self.groups,
             k=self.filters // self.groups,

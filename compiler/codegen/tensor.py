@@ -1,5 +1,6 @@
 """Steps of the PE array."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,23 @@ COPIED = ("r", "s", "stride_y", "stride_x", "dilation_y", "dilation_x")
 
 
 def emit(site: Site, step: Compute, env: Env) -> Any:
-    count = count_of(env)
+    count, fields = count_of(env), fields_of(site, step, env)
+    params = array_parameters(site, step, work_of(fields, count))
+    mapped = {f"map{i}": params[..., i] for i in range(params.shape[-1])}
+    return tensor.Tensor.records(count, **fields, **mapped)
+
+
+def fields_of(site: Site, step: Compute, env: Env) -> dict[str, Any]:
+    """All but the array parameters."""
     fields = sizes(env) | operands(site, step, env)
     fields |= {name: step.attrs[name] for name in (*COPIED, "ifmap_zero", "weight_zero")}
-    fields["accumulate"] = accumulates(step, env)
-    return tensor.Tensor.records(count, **fields, **array_mapping(site, fields, count))
+    return fields | {"accumulate": accumulates(step, env)}
+
+
+def tiles(site: Site, step: Compute, env: Env) -> tuple[dataflow.Work, Any]:
+    """Every tile of the step as the dataflow sees it, and its array parameters."""
+    work = work_of(fields_of(site, step, env), count_of(env))
+    return work, array_parameters(site, step, work)
 
 
 def sizes(env: Env) -> dict[str, Any]:
@@ -59,11 +72,15 @@ def operands(site: Site, step: Compute, env: Env) -> dict[str, Any]:
     return fields | ({"zeros": place["zeros"].address} if "zeros" in place else {})
 
 
-def array_mapping(site: Site, fields: dict[str, Any], count: int) -> dict[str, Any]:
-    """The best array parameters of each tile, edges included."""
+def work_of(fields: Mapping[str, Any], count: int) -> dataflow.Work:
+    """The tiles as the dataflow sees them, from the fields of their instructions."""
     names = ("n", "g", "k", "c", "p", "q", "h", "w", *COPIED)
     taken = {n: np.broadcast_to(np.asarray(fields[n], np.int64), (count,)) for n in names}
     accumulate = np.broadcast_to(np.asarray(fields["accumulate"], bool), (count,))
-    work = dataflow.Work(**taken, accumulate=accumulate)
-    params = dataflow.model(site.target).choose(site.target, work)
-    return {f"map{i}": params[..., i] for i in range(params.shape[-1])}
+    return dataflow.Work(**taken, accumulate=accumulate)
+
+
+def array_parameters(site: Site, step: Compute, work: dataflow.Work) -> Any:
+    """The best array parameters of each tile, edges included, with those that are given."""
+    given = dataflow.fixed(site.target, step.attrs.get("parameters", {}))
+    return dataflow.model(site.target).choose(site.target, work, given)

@@ -8,7 +8,7 @@ import numpy as np
 from dnncc.isa import vector
 
 from ..ir.tile import Compute, Env
-from ..mapping.space import LARGEST_FIELD
+from ..mapping.workload import LARGEST_FIELD
 from .locate import Located, Site, aligned, count_of, locate
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from onnx import ModelProto
@@ -20,6 +21,8 @@ from ..frontend.importer import import_model, node_name
 from ..frontend.loading import load_model
 from ..ir.graph import Array
 from ..ir.interpret import interpret
+from ..mapping.files import from_tables
+from ..mapping.given import Given
 from ..options import PRECISIONS, Options
 from ..passes.pipeline import Pass
 from .compare import random_feeds
@@ -48,6 +51,7 @@ class Record:
     bisect_limit: int | None = None
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     precision: str = PRECISIONS[0]
+    mapping: dict[str, dict[str, Any]] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -101,9 +105,16 @@ def record_of(case: Case, failure: Failure, model: ModelProto) -> Record:
         disabled=options.disabled,
         bisect_limit=options.bisect_limit,
         precision=options.precision,
+        mapping={k: v.table() for k, v in given_for(model, options).items()},
         shapes={k: tuple(v) for k, v in options.shapes.items() if k in inputs},
         versions=versions(),
     )
+
+
+def given_for(model: ModelProto, options: Options) -> dict[str, Given]:
+    """What is given of the mappings of nodes that the model has."""
+    names = {node_name(n, i) for i, n in enumerate(model.graph.node)}
+    return {k: v for k, v in options.mapping.items() if k.partition("#")[0] in names}
 
 
 def versions() -> dict[str, str]:
@@ -144,7 +155,8 @@ def attempt_cut(case: Case, part: ModelProto, feeds: Mapping[str, Array]) -> Tri
     source = None if case.source is None else feeds
     shapes = case.options.shapes if part is case.model else {}
     try:
-        options = replace(case.options, shapes=shapes, calibrate=None)
+        given = given_for(part, case.options)
+        options = replace(case.options, shapes=shapes, calibrate=None, mapping=given)
         return attempt(part, options, source, case.pipeline)
     except CompileError:
         return None
@@ -198,6 +210,7 @@ def replay(folder: Path, pipeline: Sequence[Pass]) -> tuple[Record, Trial]:
         target=str(folder / TARGET),
         shapes=record.shapes,
         precision=record.precision,
+        mapping=from_tables(record.mapping, RECORD),
         strict=record.strict,
         level=record.level,
         goal=record.goal,

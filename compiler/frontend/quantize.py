@@ -124,6 +124,8 @@ def once(
     )
     made = onnx.load(path)
     join_clamps(made)
+    if is_wide:
+        wide.ease_biases(made)
     return made
 
 

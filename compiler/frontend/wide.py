@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto, NodeProto, helper, numpy_helper, shape_inference
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, shape_inference
 
 from ..ir.graph import Array
 from .arithmetic import static_shapes
@@ -33,7 +33,7 @@ def narrowed(model: ModelProto, steps: Mapping[str, int]) -> dict[str, int]:
     for node in (n for n in model.graph.node if n.op_type in PRODUCTS):
         roots = [root_of(name, facts.made) for name in node.input[:2]]
         values = [root for root in roots if root not in facts.constants]
-        now = max(found.get(root, LARGEST) for root in values)
+        now = max((found.get(root, LARGEST) for root in values), default=0)
         fewer = most_steps(node, facts, now)
         found |= {r: min(found.get(r, LARGEST), fewer) for r in values if fewer < now}
     return found
@@ -62,18 +62,54 @@ def root_of(name: str, made: Mapping[str, NodeProto]) -> str:
 
 
 def most_steps(node: NodeProto, facts: Facts, now: int) -> int:
-    """With how many steps no sum of `node` overflows, at most `now`; a bias then has fewer, too."""
+    """With how many steps no sum of `node` overflows, at most `now`."""
     integers = [under(name, facts.made) for name in node.input]
     if not all(integers[:2]):
         return now
     weights = facts.constants.get(integers[1])
     if weights is None:
         return min(now, math.isqrt(LARGEST_SUM // facts.shapes[node.input[0]][-1]))
-    sums = now * np.abs(weights.astype(np.int64)).sum(axis=summed(node, weights.ndim))
+    sums = np.abs(weights.astype(np.int64)).sum(axis=summed(node, weights.ndim))
     bias = facts.constants.get(integers[2]) if len(integers) > 2 else None
-    if bias is not None and bias.size == sums.size:
-        sums += np.abs(bias.astype(np.int64))
-    return min(now, now * LARGEST_SUM // max(int(sums.max()), 1))
+    room = LARGEST_SUM - np.abs(np.zeros(1) if bias is None else bias.astype(np.int64))
+    return min(now, int((room // np.maximum(sums, 1)).min()))
+
+
+def ease_biases(model: ModelProto) -> None:
+    """No bias takes more than half of the sums' range: where it does, as in channels whose weights
+    are nearly nothing, the channel's unit is twice as large."""
+    facts = Facts.of(model)
+    tensors = {t.name: t for t in model.graph.initializer}
+    for node in (n for n in model.graph.node if n.op_type in PRODUCTS and len(n.input) > 2):
+        weight, bias = (facts.made.get(name) for name in node.input[1:3])
+        if (
+            weight is not None
+            and bias is not None
+            and {weight.input[0], bias.input[0]} <= {*tensors}
+        ):
+            ease(weight, bias, facts, tensors)
+
+
+def ease(
+    weight: NodeProto, bias: NodeProto, facts: Facts, tensors: Mapping[str, TensorProto]
+) -> None:
+    """Double the units of channels with a large bias; both nodes are DequantizeLinears."""
+    values, scale = (facts.constants[name] for name in (bias.input[0], weight.input[1]))
+    factor = np.where(np.abs(values.astype(np.int64)) > LARGEST_SUM // 2, 2, 1)
+    if values.dtype != np.int32 or factor.max() < 2 or scale.size != factor.size:
+        return
+    shape = [1] * facts.constants[weight.input[0]].ndim
+    shape[next((a.i for a in weight.attribute if a.name == "axis"), 1)] = -1
+    for name, divisor in ((weight.input[0], factor.reshape(shape)), (bias.input[0], factor)):
+        replace_value(tensors[name], np.rint(facts.constants[name] / divisor))
+    for name in (weight.input[1], bias.input[1]):
+        replace_value(tensors[name], facts.constants[name] * factor)
+
+
+def replace_value(tensor: TensorProto, value: Array) -> None:
+    """Other values of the same type."""
+    dtype = numpy_helper.to_array(tensor).dtype
+    tensor.CopyFrom(numpy_helper.from_array(value.astype(dtype), tensor.name))
 
 
 def under(name: str, made: Mapping[str, NodeProto]) -> str:

@@ -219,6 +219,7 @@ def address(number: int) -> int:
 
 def tensor(run: Interpreter, step: Compute) -> None:
     env, attrs, operands = run.env, dict(step.attrs), step.operands
+    attrs.pop("parameters", None)  # they set the time, never the values
     x_axes, w_axes, psum_axes = (attrs.pop(f"{a}_axes") for a in ("ifmap", "weight", "psum"))
     extents = run.extents(operands["ifmap"])
     h, w = (named(extents, x_axes, a) for a in "hw")

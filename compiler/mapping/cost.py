@@ -15,6 +15,7 @@ from dnncc.targets import Target, cost, dataflow
 
 from ..ir.graph import Graph, Tensor
 from ..ir.tile import SLOT_ALIGN
+from .given import ANY, Given
 from .space import Choice, trips
 from .workload import Access, Workload
 
@@ -25,12 +26,14 @@ Steps = Mapping[str, Ints]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A workload on a target, with the scratchpad bytes that are free for its tiles."""
+    """A workload on a target, with the scratchpad bytes that are free for its tiles, and what is
+    given of its mapping."""
 
     load: Workload
     graph: Graph
     target: Target
     free: Mapping[str, int]
+    given: Given = ANY
 
     def moves(self, access: Access) -> bool:
         """Whether tiles of it go through DMA; a psum, or a resident tensor, stays where it is."""
@@ -117,8 +120,8 @@ def slots(problem: Problem, access: Access, choice: Choice, count: Steps) -> Int
     """Tiles that its buffer holds: as deep as there are tiles."""
     if access.kind in ("psum", "ofmap"):
         outer = product_of(count, [v for v in choice.order if v not in problem.load.reduction])
-        return np.minimum(outer, choice.depth)
-    return np.minimum(repetitions(access, choice, count), choice.depth)
+        return np.minimum(outer, choice.room(access.role))
+    return np.minimum(repetitions(access, choice, count), choice.room(access.role))
 
 
 def footprint(problem: Problem, choice: Choice, steps: Steps) -> dict[str, Ints]:

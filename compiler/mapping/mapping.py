@@ -1,7 +1,7 @@
 """A mapping: how the loops of one group are tiled, ordered and buffered."""
 
 from collections.abc import Mapping as Dict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -10,22 +10,26 @@ class Mapping:
     """`steps`: indices per tile and loop variable. `order`: the loops, outermost first.
 
     Operands in `resident` are loaded whole, before the loops; `slots` counts the tiles that the
-    buffer of a role has room for.
+    buffer of a role has room for. `array` are the dataflow's parameters that are given, by name;
+    the others are chosen per tile.
     """
 
     steps: Dict[str, int]
     order: tuple[str, ...]
     resident: tuple[str, ...]
     slots: Dict[str, int]
+    array: Dict[str, int] = field(default_factory=dict)
 
     def to_attr(self) -> dict[str, Any]:
-        return {
+        attr: dict[str, Any] = {
             "steps": dict(self.steps),
             "order": self.order,
             "resident": self.resident,
             "slots": dict(self.slots),
         }
+        return attr | ({"parameters": dict(self.array)} if self.array else {})
 
     @classmethod
     def from_attr(cls, attr: Dict[str, Any]) -> "Mapping":
-        return cls(attr["steps"], tuple(attr["order"]), tuple(attr["resident"]), attr["slots"])
+        order, whole = tuple(attr["order"]), tuple(attr["resident"])
+        return cls(attr["steps"], order, whole, attr["slots"], attr.get("parameters", {}))

@@ -37,7 +37,11 @@ CYCLE_SLACK = 1.02
 
 
 class NoMapping(Exception):
-    """Not even the smallest tiles fit; the text names the scratchpad and both sizes."""
+    """Not even the smallest tiles can be taken; the text says why."""
+
+
+class NoRoom(NoMapping):
+    """It is a scratchpad that is too small."""
 
 
 class Pool(NamedTuple):
@@ -71,10 +75,10 @@ def search(problem: Problem, limit: int) -> Mapping:
 
     The array's model prices a few times `limit` candidates.
     """
-    options = list(choices(problem.load))
+    options = list(choices(problem.load, problem.given))
     pool = bounded(problem, options)
     if not len(pool.choice):
-        raise NoMapping(shortage(problem))
+        raise hindrance(problem)
     if problem.load.inner:
         pool = priced(problem, refined(problem, pool, limit))
     cycles = pool.cycles
@@ -86,7 +90,8 @@ def search(problem: Problem, limit: int) -> Mapping:
 
 def bounded(problem: Problem, options: list[Choice]) -> Pool:
     """Everything that fits, as if every PE were always busy."""
-    steps = tilings(problem.load)
+    steps = tilings(problem.load, problem.given)
+    steps = {v: s[runnable(problem, steps)] for v, s in steps.items()}
     count = len(next(iter(steps.values())))
     floor = macs(problem.load) // problem.target.pes
     pools = []
@@ -153,7 +158,7 @@ def array_cycles(problem: Problem, steps: Steps) -> Ints:
     if work is None:
         return np.zeros_like(next(iter(steps.values())))
     model = dataflow.model(problem.target)
-    params = model.choose(problem.target, work)
+    params = model.choose(problem.target, work, fixed(problem))
     return np.asarray(model.cycles(problem.target, work, params) * product_of(count, count))
 
 
@@ -162,20 +167,48 @@ def to_mapping(problem: Problem, choice: Choice, steps: dict[str, int]) -> Mappi
     count = trips(problem.load, one)
     room = {a.role: int(slots(problem, a, choice, count).max()) for a in problem.load.accesses()}
     order = tuple(v for v in choice.order if count[v][0] > 1)
-    return Mapping(steps, order, choice.resident, room)
+    return Mapping(steps, order, choice.resident, room, dict(problem.given.array))
 
 
-def shortage(problem: Problem) -> str:
-    """Which scratchpad is too small for tiles of one index, and by how much."""
+def fixed(problem: Problem) -> Ints:
+    return dataflow.fixed(problem.target, problem.given.array)
+
+
+def runnable(problem: Problem, steps: Steps) -> Ints:
+    """The tilings that the array can run with the parameters that are given."""
+    count = len(next(iter(steps.values())))
+    work = tensor_work(problem.load, steps, trips(problem.load, steps))
+    if work is None or not problem.given.array:
+        return np.arange(count)
+    least = np.maximum(fixed(problem), 1)
+    return np.flatnonzero(dataflow.model(problem.target).legal(problem.target, work, least))
+
+
+def hindrance(problem: Problem) -> NoMapping:
+    """Why not even the smallest tiles, of one index where nothing is given, can be taken."""
     for memory, need in smallest(problem).items():
         if need > problem.free[memory]:
             room = problem.free[memory]
-            return f"its smallest tile needs {need} bytes of '{memory}', which has {room}"
-    return "no tiling fits the instruction's fields"
+            return NoRoom(f"its smallest tile needs {need} bytes of '{memory}', which has {room}")
+    steps = smallest_steps(problem)
+    work = tensor_work(problem.load, steps, trips(problem.load, steps))
+    if work is None or not problem.given.array:
+        return NoMapping("no tiling fits the instruction's fields")
+    tile = dataflow.Work.from_table(work.table()[0])
+    model, least = dataflow.model(problem.target), np.maximum(fixed(problem), 1)
+    broken = model.explain(problem.target, tile, least)
+    return NoMapping(broken or "no tile fits both memories and array")
 
 
 def smallest(problem: Problem) -> dict[str, int]:
-    """Bytes of each scratchpad that tiles of one index take, single-buffered."""
-    ones = {v: np.ones(1, np.int64) for v in problem.load.dims}
-    choice = Choice(tuple(problem.load.dims), (), 1)
-    return {m: int(np.max(b)) for m, b in footprint(problem, choice, ones).items()}
+    """Bytes of each scratchpad that the smallest tiles take, single-buffered."""
+    given = problem.given
+    order = tuple(problem.load.dims) if given.order is None else given.order
+    choice = Choice(order, given.whole or (), given.depth or 1, given.slots)
+    used = footprint(problem, choice, smallest_steps(problem))
+    return {m: int(np.max(b)) for m, b in used.items()}
+
+
+def smallest_steps(problem: Problem) -> Steps:
+    given, dims = problem.given, problem.load.dims
+    return {v: np.array([given.step(v, extent) or 1]) for v, extent in dims.items()}

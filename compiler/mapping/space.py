@@ -1,18 +1,16 @@
 """The mapspace of a workload: candidate tile sizes, loop orders, residency, as arrays."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 
 import numpy as np
 import numpy.typing as npt
 
+from .given import ANY, Given
 from .workload import Workload
 
 Ints = npt.NDArray[np.int64]
-
-LARGEST_FIELD = 65535
-LARGEST_BATCH = 255
 
 ORDERS = (("g", "n", "p", "q", "k", "c"), ("g", "k", "n", "p", "q", "c"))
 """Output channels innermost: ifmap tiles stay; pixels innermost: weight tiles stay. Sums of input
@@ -29,6 +27,11 @@ class Choice:
     order: tuple[str, ...]
     resident: tuple[str, ...]
     depth: int
+    slots: Mapping[str, int] = field(default_factory=dict)
+
+    def room(self, role: str) -> int:
+        """The most tiles that a buffer holds."""
+        return self.slots.get(role, self.depth)
 
 
 def tile_sizes(extent: int, limit: int, few: bool = False) -> list[int]:
@@ -38,18 +41,18 @@ def tile_sizes(extent: int, limit: int, few: bool = False) -> list[int]:
     return sorted((s for s in sizes if s <= limit), reverse=True)
 
 
-def largest(load: Workload, var: str) -> int:
-    """The most indices of a loop variable that one instruction takes."""
-    if var in load.single:
-        return 1
-    return LARGEST_BATCH if var == "n" else LARGEST_FIELD
+def sizes_of(load: Workload, given: Given, var: str) -> list[int]:
+    """Candidate steps of one loop, or the one that is given."""
+    extent = load.dims[var]
+    step = given.step(var, extent)
+    return tile_sizes(extent, load.most(var), var in ("n", "q")) if step is None else [step]
 
 
-def tilings(load: Workload) -> dict[str, Ints]:
+def tilings(load: Workload, given: Given = ANY) -> dict[str, Ints]:
     """All combinations of tile sizes, one int64 array per variable, all of one length."""
     names = list(load.dims)
     grouped = load.dims.get("g", 1) > 1
-    sizes = [tile_sizes(load.dims[v], largest(load, v), v in ("n", "q")) for v in names]
+    sizes = [sizes_of(load, given, v) for v in names]
     grid = np.array(list(product(*sizes)), np.int64).reshape(-1, len(names))
     steps = {v: grid[:, i] for i, v in enumerate(names)}
     if not grouped:
@@ -60,20 +63,30 @@ def tilings(load: Workload) -> dict[str, Ints]:
     return {v: s[keep] for v, s in steps.items()}
 
 
-def choices(load: Workload) -> Iterator[Choice]:
+def choices(load: Workload, given: Given = ANY) -> Iterator[Choice]:
     """Loop orders and residencies worth pricing, and double or single buffering of the rest."""
+    for depth in (given.depth,) if given.depth else (2, 1):
+        for order in orders(load, given):
+            for whole in residencies(load, given):
+                yield Choice(order, whole, depth, given.slots)
+
+
+def orders(load: Workload, given: Given) -> tuple[tuple[str, ...], ...]:
+    if given.order is not None:
+        return (given.order,)
     outer = tuple(v for v in load.single if v not in ORDERS[0])
-    orders = [outer + tuple(v for v in order if v in load.dims) for order in ORDERS]
+    usual = [outer + tuple(v for v in order if v in load.dims) for order in ORDERS]
+    weighted = any(a.kind in ("weight", "params") for a in load.inputs)
+    return tuple(dict.fromkeys(usual if weighted else usual[:1]))
+
+
+def residencies(load: Workload, given: Given) -> tuple[tuple[str, ...], ...]:
+    """Operands that are loaded whole: none, the weights, or the ifmaps."""
+    if given.whole is not None:
+        return (given.whole,)
     weights = tuple(a.role for a in load.inputs if a.kind in ("weight", "params"))
     ifmaps = tuple(a.role for a in load.inputs if a.kind == "ifmap" and len(a.box) <= 4)
-    if not weights:
-        orders = orders[:1]
-    for depth in (2, 1):
-        for order in dict.fromkeys(orders):
-            yield Choice(order, (), depth)
-            if weights:
-                yield Choice(order, weights, depth)
-                yield Choice(order, ifmaps, depth)
+    return ((), weights, ifmaps) if weights else ((),)
 
 
 def trips(load: Workload, steps: Mapping[str, Ints]) -> dict[str, Ints]:

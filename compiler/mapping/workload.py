@@ -12,6 +12,8 @@ from dnncc.targets import Target
 from ..ir.tile import Box
 
 PSUM_DTYPE = np.dtype(np.int32)
+LARGEST_FIELD = 65535
+LARGEST_BATCH = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,12 @@ class Workload:
     def accesses(self) -> tuple[Access, ...]:
         psum = (self.psum,) if self.psum else ()
         return (*self.inputs, *psum, self.result)
+
+    def most(self, var: str) -> int:
+        """The most indices of a loop that one instruction takes."""
+        if var in self.single:
+            return 1
+        return LARGEST_BATCH if var == "n" else LARGEST_FIELD
 
 
 def scratchpad_dtype(dtype: np.dtype[Any], target: Target) -> np.dtype[Any]:

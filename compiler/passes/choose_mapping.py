@@ -8,9 +8,11 @@ from dnncc.targets import Target
 from ..diagnostics import CompileError
 from ..ir.graph import Graph, Node
 from ..mapping.cost import Problem
+from ..mapping.given import ANY, Given, check
 from ..mapping.lowering import workload
 from ..mapping.mapping import Mapping
-from ..mapping.search import NoMapping, search
+from ..mapping.nodes import assigned
+from ..mapping.search import NoMapping, NoRoom, search
 from ..memory.lifetimes import lifetimes, storage_bytes
 from .context import Context, target_of
 
@@ -20,9 +22,13 @@ PRICED = (4, 16, 64, 512)
 
 def choose_mapping(graph: Graph, ctx: Context) -> Graph:
     check_dram(graph, target_of(ctx))
-    known: dict[tuple[Any, ...], Mapping] = {}
-    nodes = tuple(mapped(n, graph, ctx, known) if n.op == "group" else n for n in graph.nodes)
-    return replace(graph, nodes=nodes)
+    given = assigned(graph, ctx.mapping)
+    known: Known = {}
+    nodes = (
+        mapped(n, graph, ctx, given.get(n.outputs[0], ANY), known) if n.op == "group" else n
+        for n in graph.nodes
+    )
+    return replace(graph, nodes=tuple(nodes))
 
 
 def check_dram(graph: Graph, target: Target) -> None:
@@ -40,19 +46,42 @@ def check_dram(graph: Graph, target: Target) -> None:
             )
 
 
-def mapped(group: Node, graph: Graph, ctx: Context, known: dict[tuple[Any, ...], Mapping]) -> Node:
+Known = dict[tuple[Any, ...], Mapping]
+
+
+def mapped(group: Node, graph: Graph, ctx: Context, given: Given, known: Known) -> Node:
     """`known` holds what was chosen before, as networks repeat their blocks."""
     target = target_of(ctx)
     ctx.budget.check("choose_mapping", ", ".join(group.loc))
-    problem = Problem(workload(group, graph, target), graph, target, group.attrs["free"])
-    key = problem.key()
+    problem = Problem(workload(group, graph, target), graph, target, group.attrs["free"], given)
+    if given is not ANY:
+        chosen = forced(problem, ctx)
+    elif (key := problem.key()) in known:
+        chosen = known[key]
+    else:
+        chosen = known[key] = found(problem, group, ctx)
+    return replace(group, attrs={**group.attrs, "mapping": chosen.to_attr()})
+
+
+def found(problem: Problem, group: Node, ctx: Context) -> Mapping:
     try:
-        if key not in known:
-            known[key] = search(problem, PRICED[ctx.effort])
-    except NoMapping as shortage:
+        return search(problem, PRICED[ctx.effort])
+    except NoMapping as hindrance:
         raise CompileError(
-            f"does not fit target '{target.name}' in any tiling: {shortage}",
+            f"does not fit target '{problem.target.name}' in any tiling: {hindrance}",
             node=", ".join(group.loc),
             hint="give the target more scratchpad",
         ) from None
-    return replace(group, attrs={**group.attrs, "mapping": known[key].to_attr()})
+
+
+def forced(problem: Problem, ctx: Context) -> Mapping:
+    """With what is given fixed, and the rest searched."""
+    given, whole = problem.given, {m.name: m.bytes for m in problem.target.memories}
+    check(problem)
+    try:
+        return search(problem, PRICED[ctx.effort])
+    except NoMapping as hindrance:
+        refusal = given.refusal("", f"cannot be mapped so: {hindrance}")
+        if isinstance(hindrance, NoRoom) and any(problem.free[m] < b for m, b in whole.items()):
+            refusal.hint = "--disable-pass place_buffers gives tiles all of the memory"
+        raise refusal from None

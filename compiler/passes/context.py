@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ from ..diagnostics import CompileError
 
 if TYPE_CHECKING:
     from dnncc.targets import Target
+
+    from ..mapping.given import Given
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +39,15 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """`effort` is the level of -O: 0 takes what comes first, 3 looks at the most candidates."""
+    """`effort` is the level of -O: 0 takes what comes first, 3 looks at the most candidates.
+
+    `mapping` is what is given of the mappings of nodes, by their names.
+    """
 
     target: Target | None = None
     effort: int = 2
     budget: Budget = Budget()
+    mapping: Mapping[str, Given] = field(default_factory=dict)
 
 
 def target_of(ctx: Context) -> Target:

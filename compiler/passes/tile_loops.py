@@ -117,7 +117,9 @@ class Tiler:
             for name, (role, tensor) in spec.uses.items()
         }
         accumulate = tuple(v for v in self.order if v in reduction)
-        return Compute(spec.op, operands, spec.attrs, accumulate)
+        forced = spec.op == "tensor" and self.mapping.array
+        attrs = {**spec.attrs, "parameters": dict(self.mapping.array)} if forced else spec.attrs
+        return Compute(spec.op, operands, attrs, accumulate)
 
     def buffers(self) -> tuple[Buffer, ...]:
         made = [self.buffer(a) for a in self.by_role.values() if self.problem.buffered(a)]

@@ -7,10 +7,11 @@ from typing import Protocol, cast
 import numpy as np
 
 from ..schema import Target
+from .candidates import LARGEST
 from .loops import ArrayLoop
 from .work import Bools, Ints, Phases, Work
 
-__all__ = ["ArrayLoop", "Dataflow", "Phases", "Work", "fixed", "model"]
+__all__ = ["LARGEST", "ArrayLoop", "Dataflow", "Phases", "Work", "fixed", "model"]
 
 ACCESSES = (
     "mac",

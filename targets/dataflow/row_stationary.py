@@ -307,7 +307,7 @@ def loops(target: Target, work: Work, params: Ints) -> tuple[ArrayLoop, ...]:
         spread("g", together, 1, "sets"),
         spread("k", filters, each_k, "sets"),
         spread("c", channels, each_c, "sets on top"),
-        spread("p", rows, 1, "cols"),
+        spread("p", rows, 1, "cols" if rows <= array_of(target).cols else "cols, segments"),
         spread("r", taps_y, 1, "rows"),
         kept("n", np.minimum(m.images, work.n)),
         kept("q", work.q),

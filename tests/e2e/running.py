@@ -26,8 +26,10 @@ class Compiled:
     session: InferenceSession
 
     def run(self, feeds: Mapping[str, Any], schedule: str = "serial") -> dict[str, Any]:
+        """The outputs by name; the sanitizer watches."""
         names = [t.name for t in self.session.get_outputs()]
-        return dict(zip(names, self.session.run(names, feeds, schedule), strict=True))
+        values = self.session.run(names, feeds, schedule, sanitize=True)
+        return dict(zip(names, values, strict=True))
 
     def inner(
         self, feeds: Mapping[str, Any], forced: Mapping[str, Any] | None = None

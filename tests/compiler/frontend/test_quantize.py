@@ -114,7 +114,9 @@ def test_mixed_models_keep_what_is_quantised() -> None:
         model.graph.node.insert(0, node("QuantizeLinear", name, f"{name}.q"))
     conv = next(n for n in model.graph.node if n.op_type == "Conv")
     conv.input[0], conv.input[1] = "x.d", "w.d"
-    model.graph.initializer.extend(onnx.numpy_helper.from_array(v, k) for k, v in scale.items())
+    model.graph.initializer.extend(
+        onnx.numpy_helper.from_array(np.asarray(v), k) for k, v in scale.items()
+    )
     made, _ = through(model)
     held = {t.name: onnx.numpy_helper.to_array(t) for t in made.graph.initializer}
     first = next(n for n in made.graph.node if n.op_type == "QuantizeLinear" and n.input[0] == "x")

@@ -1,0 +1,113 @@
+"""NVDLA: frames per second of ResNet-50 in the primer's seven configurations (nvdla.org)."""
+
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .figures import Chapter, Figure, Table
+from .networks import resnet50, session
+
+SOURCE = (
+    "nvdla.org, the primer's table: ResNet-50 in int8 at 1 GHz, without on-chip SRAM. ResNet-50 is "
+    "compiled by dnncc, batch 1, for `nvdla-like-full` with the array, the convolution buffer and "
+    "the SDRAM rate of each row."
+)
+
+
+class Configuration(NamedTuple):
+    """`rows` x `cols` multipliers (atomic K x C), the buffer's KiB, GB/s of SDRAM; lanes of the
+    single-point processor as in the hardware's spec files; the published frames per second."""
+
+    rows: int
+    cols: int
+    kib: int
+    rate: float
+    lanes: int
+    fps: float
+
+
+CONFIGURATIONS = (
+    Configuration(32, 64, 512, 20, 16, 269),
+    Configuration(32, 32, 256, 15, 8, 153),
+    Configuration(16, 32, 256, 10, 4, 93),
+    Configuration(8, 32, 256, 5, 1, 46),
+    Configuration(8, 16, 256, 2, 1, 20),
+    Configuration(8, 8, 128, 1, 1, 7.3),
+    Configuration(4, 8, 128, 0.5, 1, 3.6),
+)
+NOTES = (
+    "Weights come at rows * cols / 16 words per cycle, so that a stripe of 16 hides them, as in "
+    "the chip. `joins_taps` is on, as the chip has it for images: of ResNet-50's layers it only "
+    "speeds up the first one; without it 2048 MACs reach 197 frames per second. There is neither Winograd nor weight compression in dnncc.",
+)
+
+
+def chapter(configurations: tuple[Configuration, ...] = CONFIGURATIONS) -> Chapter:
+    figures = tuple(figure(c) for c in configurations)
+    return Chapter("NVDLA, ResNet-50", SOURCE, (Table("Frames per second", figures, NOTES),))
+
+
+def figure(configuration: Configuration) -> Figure:
+    report = measure(configuration)
+    macs = configuration.rows * configuration.cols
+    why = reason(configuration, report["dram_bus_bytes"])
+    return Figure(f"{macs} MACs", 1e6 / report["time_us"], configuration.fps, 0.25, reason=why)
+
+
+def reason(c: Configuration, moved: int) -> str:
+    """Why it may miss."""
+    if c.rows * c.cols > 64:
+        return ADDS
+    most = 1e3 * c.rate / c.fps
+    return (
+        f"{FEW_BYTES} dnncc moves {moved / 1e6:.0f} MB per frame; at the published rate the SDRAM "
+        f"could move {most:.0f}."
+    )
+
+
+ADDS = (
+    "residual sums and pooling are instructions of one lane here, where the chip's single-point "
+    "processor adds while results pass through."
+)
+FEW_BYTES = (
+    "the SDRAM binds the chip, which runs layer by layer: ours reads weights and maps less often, "
+    "and fuses residual sums."
+)
+
+
+def measure(configuration: Configuration) -> dict[str, Any]:
+    """The report of one frame."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "nvdla.toml"
+        path.write_text(target_text(configuration))
+        return session(resnet50(), str(path)).profile.report
+
+
+def target_text(c: Configuration) -> str:
+    """The target file: `nvdla-like-full`, scaled."""
+    return f"""
+extends = "nvdla-like-full"
+name = "nvdla-{c.rows * c.cols}"
+
+[array]
+rows = {c.rows}
+cols = {c.cols}
+weight_words_per_cycle = {max(1, c.rows * c.cols // 16)}
+joins_taps = true
+
+[[memory]]
+name = "cbuf"
+bytes = {c.kib * 1024}
+bytes_per_cycle = {16 * c.cols}
+
+[[memory]]
+name = "cacc"
+bytes_per_cycle = {max(8 * c.rows, 8)}
+
+[[dram.channel]]
+name = "dbb"
+bytes_per_cycle = {float(c.rate)}
+
+[vector]
+lanes = {c.lanes}
+"""

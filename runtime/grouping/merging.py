@@ -1,0 +1,256 @@
+"""A nest's steps, each merged into one large instruction; Ungrouped where that is not exact."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from dnncc.isa import core, dma, elementwise, pool, tensor, vector
+
+from .boxes import Block, Box, affine, box
+from .chains import Sums, add_up, windows_of
+from .convolution import Convolution, Epilogue
+from .lookup import Pairs
+from .nests import SAME, Reading, Step
+from .operands import Ints, Operand, require, through
+from .planes import Window
+
+ALIGN = 64
+I8, U8, I16, U16 = range(4)
+
+
+@dataclass(eq=False)
+class Scratch:
+    """Memories beyond the target's, for what merged steps hand to each other."""
+
+    first: int
+    sizes: list[int] = field(default_factory=list)
+    used: int = 0
+
+    def take(self, size: int) -> int:
+        """The number of a memory of that many bytes, which is free until `reset`."""
+        if self.used == len(self.sizes):
+            self.sizes.append(0)
+        self.sizes[self.used] = max(self.sizes[self.used], -(-size // ALIGN) * ALIGN)
+        self.used += 1
+        return self.first + self.used - 1
+
+    def reset(self) -> None:
+        self.used = 0
+
+
+@dataclass(frozen=True)
+class Extent:
+    """A block of real memory that a merged instruction reads or writes."""
+
+    block: Block
+    sizes: tuple[int, ...]
+
+    @property
+    def stop(self) -> int:
+        steps = sum((n - 1) * s for n, s in zip(self.sizes, self.block.strides, strict=True))
+        return self.block.start + (steps + 1) * int(core.SIZES[self.block.code])
+
+
+@dataclass(eq=False)
+class Merger:
+    """Merges the steps of one nest; `constants` is where DRAM's constants end."""
+
+    steps: list[Step]
+    scratch: Scratch
+    constants: int
+    boxes: dict[Step, Box] = field(default_factory=dict)
+    frames: dict[tuple[Step, str], Block] = field(default_factory=dict)
+    reads: list[Extent] = field(default_factory=list)
+    writes: list[Extent] = field(default_factory=list)
+
+    def merge(self) -> list[Any]:
+        """What to execute, in order."""
+        computing = [s for s in self.steps if s.cls not in (dma.Load, dma.Store)]
+        require(len(computing) > 0, "nothing is computed")
+        made: dict[Step, list[Any]] = {}
+        for step in sorted(computing, key=lambda s: -int(s.indices[0])):
+            if step.cls is not tensor.Tensor:
+                made[step] = self.instructions(step)
+        return [i for step in reversed(made) for i in made[step]]
+
+    def instructions(self, step: Step) -> list[Any]:
+        self.boxes[step] = found = box(self.placed(step))
+        if step.cls is vector.Requantize:
+            return self.requantized(step, found)
+        if step.cls is pool.Pool:
+            return self.pooled(step, found)
+        return self.elementwise(step, found)
+
+    # Where results go
+
+    def placed(self, step: Step) -> Operand:
+        """A step's results where the nest leaves them, or in the memory to its next step."""
+        out = step.operands["out"]
+        if not step.readers:
+            return out
+        require(len(step.readers) == 1, "results that are read twice")
+        reading = step.readers[0]
+        order = np.argsort(reading.made)
+        require(np.array_equal(reading.made[order], np.arange(len(step))), "results read twice")
+        require(np.array_equal(reading.rows, np.arange(len(reading.step))), "parts of results")
+        near = reading.step.operands[reading.name].take(order)
+        require(near.sizes.prod(axis=1) == out.sizes.prod(axis=1), "a part of a result")
+        return through(out, near, self.far(step, reading).take(order))
+
+    def far(self, step: Step, reading: Reading) -> Operand:
+        if reading.step.cls is not dma.Store:
+            return self.tiles(reading.step, reading.name)
+        far = reading.step.operands["dram"]
+        require(narrows(step, far), "a store that widens")
+        return far
+
+    def frame(self, reader: Step, name: str) -> Block:
+        """A memory of its own for all tiles of an operand; Requantize wants its sums in order."""
+        if (reader, name) not in self.frames:
+            require(reader.cls is not pool.Pool, "results that a pool reads")
+            whole, (source, _) = self.boxes[reader], reader.sources[name]
+            code = narrowest(source)
+            strides = dense(whole, reader.cls is vector.Requantize)
+            size = int(np.prod(whole.sizes) * core.SIZES[code])
+            self.frames[reader, name] = Block(self.scratch.take(size), 0, strides, code)
+        return self.frames[reader, name]
+
+    def tiles(self, reader: Step, name: str) -> Operand:
+        """An operand's tiles in their frame."""
+        frame, first = self.frame(reader, name), self.boxes[reader].first
+        start = (first * frame.strides).sum(axis=1) * core.SIZES[frame.code]
+        sizes, strides = reader.operands["out"].sizes.T, frame.strides
+        return Operand.at(len(first), (frame.memory, start), sizes, strides, frame.code)
+
+    # Merged instructions
+
+    def real(self, block: Block, sizes: tuple[int, ...], written: bool = False) -> Block:
+        if block.memory < self.scratch.first:
+            (self.writes if written else self.reads).append(Extent(block, sizes))
+        return block
+
+    def operand(self, step: Step, name: str, first: Ints, sizes: tuple[int, ...]) -> Block:
+        """The block of all that a step's tiles read."""
+        if name in step.sources:
+            return self.frame(step, name)
+        return self.real(affine(step.operands[name], first), sizes)
+
+    def requantized(self, step: Step, found: Box) -> list[Any]:
+        n, k, p, q = found.sizes
+        channel = np.stack([found.first[:, 1], np.zeros(len(step), np.int64)], axis=1)
+        words = vector.PARAM_WORDS[step.constant("mode")]
+        params = self.operand(step, "params", channel, (k, words))
+        out = self.real(found.block, found.sizes, written=True)
+        require("psum" in step.sources, "sums of before the nest")
+        source, _ = step.sources["psum"]
+        if source.cls is tensor.Tensor:
+            limits = {name: step.constant(name) for name in ("mode", "zero", "low", "high")}
+            epilogue = Epilogue(**limits, params=params, out=out)
+            return [self.convolved(source, add_up(source, step, found), epilogue)]
+        psum = self.frame(step, "psum")
+        fields = {f"out_s{axis}": stride for axis, stride in zip("nkpq", out.strides, strict=True)}
+        return [
+            vector.Requantize(
+                psum=psum.address, params=params.address, out=out.address, n=n, k=k, p=p, q=q,
+                **shared(step, out), **fields,
+            )
+        ]  # fmt: skip
+
+    def convolved(self, step: Step, sums: Sums, epilogue: Epilogue) -> Convolution:
+        n, g, k, c, p, q = sums.sizes
+        pair = [(f"{name}_y", f"{name}_x") for name in ("stride", "dilation")]
+        names = [("r", "s"), *pair]
+        taps, stride, dilation = ((step.constant(a), step.constant(b)) for a, b in names)
+        pad = (sums.rows.pad, sums.columns.pad)
+        window = Window((p, q), taps, stride, dilation, pad, step.constant("ifmap_zero"))
+        self.real(sums.ifmap, (n, g, c, sums.rows.valid, sums.columns.valid))
+        for place, sizes in (
+            (sums.weight, (g, k, c, *taps)),
+            (sums.zeros, (g, k)),
+            (epilogue.params, (g * k, vector.PARAM_WORDS[epilogue.mode])),
+        ):
+            constant = place is None or self.constant(Extent(place, sizes))
+            require(constant, "weights or parameters that are not constants")
+        return Convolution(sums, window, step.constant("weight_zero"), epilogue)
+
+    def constant(self, extent: Extent) -> bool:
+        return extent.block.memory == core.DRAM and extent.stop <= self.constants
+
+    def elementwise(self, step: Step, found: Box) -> list[Any]:
+        out = self.real(found.block, found.sizes, written=True)
+        fields: dict[str, Any] = {f"d{i}": size for i, size in enumerate(found.sizes)}
+        names = ("a", "b") if step.cls is elementwise.Elementwise else ("x",)
+        for name in names:
+            place = self.operand(step, name, found.first, found.sizes)
+            fields |= located(name, place) | {f"{name}_dtype": place.code}
+        if "table" in step.operands:
+            where = self.operand(step, "table", np.zeros((len(step), 1), np.int64), (256,))
+            fields["table"] = where.address
+        made: Any = step.cls(**{**shared(step, out), **fields, **located("out", out)})
+        return [Pairs(made) if is_pairs(made) else made]
+
+    def pooled(self, step: Step, found: Box) -> list[Any]:
+        n, c, p, q = found.sizes
+        rows, columns = windows_of(step, found.first[:, 2:])
+        first = np.column_stack((found.first[:, :2], rows.first, columns.first))
+        x = self.operand(step, "x", first, (n, c, rows.valid, columns.valid))
+        out = self.real(found.block, found.sizes, written=True)
+        fields: dict[str, Any] = {f"x_s{a}": s for a, s in zip("nchw", x.strides, strict=True)}
+        fields |= {f"out_s{a}": s for a, s in zip("ncpq", out.strides, strict=True)}
+        fields |= {
+            "h": rows.valid,
+            "w": columns.valid,
+            "pad_top": rows.pad,
+            "pad_left": columns.pad,
+        }
+        fields |= {"n": n, "c": c, "p": p, "q": q, "x": x.address, "out": out.address}
+        return [pool.Pool(**{**shared(step, out), **fields, "x_dtype": x.code})]
+
+
+def dense(whole: Box, in_order: bool) -> tuple[int, ...]:
+    """Strides without gaps, of dimensions in the order of the box's unless they are to stay."""
+    sizes, held = whole.sizes, whole.block.strides
+    order = list(range(len(sizes)))
+    if not in_order:
+        order.sort(key=lambda d: (sizes[d] > 1, -held[d]))
+    strides, step = [0] * len(sizes), 1
+    for d in reversed(order):
+        strides[d], step = step, step * sizes[d]
+    return tuple(strides)
+
+
+def shared(step: Step, out: Block) -> dict[str, Any]:
+    """The fields that all tiles have, and the type in which results are left."""
+    return {**{name: step.constant(name) for name in SAME[step.cls]}, "out_dtype": out.code}
+
+
+def located(name: str, place: Block) -> dict[str, Any]:
+    return {name: place.address} | {f"{name}_s{i}": s for i, s in enumerate(place.strides)}
+
+
+def narrows(step: Step, far: Operand) -> bool:
+    """Whether saturating to the stored type at once is the same as in two steps."""
+    own = step.operands["out"].code
+    if step.cls is elementwise.Map and step.constant("op") == elementwise.TABLE:
+        return bool(np.all(own == far.code))
+    return bool(np.all(dma.WIDENS[far.code, own]))
+
+
+def narrowest(step: Step) -> int:
+    """A type for results that nobody else sees: a byte where the limits allow it."""
+    own = int(step.operands["out"].code[0])
+    if own not in (I16, U16) or "low" not in SAME[step.cls] or step.cls is elementwise.Map:
+        return own
+    low, high = (step.constant(name) for name in ("low", "high"))
+    info = np.iinfo(core.DTYPES[own])
+    low, high = max(low, int(info.min)), min(high, int(info.max))
+    fits = [c for c in (I8, U8) if dma.LOWEST[c] <= low and high <= dma.HIGHEST[c]]
+    return fits[0] if fits and low <= high else own
+
+
+def is_pairs(made: Any) -> bool:
+    if not isinstance(made, elementwise.Elementwise):
+        return False
+    codes = (made.a_dtype, made.b_dtype)
+    return all(code in (I8, U8, I16, U16) for code in codes)

@@ -1,0 +1,141 @@
+"""A nest's instructions as steps of one class each, and what each operand comes from."""
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dnncc.isa import core, dma, elementwise, pool, tensor, vector
+from dnncc.isa import program as programs
+
+from .operands import Ints, Operand, operands, require, through
+from .writers import OUTSIDE, joined, last_writers, touched
+
+SAME: dict[type[core.Instruction], tuple[str, ...]] = {
+    tensor.Tensor: (
+        "r", "s", "stride_y", "stride_x", "dilation_y", "dilation_x", "ifmap_dtype",
+        "weight_dtype", "ifmap_zero", "weight_zero",
+    ),
+    vector.Requantize: ("mode", "out_dtype", "zero", "low", "high"),
+    elementwise.Elementwise: (
+        "op", "a_dtype", "b_dtype", "out_dtype", "scale_a", "scale_b", "offset", "zero_a",
+        "zero_b", "zero", "low", "high",
+    ),
+    elementwise.Map: ("op", "x_dtype", "out_dtype", "first", "scale", "zero", "low", "high"),
+    pool.Pool: (
+        "r", "s", "op", "stride_y", "stride_x", "dilation_y", "dilation_x", "include_pad",
+        "x_dtype", "out_dtype", "x_zero", "out_zero", "low", "high", "x_scale", "out_scale",
+    ),
+    dma.Load: (),
+    dma.Store: (),
+}  # fmt: skip
+"""Fields that all tiles of a step share; the others are addresses, sizes, strides and padding."""
+
+
+@dataclass(eq=False)
+class Step:
+    """All instructions of one class that a nest holds for one of its steps, in program order.
+
+    `sources` says for each operand that is read which step, and which of its rows, made it; an
+    operand that is not there was made before the nest, or moved in from DRAM: then `operands` says
+    where it lies there.
+    """
+
+    cls: type[core.Instruction]
+    indices: Ints
+    item: Any
+    operands: dict[str, Operand]
+    sources: dict[str, tuple["Step", Ints]] = field(default_factory=dict)
+    readers: list["Reading"] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @property
+    def result(self) -> str:
+        if self.cls is dma.Load:
+            return "spad"
+        return "psum" if self.cls is tensor.Tensor else "out"
+
+    def reads(self) -> dict[str, Ints]:
+        """The operands that are read on chip, with the rows that read them."""
+        every = np.arange(len(self))
+        if self.cls is dma.Load:
+            return {}
+        if self.cls is dma.Store:
+            return {"spad": every}
+        found = {name: every for name in self.operands if name != self.result}
+        if self.cls is tensor.Tensor:
+            found["psum"] = np.flatnonzero(column_of(self.item.accumulate, len(self)))
+        return found
+
+    def constant(self, name: str) -> Any:
+        """A field of SAME."""
+        return np.asarray(getattr(self.item, name)).reshape(-1)[0].item()
+
+
+class Reading(NamedTuple):
+    """Rows of `step` read, as operand `name`, what rows `made` of another step wrote."""
+
+    step: Step
+    name: str
+    rows: Ints
+    made: Ints
+
+
+def column_of(value: Any, count: int) -> Ints:
+    return np.broadcast_to(np.asarray(value), (count,))
+
+
+def steps_of(program: programs.Program, first: int, stop: int, step_of: Ints) -> list[Step]:
+    """The steps of instructions first..stop - 1. Raises Ungrouped if one cannot be grouped."""
+    found: list[Step] = []
+    for cls, indices, records in program.parts:
+        low, high = np.searchsorted(indices, (first, stop))
+        if low == high:
+            continue
+        require(cls in SAME, f"{cls.mnemonic} is executed one by one")
+        kinds = step_of[indices[low:high]]
+        for kind in np.unique(kinds):
+            rows = low + np.flatnonzero(kinds == kind)
+            found.append(step(cls, indices[rows], records[rows]))
+    return found
+
+
+def step(cls: type[core.Instruction], indices: Ints, records: Any) -> Step:
+    for name in SAME[cls]:
+        require(records[name] == records[name][0], f"{cls.mnemonic}s of several kinds")
+    item: Any = cls.from_records(records)
+    if cls is dma.Load:
+        framed = item.top | item.bottom | item.left | item.right
+        require((framed == 0) & (item.d0 * item.d1 * item.d2 * item.d3 > 0), "loads of frames")
+    return Step(cls, indices, item, operands(item, len(indices)))
+
+
+def connect(steps: list[Step]) -> None:
+    """Fill in sources and readers; operands that a load brought become blocks of DRAM."""
+    writing = [s for s in steps if s.cls is not dma.Store]
+    asked = [(s, name, rows) for s in steps for name, rows in s.reads().items() if len(rows)]
+    writes = [touched(s.operands[s.result], 2 * s.indices + 1) for s in writing]
+    reads = [touched(s.operands[n].take(r), 2 * s.indices[r]) for s, n, r in asked]
+    writers = last_writers(joined(reads), joined(writes))
+    ends = np.cumsum([0, *(len(s) for s in writing)])
+    for (reader, name, rows), part in zip(
+        asked, np.split(writers, np.cumsum([len(r.start) for r in reads])[:-1]), strict=True
+    ):
+        if np.all(part == OUTSIDE):
+            continue
+        source = int(np.searchsorted(ends, part[0], side="right")) - 1
+        require((part >= ends[source]) & (part < ends[source + 1]), f"{name} of several sources")
+        link(reader, name, rows, writing[source], part - ends[source])
+
+
+def link(reader: Step, name: str, rows: Ints, source: Step, made: Ints) -> None:
+    if source.cls is not dma.Load:
+        reader.sources[name] = (source, made)
+        source.readers.append(Reading(reader, name, rows, made))
+        return
+    require(reader.cls is not dma.Store, "a copy from DRAM to DRAM")
+    require(len(rows) == len(reader), "sums that come from DRAM")
+    near, far = (source.operands[side].take(made) for side in ("spad", "dram"))
+    reader.operands[name] = through(reader.operands[name], near, far)

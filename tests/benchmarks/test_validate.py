@@ -1,0 +1,117 @@
+"""The models keep the tolerances that they keep, beside published figures."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from benchmarks.validate import __main__ as command
+from benchmarks.validate import arrays, eyeriss_isca16, eyeriss_jssc17, gemmini, nvdla, tpu, vgg16
+from benchmarks.validate.figures import Chapter, Figure, Table, aligned
+from benchmarks.validate.layers import vgg16 as vgg16_layers
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_figure_misses_what_it_must_not() -> None:
+    assert not Figure("", 15.46, 15.5, 0).misses
+    assert Figure("", 15.44, 15.5, 0).misses
+    assert not Figure("", 106.9, 100, 0.07).misses
+    assert Figure("", 108, 100, 0.07).misses
+    assert not Figure("", 108, 100).misses
+    assert not Figure("", 108).misses
+
+
+def test_misses_are_printed_with_their_reason() -> None:
+    table = Table("t", (Figure("a", 2, 1, 0.1, reason="why"), Figure("b", 1, 1, 0.1, reason="no")))
+    text = Chapter("c", "s", (table,)).text()
+    assert "MISS" in text and "a: why" in text and "b: no" not in text
+
+
+def test_columns_are_aligned() -> None:
+    lines = list(aligned([("", "x"), ("long name", "1")]))
+    assert len(set(map(len, lines))) == 1
+
+
+def test_eyeriss_misses_only_what_is_known() -> None:
+    known = [miss for miss in eyeriss_jssc17.chapter().misses if "do not count" not in miss]
+    assert known == [
+        "Total latency, ms: CONV5",
+        "GLB traffic of ifmaps and psums, MB: CONV3",
+    ]
+
+
+def test_eyeriss_energy() -> None:
+    misses = eyeriss_isca16.chapter().misses
+    assert misses == ["DRAM, 1e9 MACs: CONV1", "DRAM, 1e9 MACs: CONV2"]
+
+
+@pytest.mark.parametrize("chapter", [arrays.diannao, arrays.shidiannao, arrays.systolic])
+def test_closed_forms_of_other_papers(chapter: Callable[[], Chapter]) -> None:
+    known = {"CLASS1", "CLASS3", "CONV3", "64 MACs"}
+    assert all(miss.split(": ")[-1] in known for miss in chapter().misses)
+
+
+def test_gemmini() -> None:
+    assert set(gemmini.chapter().misses) <= {"Cycles: 64 x 64 x 64"}
+
+
+def test_tpu_is_bound_by_its_weights() -> None:
+    figures = {f.what: f for f in tpu.mlp0().figures}
+    assert figures["weights' DRAM busy, %"].ours > 90
+    assert not figures["weights shift in, %"].misses
+    assert not figures["array active, %"].misses
+
+
+def test_resnet50_on_the_largest_nvdla() -> None:
+    assert not nvdla.chapter(nvdla.CONFIGURATIONS[:1]).misses
+
+
+# VGG-16
+
+LAYER = vgg16_layers(vgg16.BATCH)[-1:]
+
+
+def mapping_file(folder: Path, lines: str) -> Path:
+    path = folder / "m.toml"
+    path.write_text(f"[CONV5_3]\n{lines}\n")
+    return path
+
+
+def test_vgg16_with_a_mapping_from_outside(tmp_path: Path) -> None:
+    path = mapping_file(tmp_path, "m = 64\nn = 3\ne = 14\np = 16\nq = 4\nr = 1\nt = 2")
+    row = next(line for line in vgg16.text(path, LAYER).splitlines() if "CONV5-3" in line)
+    cells = [cell.strip() for cell in row.split("|")]
+    assert cells[2:4] == ["1.39", "84"]  # 3 x 14 PEs, two sets of them
+    assert cells[8:15] == ["64", "3", "14", "16", "4", "1", "2"]
+
+
+def test_vgg16_says_what_the_memory_has_no_room_for(tmp_path: Path) -> None:
+    path = mapping_file(tmp_path, "m = 512\nn = 3\ne = 14\np = 16\nq = 4\nr = 1\nt = 2")
+    assert "banks of 25" in vgg16.text(path, LAYER)
+    assert "banks of 25" not in vgg16.text(None, LAYER)
+
+
+def test_vgg16_chooses_a_mapping_that_fits() -> None:
+    assert "CONV5-3" in vgg16.text(None, LAYER)
+
+
+@pytest.mark.parametrize(
+    "lines,reason",
+    [
+        ("m = 1", "takes m, n, e"),
+        ("m = 0\nn = 1\ne = 1\np = 1\nq = 1\nr = 1\nt = 1", "integers from 1"),
+        ("m = 16\nn = 3\ne = 14\np = 25\nq = 1\nr = 1\nt = 1", "psums need"),
+    ],
+)
+def test_vgg16_refuses_other_mappings(tmp_path: Path, lines: str, reason: str) -> None:
+    with pytest.raises(vgg16.MappingError, match=reason):
+        vgg16.text(mapping_file(tmp_path, lines), LAYER)
+
+
+def test_the_document_is_what_the_command_prints() -> None:
+    """The slow chapters are not run again."""
+    document = (ROOT / "docs" / "validation.md").read_text()
+    assert document.startswith(command.PREFACE)
+    quick = ("eyeriss_jssc17", "diannao", "shidiannao", "systolic")
+    assert all(command.CHAPTERS[name]().text() in document for name in quick)
