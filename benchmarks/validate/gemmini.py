@@ -15,13 +15,19 @@ SLOW = (
     "computes the tiling and issues the instructions; neither is modelled."
 )
 
+LUCK = (
+    "Memory is too fast here, as the smallest product shows, and the compiler's tiles are not "
+    "those of Gemmini's library; with these, 80 x 96 at a time, the larger two take 77,956 and"
+    " 88,014 cycles, 12 and 18 % too many. Take the agreement of the larger two for partly luck."
+)
+
 
 def chapter() -> Chapter:
     figures = tuple(
         Figure(" x ".join(map(str, shape)), cycles(shape), published, 0.10, 0, SLOW)
         for shape, published in CYCLES.items()
     )
-    return Chapter("Gemmini, GEMM", SOURCE, (Table("Cycles", figures),))
+    return Chapter("Gemmini, GEMM", SOURCE, (Table("Cycles", figures, (LUCK,)),))
 
 
 def cycles(shape: tuple[int, int, int]) -> int:

@@ -38,7 +38,8 @@ CONFIGURATIONS = (
 NOTES = (
     "Weights come at rows * cols / 16 words per cycle, so that a stripe of 16 hides them, as in "
     "the chip. `joins_taps` is on, as the chip has it for images: of ResNet-50's layers it only "
-    "speeds up the first one; without it 2048 MACs reach 197 frames per second. There is neither Winograd nor weight compression in dnncc.",
+    "speeds up the first one; without it 2048 MACs reach 197 frames per second. "
+    "There is neither Winograd nor weight compression in dnncc.",
 )
 
 
@@ -67,7 +68,7 @@ def reason(c: Configuration, moved: int) -> str:
 
 ADDS = (
     "residual sums and pooling are instructions of one lane here, where the chip's single-point "
-    "processor adds while results pass through."
+    "processor adds while results pass through; with 4 lanes it would be 48.1."
 )
 FEW_BYTES = (
     "the SDRAM binds the chip, which runs layer by layer: ours reads weights and maps less often, "
