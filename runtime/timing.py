@@ -145,11 +145,10 @@ def work(
     program: programs.Program, target: Target, priced: Prices, queues: list[Ints], waited: Ints
 ) -> Work:
     """The event loop's input: plain lists."""
-    after = [tuple(i for i in row if i >= 0) for row in waited.tolist()]
     return Work(
         engine=np.asarray(program.engine_of).tolist(),
         queues=[queue.tolist() for queue in queues],
-        after=after,
+        after=tuples(waited),
         slot=slots(program.count, queues, target.issue.queue_depth).tolist(),
         fetch=priced.fetch.tolist(),
         channel=priced.channel.tolist(),
@@ -157,6 +156,19 @@ def work(
         cycles=priced.cycles.tolist(),
         overlap=overlaps(priced, queues).tolist(),
     )
+
+
+def tuples(waited: Ints) -> list[tuple[int, ...]]:
+    """Per instruction those that it waits for; rows of equal length at a time."""
+    known = waited >= 0
+    counts = known.sum(axis=1)
+    found: list[tuple[int, ...]] = [()] * len(waited)
+    for length in range(1, waited.shape[1] + 1):
+        rows = np.flatnonzero(counts == length)
+        columns = waited[rows][known[rows]].reshape(-1, length).T.tolist()
+        for row, others in zip(rows.tolist(), zip(*columns, strict=True), strict=True):
+            found[row] = others
+    return found
 
 
 def slots(count: int, queues: list[Ints], depth: int) -> Ints:

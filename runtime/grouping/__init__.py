@@ -6,6 +6,19 @@ the place of all tiles of a step, and `plan` decides for a program. `convolution
 what merged instructions become where the ISA's own `execute` is slower.
 """
 
+from . import boxes, chains, convolution, lookup, merging, nests, operands, planes, writers
 from .plan import Plan, plan
 
-__all__ = ["Plan", "plan"]
+__all__ = [
+    "Plan",
+    "boxes",
+    "chains",
+    "convolution",
+    "lookup",
+    "merging",
+    "nests",
+    "operands",
+    "plan",
+    "planes",
+    "writers",
+]

@@ -8,7 +8,7 @@ from dnncc.isa import numerics
 
 from .boxes import Block, Box, affine, partition
 from .nests import Step, column_of
-from .operands import Ints, Operand, Ungrouped, require
+from .operands import Ints, Operand, require
 
 
 class Axis(NamedTuple):
@@ -95,33 +95,33 @@ class Placed(NamedTuple):
 
 
 def merged(tiles: Placed, total: tuple[int, ...]) -> Sums:
-    """One group with all channels, else groups whose channels are whole in each tile."""
-    try:
-        return dense(tiles, total)
-    except Ungrouped:
-        return grouped(tiles, total)
-
-
-def dense(tiles: Placed, total: tuple[int, ...]) -> Sums:
+    """The whole convolution; its groups are of as many output channels as `per_group` says."""
     n, channels, p, q, c = total
-    require(column_of(tiles.step.item.g, len(tiles.n)) == 1, "tiles of several groups")
-    ifmap = tiles.operand("ifmap", tiles.n, 0, tiles.c, tiles.rows.first, tiles.columns.first)
-    weight = tiles.operand("weight", 0, tiles.channel, tiles.c, 0, 0)
-    zeros = tiles.operand("zeros", 0, tiles.channel) if "zeros" in tiles.step.operands else None
-    return Sums((n, 1, channels, c, p, q), ifmap, weight, zeros, tiles.rows, tiles.columns)
-
-
-def grouped(tiles: Placed, total: tuple[int, ...]) -> Sums:
-    n, channels, p, q, c = total
-    k = column_of(tiles.step.item.k, len(tiles.n))
-    require((k == k[0]) & (tiles.channel % k == 0) & (tiles.c == 0), "groups that are cut")
-    g = tiles.channel // k
-    ifmap = tiles.operand("ifmap", tiles.n, g, 0, tiles.rows.first, tiles.columns.first)
-    weight = tiles.operand("weight", g, 0, 0, 0, 0)
-    zeros = tiles.operand("zeros", g, 0) if "zeros" in tiles.step.operands else None
-    size = int(k[0])
+    size = per_group(tiles, channels)
+    g, k = np.divmod(tiles.channel, size)
+    held = column_of(tiles.step.item.k, len(k))
+    whole = (k == 0) & (held == size) & (tiles.c == 0)
+    one = (column_of(tiles.step.item.g, len(k)) == 1) & (k + held <= size)
+    require((channels % size == 0) & (one | whole), "groups that are cut")
+    ifmap = tiles.operand("ifmap", tiles.n, g, tiles.c, tiles.rows.first, tiles.columns.first)
+    weight = tiles.operand("weight", g, k, tiles.c, 0, 0)
+    zeros = tiles.operand("zeros", g, k) if "zeros" in tiles.step.operands else None
     sizes = (n, channels // size, size, c, p, q)
     return Sums(sizes, ifmap, weight, zeros, tiles.rows, tiles.columns)
+
+
+def per_group(tiles: Placed, channels: int) -> int:
+    """Output channels of a group: tiles of several groups hold all of each; else the ifmap of
+    tiles that differ in their channel alone is another one from the second group on."""
+    item, count = tiles.step.item, len(tiles.n)
+    if np.any(column_of(item.g, count) > 1):
+        return int(column_of(item.k, count)[0])
+    others = (tiles.n, tiles.c, tiles.rows.first, tiles.columns.first)
+    alike = np.flatnonzero(~np.any(others, axis=0))
+    order = alike[np.argsort(tiles.channel[alike], kind="stable")]
+    start = tiles.step.operands["ifmap"].start[order]
+    changed = np.flatnonzero(start != start[:1])
+    return int(tiles.channel[order[changed[0]]]) if len(changed) else channels
 
 
 def chains(step: Step, results: Step) -> tuple[Ints, Ints]:

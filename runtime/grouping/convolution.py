@@ -203,10 +203,10 @@ def block(machine: Machine, place: Block, sizes: tuple[int, ...]) -> Array:
 
 
 def top(x: Array) -> int:
-    """The largest magnitude that x can hold; of 16 bits, which it may not need, it does hold."""
+    """The largest magnitude that x can hold; of 16 bits, the power of two above what it does."""
     if x.dtype.itemsize == 1:
         return 255 if x.dtype.kind == "u" else 128
-    return max(1 << 8, numerics.peak(x))
+    return max(255, 1 << numerics.peak(x).bit_length())
 
 
 ORDERS = {

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from dnncc.isa import core, elementwise
+from dnncc.isa import blocks, core, elementwise, numerics
 
 from ..machine import Array, Machine
+from .boxes import Block
 
 BYTE = 256
 
@@ -52,6 +53,38 @@ class Pairs:
                 made = self.instruction.result(np.repeat(first, BYTE), np.tile(second, BYTE), dtype)
             self.tables[a, b] = made
         return self.tables[a, b]
+
+
+@dataclass(eq=False)
+class Single:
+    """A Map instruction of an operand whose values take a byte; `place` is its table's, if any."""
+
+    instruction: elementwise.Map
+    place: Block | None
+    tables: dict[int, Array] = field(default_factory=dict)
+
+    mnemonic = "map"
+
+    def execute(self, machine: Machine) -> None:
+        item = self.instruction
+        x = blocks.view(machine, item.x, item.sizes(), item.strides("x"), item.x_dtype)
+        out = blocks.view(machine, item.out, item.sizes(), item.strides("out"), item.out_dtype)
+        code = byte_code(x)
+        if code is None:
+            out[...] = self.results(machine, x, out.dtype)
+            return
+        if code not in self.tables:
+            values = np.arange(BYTE, dtype=np.uint8).view(core.DTYPES[code])
+            self.tables[code] = self.results(machine, values, out.dtype)
+        out[...] = self.tables[code].take(low_byte(x))
+
+    def results(self, machine: Machine, x: Array, dtype: np.dtype[Any]) -> Array:
+        if self.place is None:
+            return np.asarray(numerics.saturate(self.instruction.result(x), dtype))
+        place, entries = self.place, (elementwise.TABLE_ENTRIES,)
+        table = machine.view(place.memory, place.start, entries, place.strides, place.code)[0]
+        index = x.astype(np.intp) - self.instruction.first
+        return np.asarray(numerics.saturate(table.take(index, mode="clip"), dtype))
 
 
 def byte_code(values: Array) -> int | None:

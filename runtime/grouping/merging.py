@@ -10,13 +10,13 @@ from dnncc.isa import core, dma, elementwise, pool, tensor, vector
 from .boxes import Block, Box, affine, box
 from .chains import Sums, add_up, windows_of
 from .convolution import Convolution, Epilogue
-from .lookup import Pairs
+from .lookup import Pairs, Single
 from .nests import SAME, Reading, Step
 from .operands import Ints, Operand, require, through
 from .planes import Window
 
 ALIGN = 64
-I8, U8, I16, U16 = range(4)
+I8, U8, I16, U16 = NARROW = range(4)
 
 
 @dataclass(eq=False)
@@ -184,11 +184,19 @@ class Merger:
         for name in names:
             place = self.operand(step, name, found.first, found.sizes)
             fields |= located(name, place) | {f"{name}_dtype": place.code}
-        if "table" in step.operands:
-            where = self.operand(step, "table", np.zeros((len(step), 1), np.int64), (256,))
-            fields["table"] = where.address
         made: Any = step.cls(**{**shared(step, out), **fields, **located("out", out)})
+        if step.cls is elementwise.Map and made.x_dtype in NARROW:
+            return [Single(made, self.table(step))]
+        require("table" not in step.operands, "a table of wide operands")
         return [Pairs(made) if is_pairs(made) else made]
+
+    def table(self, step: Step) -> Block | None:
+        if "table" not in step.operands:
+            return None
+        entries = (elementwise.TABLE_ENTRIES,)
+        place = self.operand(step, "table", np.zeros((len(step), 1), np.int64), entries)
+        require(self.constant(Extent(place, entries)), "a table that is not constant")
+        return place
 
     def pooled(self, step: Step, found: Box) -> list[Any]:
         n, c, p, q = found.sizes
@@ -231,10 +239,7 @@ def located(name: str, place: Block) -> dict[str, Any]:
 
 def narrows(step: Step, far: Operand) -> bool:
     """Whether saturating to the stored type at once is the same as in two steps."""
-    own = step.operands["out"].code
-    if step.cls is elementwise.Map and step.constant("op") == elementwise.TABLE:
-        return bool(np.all(own == far.code))
-    return bool(np.all(dma.WIDENS[far.code, own]))
+    return bool(np.all(dma.WIDENS[far.code, step.operands["out"].code]))
 
 
 def narrowest(step: Step) -> int:
@@ -252,5 +257,4 @@ def narrowest(step: Step) -> int:
 def is_pairs(made: Any) -> bool:
     if not isinstance(made, elementwise.Elementwise):
         return False
-    codes = (made.a_dtype, made.b_dtype)
-    return all(code in (I8, U8, I16, U16) for code in codes)
+    return made.a_dtype in NARROW and made.b_dtype in NARROW

@@ -174,6 +174,23 @@ def test_waits_hold_in_time(build: Any, tiny: Target) -> None:
         assert t.begin[i] >= max(ends, default=0)
 
 
+@pytest.mark.parametrize("shared", [True, False])
+def test_times_are_those_of_asking_again_and_again(build: Any, tiny: Target, shared: bool) -> None:
+    rng = np.random.default_rng(8)
+    for _ in range(20):
+        program = build.program(random_rows(build, rng, 150))
+        target = tiny if shared else duplex(tiny)
+        assert_polled(timing.simulate(program, target), program, target)
+
+
+def assert_polled(t: timing.Timeline, program: programs.Program, target: Target) -> None:
+    queues = [np.flatnonzero(t.engine == e) for e in range(len(core.ENGINES))]
+    waited = timing.awaited(program, queues)
+    expected = Polling(timing.work(program, target, t.prices, queues, waited)).run()
+    for name in ("issue", "begin", "end"):
+        assert getattr(t, name).tolist() == getattr(expected, name), name
+
+
 def test_the_watchdog_names_what_blocks() -> None:
     work = events.Work(
         engine=[0], queues=[[0]], after=[[0]], slot=[-1], fetch=[1], channel=[-1], latency=[0],

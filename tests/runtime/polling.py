@@ -1,0 +1,101 @@
+"""The rules of time in the plainest way: every unit is asked again until nothing moves.
+
+What events.Clock has to agree with, which wakes whoever waits instead.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from dnncc.runtime.events import UNKNOWN, Work
+
+
+class Times(NamedTuple):
+    """Per instruction."""
+
+    issue: list[int]
+    begin: list[int]
+    start: list[int]
+    end: list[int]
+
+
+@dataclass(frozen=True)
+class Request:
+    """A transfer that waits for its channel."""
+
+    begin: int
+    engine: int
+    index: int
+
+
+class Polling:
+    """Times of all instructions of some work."""
+
+    def __init__(self, work: Work) -> None:
+        count, engines = len(work.engine), len(work.queues)
+        self.work = work
+        self.times = Times(*([UNKNOWN] * count for _ in range(4)))
+        self.position, self.free, self.asked = ([0] * engines for _ in range(3))
+        self.requests: dict[int, Request] = {}
+        self.channels: dict[int, int] = {}
+        self.issued, self.now = 0, 0
+
+    def run(self) -> Times:
+        moved = True
+        while moved:
+            moved = self.issue() or any([self.begin(e) for e in range(len(self.free))])
+            moved = moved or self.grant()
+        return self.times
+
+    def ended(self, others: Sequence[int]) -> int:
+        ends = [self.times.end[i] for i in others]
+        return UNKNOWN if UNKNOWN in ends else max(ends, default=0)
+
+    def issue(self) -> bool:
+        """The next instruction, if there is room for it."""
+        work, i, times = self.work, self.issued, self.times
+        if i == len(work.engine):
+            return False
+        control, slot = work.engine[i] < 0, work.slot[i]
+        room = self.ended(work.after[i]) if control else times.begin[slot] if slot >= 0 else 0
+        if room == UNKNOWN:
+            return False
+        self.now = times.issue[i] = max(self.now + work.fetch[i], room)
+        if control:
+            times.begin[i] = times.start[i] = times.end[i] = self.now
+        self.issued += 1
+        return True
+
+    def begin(self, engine: int) -> bool:
+        """The engine's next instruction, if it is there and what it waits for has ended."""
+        work, times, queue = self.work, self.times, self.work.queues[engine]
+        if engine in self.requests or self.position[engine] == len(queue):
+            return False
+        i = queue[self.position[engine]]
+        ready = self.ended(work.after[i])
+        if times.issue[i] == UNKNOWN or ready == UNKNOWN:
+            return False
+        self.position[engine] += 1
+        if work.channel[i] >= 0:
+            times.begin[i] = max(times.issue[i], ready, self.asked[engine])
+            self.requests[engine] = Request(times.begin[i], engine, i)
+            return True
+        times.begin[i] = max(times.issue[i], ready, self.free[engine] - work.overlap[i])
+        times.start[i] = self.asked[engine] = times.begin[i]
+        times.end[i] = max(times.begin[i] + work.cycles[i], self.free[engine])
+        self.free[engine] = times.end[i]
+        return True
+
+    def grant(self) -> bool:
+        """The earliest request's channel."""
+        if not self.requests:
+            return False
+        request = min(self.requests.values(), key=lambda r: (r.begin, r.engine))
+        work, i, engine = self.work, request.index, request.engine
+        del self.requests[engine]
+        taken = self.channels.get(work.channel[i], 0)
+        start = max(request.begin + work.latency[i], taken, self.free[engine])
+        end = start + work.cycles[i]
+        self.times.start[i] = self.asked[engine] = start
+        self.times.end[i] = self.free[engine] = self.channels[work.channel[i]] = end
+        return True
