@@ -7,7 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from dnncc.runtime.events import UNKNOWN, Work
+import numpy as np
+
+from dnncc.isa import core
+from dnncc.isa import program as programs
+from dnncc.runtime import events, timing
+from dnncc.targets import Target
 
 
 class Times(NamedTuple):
@@ -31,10 +36,10 @@ class Request:
 class Polling:
     """Times of all instructions of some work."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: events.Work) -> None:
         count, engines = len(work.engine), len(work.queues)
         self.work = work
-        self.times = Times(*([UNKNOWN] * count for _ in range(4)))
+        self.times = Times(*([events.UNKNOWN] * count for _ in range(4)))
         self.position, self.free, self.asked = ([0] * engines for _ in range(3))
         self.requests: dict[int, Request] = {}
         self.channels: dict[int, int] = {}
@@ -49,7 +54,7 @@ class Polling:
 
     def ended(self, others: Sequence[int]) -> int:
         ends = [self.times.end[i] for i in others]
-        return UNKNOWN if UNKNOWN in ends else max(ends, default=0)
+        return events.UNKNOWN if events.UNKNOWN in ends else max(ends, default=0)
 
     def issue(self) -> bool:
         """The next instruction, if there is room for it."""
@@ -58,7 +63,7 @@ class Polling:
             return False
         control, slot = work.engine[i] < 0, work.slot[i]
         room = self.ended(work.after[i]) if control else times.begin[slot] if slot >= 0 else 0
-        if room == UNKNOWN:
+        if room == events.UNKNOWN:
             return False
         self.now = times.issue[i] = max(self.now + work.fetch[i], room)
         if control:
@@ -73,7 +78,7 @@ class Polling:
             return False
         i = queue[self.position[engine]]
         ready = self.ended(work.after[i])
-        if times.issue[i] == UNKNOWN or ready == UNKNOWN:
+        if times.issue[i] == events.UNKNOWN or ready == events.UNKNOWN:
             return False
         self.position[engine] += 1
         if work.channel[i] >= 0:
@@ -99,3 +104,12 @@ class Polling:
         self.times.start[i] = self.asked[engine] = start
         self.times.end[i] = self.free[engine] = self.channels[work.channel[i]] = end
         return True
+
+
+def assert_polled(t: timing.Timeline, program: programs.Program, target: Target) -> None:
+    """The times of a program are those of asking again and again."""
+    queues = [np.flatnonzero(t.engine == e) for e in range(len(core.ENGINES))]
+    waited = timing.awaited(program, queues)
+    expected = Polling(timing.work(program, target, t.prices, queues, waited)).run()
+    for name in ("issue", "begin", "end"):
+        assert getattr(t, name).tolist() == getattr(expected, name), name

@@ -12,6 +12,7 @@ import pytest
 from dnncc.isa import core
 from dnncc.runtime import events, timing
 from dnncc.targets import Target
+from tests.runtime.polling import assert_polled
 
 LOAD0, STORE0, TENSOR, VECTOR = (
     core.ENGINES.index(e) for e in ("load0", "store0", "tensor", "vector")
@@ -181,14 +182,6 @@ def test_times_are_those_of_asking_again_and_again(build: Any, tiny: Target, sha
         program = build.program(random_rows(build, rng, 150))
         target = tiny if shared else duplex(tiny)
         assert_polled(timing.simulate(program, target), program, target)
-
-
-def assert_polled(t: timing.Timeline, program: programs.Program, target: Target) -> None:
-    queues = [np.flatnonzero(t.engine == e) for e in range(len(core.ENGINES))]
-    waited = timing.awaited(program, queues)
-    expected = Polling(timing.work(program, target, t.prices, queues, waited)).run()
-    for name in ("issue", "begin", "end"):
-        assert getattr(t, name).tolist() == getattr(expected, name), name
 
 
 def test_the_watchdog_names_what_blocks() -> None:
