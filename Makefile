@@ -3,6 +3,7 @@
 # make docs     write the generated documents again
 # make validate the models beside published measurements
 # make bench    what compiling and running costs
+# make speed    how fast the simulator is, beside onnxruntime
 # make clean    remove .venv and build
 #
 # All of it happens in .venv, which is made with $(PYTHON), 3.11 or newer.
@@ -12,7 +13,7 @@ TARGET ?= eyeriss-like
 BIN := .venv/bin
 RESNET8 := examples/resnet8
 
-.PHONY: demo test docs validate bench clean
+.PHONY: demo test docs validate bench speed clean
 
 demo: .venv/installed
 	mkdir -p build
@@ -39,6 +40,9 @@ validate: .venv/installed
 bench: .venv/installed
 	$(BIN)/python -m benchmarks.run $(RESNET8)/model.onnx --target eyeriss-like
 	$(BIN)/python -m benchmarks.run $(RESNET8)/model.onnx --target tpu-like
+
+speed: .venv/installed-dev
+	$(BIN)/python -m benchmarks.speed
 
 # The stamps are newer than pyproject.toml where what it asks for is installed.
 .venv/installed: pyproject.toml | .venv/made

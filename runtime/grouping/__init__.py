@@ -6,7 +6,7 @@ the place of all tiles of a step, and `plan` decides for a program. `convolution
 what merged instructions become where the ISA's own `execute` is slower.
 """
 
-from . import boxes, chains, convolution, lookup, merging, nests, operands, planes, writers
+from . import boxes, chains, convolution, factors, lookup, merging, nests, operands, planes, writers
 from .plan import Plan, plan
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "boxes",
     "chains",
     "convolution",
+    "factors",
     "lookup",
     "merging",
     "nests",

@@ -61,6 +61,19 @@ def test_inputs_outputs_and_report(
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("option", [["--no-grouping"], ["--threads", "2"], []])
+def test_how_it_is_executed_changes_nothing(
+    model: Path, x: Any, tmp_path: Path, option: list[str]
+) -> None:
+    np.save(tmp_path / "x.npy", x)
+    out = tmp_path / "out.npz"
+    arguments = [str(model), "--input", f"x={tmp_path / 'x.npy'}", "--output", str(out), *option]
+    code = f"import sys; from dnncc.runtime import cli; sys.exit(cli.main({arguments}))"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    with np.load(out) as found:
+        assert (found["file"] == x).all()
+
+
 def test_quiet_and_named_arrays(
     model: Path, x: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 from dnncc.isa import core, elementwise, numerics, vector
 from dnncc.isa import image as images
 from dnncc.runtime import load, machine
-from dnncc.runtime.grouping import boxes, convolution, lookup, operands, writers
+from dnncc.runtime.grouping import boxes, convolution, factors, lookup, operands, writers
 
 S8, U8, I16 = 0, 1, 2
 
@@ -115,9 +115,8 @@ def writer_at(byte: int, time: int, writes: writers.Touched) -> int:
 @pytest.mark.parametrize("terms", [1, 63, 520, 4608])
 def test_no_partial_sum_of_the_worst_operands_loses_a_bit(terms: int, peak: int) -> None:
     """All weights 127 and all inputs at the peak, whose sums random values never reach."""
-    held = constants(np.full((1, 3, terms, 1, 1), 127))
     for order in ("last", "first"):
-        f = convolution.factors(held, peak, order)
+        f = made(np.full((1, 3, terms, 1, 1), 127), peak, order=order)
         exact = numerics.EXACT_F32 if f.kind == np.float32 else numerics.EXACT_F64
         covered = [i for s in f.slices for i in range(s.start, s.stop)]
         assert covered == list(range(terms))
@@ -125,22 +124,21 @@ def test_no_partial_sum_of_the_worst_operands_loses_a_bit(terms: int, peak: int)
 
 
 def test_sums_with_their_bias_are_not_taken_for_exact() -> None:
-    w, large = np.full((1, 1, 2, 1, 1), 127), np.array([1 << 24], np.int32)
-    assert convolution.factors(constants(w), 255, "last").bias is not None
-    assert convolution.factors(constants(w, large), 255, "last").bias is None
+    w = np.full((1, 1, 2, 1, 1), 127)
+    assert made(w, 255).real_bias is not None
+    assert made(w, 255, bias=1 << 24).real_bias is None
 
 
-def constants(w: Any, bias: Any = None) -> convolution.Constants:
+def made(w: Any, peak: int, bias: int = 0, order: str = "last") -> factors.Factors:
     channels = w.shape[0] * w.shape[1]
-    bias = np.zeros(channels, np.int32) if bias is None else bias
-    return convolution.Constants(w.astype(np.int64), bias, np.ones(channels, np.float32), None)
+    return factors.factors(w.astype(np.int32), np.full(channels, bias, np.int32), peak, order)
 
 
 def test_slices_as_products_equal_int64() -> None:
     rng = np.random.default_rng(1)
     w = rng.choice([-127, 127], (1, 4, 3000, 1, 1))
     x = rng.choice([0, 255], (7, 3000))
-    f = convolution.factors(constants(w), 255, "last")
+    f = made(w, 255)
     assert len(f.slices) > 1
     columns = x.astype(f.kind)
     parts = [(columns[:, s], m) for s, m in zip(f.slices, f.matrices, strict=True)]
