@@ -10,7 +10,7 @@ from pathlib import Path
 from onnx import ModelProto
 
 from dnncc import targets
-from dnncc.isa import asm, elf
+from dnncc.isa import elf
 from dnncc.isa import image as images
 from dnncc.isa import program as programs
 from dnncc.targets import Target
@@ -18,7 +18,6 @@ from dnncc.targets import Target
 from . import __version__
 from .codegen.image import image
 from .codegen.stream import Stream
-from .debug.loop_nests import mapping_text
 from .debug.observer import Observer
 from .debug.selection import Selection
 from .debug.verifying import Verifying
@@ -66,10 +65,14 @@ class Artifact:
 
     def asm(self) -> str:
         """The whole binary as assembly text, which `dnncc-as` takes back."""
+        from dnncc.isa import asm  # here, as the assembler's grammar takes its time
+
         return asm.disassemble(self.program, self.image)
 
     def mapping_text(self) -> str:
         """How every node is mapped, as annotated loop nests."""
+        from .debug.loop_nests import mapping_text
+
         return mapping_text(self.tile, self.target)
 
     def save_mapping(self, path: str | os.PathLike[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,13 +47,10 @@ def observers_of(
     """
     from ..passes.pipeline import check_names
     from .origins import Origins
-    from .prints import Changes, Printing, Progress, Sheet
     from .timing import Timed
     from .verifying import Verifying
 
-    before, after = listed(options.print_before), listed(options.print_after)
-    check_names((*before, *after))
-    sheet = Sheet(sys.stderr, target, options.filter)
+    check_names((*listed(options.print_before), *listed(options.print_after)))
     made: list[Observer] = []
     if options.check_each_pass:
         from ..check import Checking, Proving
@@ -62,14 +59,27 @@ def observers_of(
         made.append(Timed("prove", Proving(target), watch))
     if not options.no_verify:
         made += [Origins(), Timed("verify", Verifying(target), watch)]
-    made += [Progress(sys.stderr)] if options.verbose else []
-    made += [Changes(sheet)] if options.print_changed else []
-    made += [Printing(sheet, before, after)] if before or after else []
+    if options.verbose or options.print_changed or options.print_before or options.print_after:
+        made += printers(options, target)
     if options.dump_dir:
         from .dumps import Dumping
 
         made.append(Timed("dump", Dumping(options.dump_dir, target), watch))
     return (*made, watch)
+
+
+def printers(options: argparse.Namespace, target: Target) -> Iterator[Observer]:
+    """Those that print programs, or how large they are."""
+    from .prints import Changes, Printing, Progress, Sheet
+
+    sheet = Sheet(sys.stderr, target, options.filter)
+    before, after = listed(options.print_before), listed(options.print_after)
+    if options.verbose:
+        yield Progress(sys.stderr)
+    if options.print_changed:
+        yield Changes(sheet)
+    if before or after:
+        yield Printing(sheet, before, after)
 
 
 def print_times(options: argparse.Namespace, watch: Stopwatch) -> None:

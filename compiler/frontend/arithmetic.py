@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from onnx import ModelProto, NodeProto, helper, numpy_helper
-from onnx.reference import ReferenceEvaluator
 
 LIMIT = 1 << 20
 """Elements of a constant that shape arithmetic may read."""
@@ -69,6 +68,8 @@ def evaluated(node: NodeProto, known: Arrays, model: ModelProto) -> Arrays | Non
         helper.make_value_info(name, helper.make_empty_tensor_value_info("").type) for name in names
     ]
     graph = helper.make_graph([node], "node", inputs, outputs)
+    from onnx.reference import ReferenceEvaluator  # loads the schemas of all of ONNX
+
     try:
         evaluator = ReferenceEvaluator(helper.make_model(graph, opset_imports=model.opset_import))
         values = evaluator.run(names, feeds)

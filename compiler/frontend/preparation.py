@@ -21,7 +21,6 @@ from onnx import (
     numpy_helper,
     version_converter,
 )
-from onnx.reference import ReferenceEvaluator
 
 PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 MOVES = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Gather", "Split")
@@ -95,6 +94,8 @@ def dequantised(
     node: NodeProto, constants: dict[str, TensorProto], model: ModelProto
 ) -> TensorProto:
     """The constant that a DequantizeLinear of constants computes."""
+    from onnx.reference import ReferenceEvaluator
+
     graph = helper.make_graph(
         [node], "weight", [], [onnx.ValueInfoProto(name=node.output[0])],
         [constants[i] for i in node.input if i],

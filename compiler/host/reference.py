@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from onnx.reference import ReferenceEvaluator
 
 from ..diagnostics import CompileError
 from ..ir.graph import Array, Graph, Node
@@ -17,6 +16,8 @@ def run_nodes(
     graph: Graph,
 ) -> dict[str, Array]:
     """The values `outputs` that `nodes` compute from `feeds` and the graph's constants."""
+    from onnx.reference import ReferenceEvaluator  # loads the schemas of all of ONNX
+
     wanted = [o for o in outputs if o]
     try:
         evaluator = ReferenceEvaluator(export(nodes, feeds, wanted, graph))
