@@ -4,6 +4,7 @@
 # make validate the models beside published measurements
 # make bench    what compiling and running costs
 # make speed    how fast the simulator is, beside onnxruntime
+# make bounds   how near to what the hardware allows networks run
 # make clean    remove .venv and build
 #
 # All of it happens in .venv, which is made with $(PYTHON), 3.11 or newer.
@@ -13,7 +14,7 @@ TARGET ?= eyeriss-like
 BIN := .venv/bin
 RESNET8 := examples/resnet8
 
-.PHONY: demo test docs validate bench speed clean
+.PHONY: demo test docs validate bench speed bounds clean
 
 demo: .venv/installed
 	mkdir -p build
@@ -43,6 +44,9 @@ bench: .venv/installed
 
 speed: .venv/installed-dev
 	$(BIN)/python -m benchmarks.speed
+
+bounds: .venv/installed-dev
+	$(BIN)/python -m benchmarks.bounds
 
 # The stamps are newer than pyproject.toml where what it asks for is installed.
 .venv/installed: pyproject.toml | .venv/made

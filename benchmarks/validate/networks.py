@@ -39,11 +39,13 @@ class Network:
         self.nodes.append(helper.make_node(op, inputs, [name], name, domain=domain, **attributes))
         return name
 
-    def conv(self, x: str, channels: int, filters: int, size: int, stride: int = 1) -> str:
-        """Padded by half of its size."""
+    def conv(
+        self, x: str, channels: int, filters: int, size: int, stride: int = 1, **attributes: Any
+    ) -> str:
+        """Padded by half of its size, if `pads` is not among the attributes."""
         weight = self.weight(filters, channels, size, size)
         inputs = [x, SCALE, ZERO, weight, WEIGHT_SCALE, ZERO, SCALE, ZERO]
-        sizes: dict[str, Any] = {"kernel_shape": [size] * 2, "pads": [size // 2] * 4}
+        sizes: dict[str, Any] = {"kernel_shape": [size] * 2, "pads": [size // 2] * 4} | attributes
         return self.node("QLinearConv", inputs, strides=[stride] * 2, **sizes)
 
     def matmul(self, x: str, rows: int, cols: int) -> str:

@@ -78,13 +78,17 @@ def cycles(target: Target, work: Work, params: Ints) -> Ints:
 
 
 def phases(target: Target, work: Work, params: Ints) -> Phases:
-    """Body: until the first PE has the last element; tail: the way of the last psum."""
+    """Body: until the first PE may copy another psum; tail: the rest of the last psum's way.
+
+    The copy of a shallow first fold comes sooner, but the shift after it takes as long as any.
+    """
     array = array_of(target)
     folds, shape = cut(array, work, params)
-    body = np.minimum(folds.groups.first * folds.depth - array.rows, 0)
+    body = np.zeros_like(folds.depth)
+    sooner = np.maximum(array.rows - folds.groups.first * folds.depth, 0)
     for where, times, (groups, _, _) in shapes(folds[:3]):
         body[where] += times * np.maximum(groups * folds.depth[where], array.rows)
-    tail = 2 * (array.rows - 1) + last_column(array, folds)
+    tail = 2 * (array.rows - 1) + last_column(array, folds) - sooner
     nothing = np.zeros_like(body)
     return Phases(*(part.reshape(shape) for part in (nothing, body, tail, nothing)))
 

@@ -1,0 +1,149 @@
+"""What each node of a graph takes at least on a target, however it is tiled, ordered and buffered.
+
+* Array: the fewest cycles that the dataflow needs over all tilings and parameters, were memory
+  infinite and as fast as wished. Tiles come back to back, so that one fills the array while the one
+  before drains. Splitting pixels only repeats work: only channels and groups are split.
+* DRAM: constants once, by the first node that reads them; the model's inputs and outputs, and what
+  the host makes or takes, once. Other feature maps may stay on chip.
+* Layer by layer, a feature map that no scratchpad can hold, or that is made in one memory and read
+  from another, is also written once and read once.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from dnncc.targets import Target, cost, dataflow
+from dnncc.targets.floor import Floor, link, links
+
+from ..ir.graph import Graph, Node
+from ..memory.lifetimes import storage
+from .cost import Problem, elements, product_of, tensor_work
+from .given import ANY, Given
+from .lowering import workload
+from .space import tilings, trips
+from .workload import Access, Workload, scratchpad_dtype
+
+PIXELS = ("n", "p", "q")
+
+
+def floors(graph: Graph, target: Target) -> list[Floor]:
+    """One per node of the graph, in its order; nothing for nodes that are no group."""
+    known: dict[Any, tuple[int, int]] = {}
+    traffic = Traffic(graph, target)
+    return [
+        group_floor(node, traffic, known) if node.op == "group" else Floor() for node in graph.nodes
+    ]
+
+
+def group_floor(node: Node, traffic: "Traffic", known: dict[Any, tuple[int, int]]) -> Floor:
+    """`known` holds the cycles of groups before, as networks repeat their blocks."""
+    graph, target = traffic.graph, traffic.target
+    load = workload(node, graph, target)
+    key = Problem(load, graph, target, {}).key()
+    if key not in known:
+        known[key] = fewest_cycles(load, target), fewest_vector_cycles(load, target)
+    moved, spilled = traffic.of(load)
+    return Floor(*known[key], moved, spilled)
+
+
+# Engines
+
+
+def fewest_cycles(load: Workload, target: Target, given: Given | None = None) -> int:
+    """Cycles of the array from a layer's first weight to its last psum, by the best mapping.
+
+    `given` fixes tile sizes; without it all pixels are in one tile. 0 without a step on the array.
+    """
+    steps = tilings(load, whole_pixels(load) if given is None else given)
+    count = trips(load, steps)
+    work = tensor_work(load, steps, count)
+    if work is None:
+        return 0
+    model = dataflow.model(target)
+    phases = model.phases(target, work, model.choose(target, work))
+    shared = np.minimum(phases.tail + np.minimum(phases.hide, phases.head), phases.cycles)
+    cycles = product_of(count, count) * (phases.cycles - shared) + shared
+    return int(cycles.min())
+
+
+def whole_pixels(load: Workload) -> Given:
+    """Tiles of all pixels, or as many of them as an instruction can take."""
+    dims = {v: load.dims[v] for v in PIXELS if v in load.dims}
+    pieces = {v: -(-extent // load.most(v)) for v, extent in dims.items()}
+    return replace(ANY, steps={v: -(-extent // pieces[v]) for v, extent in dims.items()})
+
+
+def fewest_vector_cycles(load: Workload, target: Target) -> int:
+    """Cycles of the SIMD lanes, were each step one instruction."""
+    unit = target.vector
+    whole = {v: np.array([extent]) for v, extent in load.dims.items()}
+    results = int(elements(load.result.tile_shape(whole)).max())
+    cycles = 0
+    for spec in load.outer:
+        taps = spec.attrs["r"] * spec.attrs["s"] if spec.op == "pool" else 1
+        cycles += int(cost.vector_cycles(results * taps, unit.lanes, unit.latency_cycles))
+    return cycles
+
+
+# DRAM
+
+
+@dataclass
+class Traffic:
+    """The bytes that must cross each DRAM link, group by group in the graph's order; `seen` are the
+    storages that have been read, each of which is on chip, or counted, from then on."""
+
+    graph: Graph
+    target: Target
+    seen: set[str] = field(default_factory=set)
+    outside: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        graph = self.graph
+        names = [*graph.inputs, *graph.outputs]
+        for node in graph.nodes:
+            if node.op == "host":
+                names += [n for n in (*node.inputs, *node.outputs) if n]
+        self.outside = frozenset(storage(graph, n) for n in names if n not in graph.constants)
+
+    def of(self, load: Workload) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Bytes per link that one group must move; and those that it also moves layer by layer."""
+        moved, spilled = [0] * links(self.target), [0] * links(self.target)
+        for access in self.fresh(load):
+            if access.tensor in self.graph.constants or self.root(access) in self.outside:
+                moved[self.link(load, access)] += self.bytes(access)
+            elif not self.stays(access):
+                spilled[self.link(load, access)] += self.bytes(access)
+        return tuple(moved), tuple(spilled)
+
+    def fresh(self, load: Workload) -> Iterator[Access]:
+        """The result, and operands that no group has read before."""
+        yield load.result
+        for access in load.inputs:
+            name = access.tensor if access.tensor in self.graph.constants else self.root(access)
+            if name not in self.seen:
+                self.seen.add(name)
+                yield access
+
+    def root(self, access: Access) -> str:
+        return storage(self.graph, access.tensor)
+
+    def bytes(self, access: Access) -> int:
+        tensor = self.graph.tensors[access.tensor]
+        return tensor.size * tensor.dtype.itemsize
+
+    def stays(self, access: Access) -> bool:
+        """Whether a scratchpad that is written and read has room for the whole storage."""
+        made, read = self.target.memory_for("ofmap"), self.target.memory_for("ifmap")
+        tensor = self.graph.tensors[self.root(access)]
+        size = tensor.size * scratchpad_dtype(tensor.dtype, self.target).itemsize
+        return made == read and size <= made.bytes
+
+    def link(self, load: Workload, access: Access) -> int:
+        target, stores = self.target, access is load.result
+        kind: Any = access.kind
+        engine = target.store_engine(kind) if stores else target.load_engine(kind)
+        return link(target, target.channel_of(engine.name), stores)
