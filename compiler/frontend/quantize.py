@@ -37,13 +37,16 @@ QUANTISED = (
 ROUNDS = 6
 """Of quantisation to int16: a larger scale of a value may make other weights of a product."""
 
+WARNING, ERROR = 2, 3
+"""onnxruntime's severities; the first is its default."""
+
 Feeds = Mapping[str, Array]
 
 
 def quantized(model: ModelProto, samples: Sequence[Feeds], precision: str) -> ModelProto:
     """The QDQ model; its ranges are those that `samples` reach. Raises CompileError."""
     kit = toolkit()
-    with tempfile.TemporaryDirectory() as folder, quiet():
+    with tempfile.TemporaryDirectory() as folder, quiet(), silent_sessions():
         try:
             source = prepared(model, OPSETS[precision], Path(folder))
             result = static(kit, source, samples, precision, Path(folder))
@@ -79,6 +82,18 @@ def quiet() -> Iterator[None]:
         yield
     finally:
         logging.disable(before)
+
+
+@contextmanager
+def silent_sessions() -> Iterator[None]:
+    """Without what onnxruntime's sessions print of their optimisations, errors excepted."""
+    import onnxruntime
+
+    onnxruntime.set_default_logger_severity(ERROR)
+    try:
+        yield
+    finally:
+        onnxruntime.set_default_logger_severity(WARNING)
 
 
 def static(

@@ -23,16 +23,13 @@ def synchronize(stream: Stream, ctx: Context) -> Stream:
     decoded = program.Program.decode(stream.encode())
     place = Place.of(decoded)
     waits = hazards(decoded, place, units_of(stream, target_of(ctx)), stream.nest_of)
-    waits = beyond_barriers(waits, place)
+    waits = np.where(place.engine[:, None] == core.CONTROL, place.issued, waits)
     return settled(stream, place, reduced(waits, place))
 
 
 def settled(stream: Stream, place: "Place", needed: Ints) -> Stream:
     """The stream with waits for so many instructions of each engine, 0 for none."""
     distance = np.where(needed > 0, place.issued - needed + 1, core.NO_WAIT)
-    # A wait too far back for its field is for a nearer instruction, which retires later.
-    distance = np.minimum(distance, core.FARTHEST_WAIT)
-    distance[place.engine == core.CONTROL] = place.issued[place.engine == core.CONTROL] > 0
     return Stream(stream.tile, tuple(with_waits(p, distance) for p in stream.pieces))
 
 
@@ -110,33 +107,39 @@ def handed_over(values: Ints, unit: Ints, before: npt.NDArray[np.bool_]) -> Ints
     return handed
 
 
-def beyond_barriers(waits: Ints, place: Place) -> Ints:
-    """Nothing is issued past a control instruction before what it waits for: drop such waits."""
-    barriers = np.flatnonzero(place.engine == core.CONTROL)
-    latest = np.searchsorted(barriers, np.arange(len(waits))) - 1
-    settled = np.where(latest[:, None] >= 0, place.issued[barriers[latest]], 0)
-    return np.where(waits > settled, waits, 0)
+def reduced(needs: Ints, place: Place) -> Ints:
+    """Waits that imply all needs, and of which none is implied by others: int64[n, engines].
 
-
-def reduced(waits: Ints, place: Place) -> Ints:
-    """Drop what is implied: an engine knows what it waited for, and all that those knew.
-
-    `known[e]` is what engine e's next instruction can rely on; `clocks` is what each retired
-    instruction could, so that waiting for it is knowing as much.
+    `known[e]` is what engine e's next instruction can rely on, known[CONTROL] what all can that
+    come after the last control instruction; `clocks` is what each retired instruction could, so
+    that waiting for it is knowing as much.
     """
-    known = [[0] * ENGINES for _ in range(ENGINES)]
+    # What is too far back for the field of a wait is implied by a nearer instruction.
+    reach = np.where(needs > 0, np.maximum(needs, place.issued + 1 - core.FARTHEST_WAIT), 0)
+    known = [[0] * ENGINES for _ in range(ENGINES + 1)]
     clocks: list[list[list[int]]] = [[] for _ in range(ENGINES)]
-    kept = np.zeros_like(waits)
-    for index, (engine, need) in enumerate(zip(place.engine.tolist(), waits.tolist(), strict=True)):
-        if engine < 0:
+    rows = zip(place.engine.tolist(), needs.tolist(), reach.tolist(), strict=True)
+    kept = np.zeros_like(needs)
+    for index, (engine, need, at) in enumerate(rows):
+        mine = list(known[engine])
+        told = {e: clocks[e][at[e] - 1] for e, n in enumerate(need) if n > mine[e]}
+        for other, clock in irredundant(told, need).items():
+            kept[index, other] = at[other]
+            mine = list(map(max, mine, clock))
+        if engine == core.CONTROL:
+            known = [mine] * (ENGINES + 1)
             continue
-        mine = known[engine]
-        told = {e: clocks[e][n - 1] for e, n in enumerate(need) if n > mine[e]}
-        for other, clock in told.items():
-            if all(c is clock or c[other] < need[other] for c in told.values()):
-                kept[index, other] = need[other]
-        mine = list(map(max, mine, *told.values())) if told else list(mine)
         mine[engine] += 1
         known[engine] = mine
         clocks[engine].append(mine)
+    return kept
+
+
+def irredundant(told: dict[int, list[int]], need: list[int]) -> dict[int, list[int]]:
+    """Those of the clocks that are enough to know what all of them were asked for."""
+    kept = dict(told)
+    for other in told if len(told) > 1 else ():
+        rest = [clock for e, clock in kept.items() if e != other]
+        if all(any(clock[e] >= need[e] for clock in rest) for e in told):
+            del kept[other]
     return kept

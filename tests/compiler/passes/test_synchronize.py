@@ -10,7 +10,7 @@ from dnncc.ir.graph import Graph
 from dnncc.isa import core
 from dnncc.isa.program import Program
 from dnncc.passes.context import Context
-from dnncc.passes.synchronize import synchronize
+from dnncc.passes.synchronize import Place, reduced, synchronize
 
 from ..graphs import GraphBuilder
 from ..lowering import TARGETS, emitted, target
@@ -86,16 +86,80 @@ def two_layers() -> Graph:
     return build.graph(x)
 
 
+def spare(program: Program, pairs: set[Pair]) -> list[tuple[int, str]]:
+    """Waits without which, or with a wait for one instruction less, all pairs are in order.
+
+    Control instructions come after all that was issued before.
+    """
+    control = np.flatnonzero(np.asarray(program.engine_of) == core.CONTROL).tolist()
+    pairs = pairs | {(a, c) for c in control for a in range(c)}
+    found = []
+    for index, engine in np.argwhere(program.waits > 0).tolist():
+        for fewer in {0, int(program.waits[index, engine]) - 1}:
+            waits = program.waits.copy()
+            waits[index, engine] = fewer
+            over = before(program, waits)
+            if all(over[b] >> a & 1 for a, b in pairs if b >= index):
+                found.append((index, core.ENGINES[engine]))
+    return found
+
+
 @pytest.mark.parametrize("name", ["odd-13x7", "eyeriss-like"])
 def test_every_wait_is_needed(name: str) -> None:
-    """But for the closing halt's, which end the program."""
     _, program = synchronized(two_layers(), name)
-    pairs = conflicts(program)
-    spare = []
-    for index, engine in np.argwhere(program.waits[:-1] > 0).tolist():
-        fewer = program.waits.copy()
+    assert not spare(program, conflicts(program))
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("name", TARGETS)
+def test_every_wait_is_needed_in_random_programs(name: str, seed: int) -> None:
+    _, program = synchronized(random_graph(seed), name)
+    assert not spare(program, conflicts(program))
+
+
+def random_place(rng: np.random.Generator, count: int) -> Place:
+    """Few engines, so that there is much to imply, and now and then a control instruction."""
+    engine = rng.integers(0, 4, count)
+    engine[rng.random(count) < 0.06] = core.CONTROL
+    own = engine[:, None] == np.arange(len(core.ENGINES))
+    through = np.cumsum(own, axis=0)
+    return Place(engine, (through * own).sum(axis=1), through - own)
+
+
+def closure(place: Place, waits: np.ndarray) -> np.ndarray:
+    """bool[i, j]: i is over when j begins, by plain transitive closure."""
+    count = len(place.engine)
+    order = np.zeros((count, count), bool)
+    for j, row in enumerate(waits.tolist()):
+        for i in range(j):
+            engine = int(place.engine[i])
+            order[i, j] = (
+                engine in (core.CONTROL, int(place.engine[j])) or row[engine] >= place.number[i]
+            )
+    for k in range(count):
+        order |= order[:, k : k + 1] & order[k]
+    return order
+
+
+@pytest.mark.parametrize("farthest", [5, core.FARTHEST_WAIT])
+@pytest.mark.parametrize("seed", range(25))
+def test_reduced_is_the_transitive_reduction(
+    seed: int, farthest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of random needs: all hold, and none does when any wait is dropped."""
+    monkeypatch.setattr(core, "FARTHEST_WAIT", farthest)
+    rng = np.random.default_rng(seed)
+    place = random_place(rng, 40)
+    needs = np.where(rng.random(place.issued.shape) < 0.3, place.issued, 0)
+    needs = rng.integers(0, needs + 1)
+    control = place.engine == core.CONTROL
+    needs[control] = place.issued[control]
+    needs[np.arange(40), place.engine] *= control  # an engine does not wait for itself
+    kept = reduced(needs, place)
+    wanted = closure(place, needs)
+    assert (closure(place, kept) >= wanted).all()
+    assert (np.where(kept, place.issued - kept + 1, 0) <= farthest).all()
+    for index, engine in np.argwhere(kept > 0).tolist():
+        fewer = kept.copy()
         fewer[index, engine] = 0
-        over = before(program, fewer)
-        if all(over[b] >> a & 1 for a, b in pairs):
-            spare.append((index, core.ENGINES[engine]))
-    assert not spare
+        assert (closure(place, fewer) < wanted).any(), (index, engine)
