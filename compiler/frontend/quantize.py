@@ -11,6 +11,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -87,8 +88,7 @@ def quiet() -> Iterator[None]:
 @contextmanager
 def silent_sessions() -> Iterator[None]:
     """Without what onnxruntime's sessions print of their optimisations, errors excepted."""
-    import onnxruntime
-
+    onnxruntime: Any = import_module("onnxruntime")
     onnxruntime.set_default_logger_severity(ERROR)
     try:
         yield
