@@ -13,10 +13,8 @@ from dataclasses import dataclass, field
 from .errors import RunError
 
 UNKNOWN = -1
-REQUEST = None
-"""What an engine yields that has asked for a DRAM channel."""
 
-Unit = Generator[int | None, None, None]
+Unit = Generator[int, None, None]
 """Yields keys: i for the end of instruction i, count + i for its begin, -1 - i for its issue."""
 
 
@@ -41,9 +39,11 @@ class Work:
 
     `queues` holds per engine its instructions in program order, `after` the instructions that have
     to end first, `slot` the one that has to leave the queue first (-1: there is room), `channel`
-    the DRAM channel or -1, `latency` the cycles from a DRAM request to its first byte, `cycles` the
-    time that the engine (and its channel) is busy. `fetch` is spent in the issue unit. `overlap` is
-    how long before its predecessor's end an instruction may begin on the same engine.
+    the DRAM channel or -1, `held` the cycles that it is taken for, `latency` those from a DRAM
+    request to its first byte, `cycles` the time that the engine is busy. A transfer may be asked
+    for `ahead` cycles before the end of the one that it is `behind` (-1: at any time). `fetch` is
+    spent in the issue unit. `overlap` is how long before its predecessor's end an instruction may
+    begin on the same engine.
     """
 
     engine: Sequence[int]
@@ -53,6 +53,9 @@ class Work:
     fetch: Sequence[int]
     channel: Sequence[int]
     latency: Sequence[int]
+    held: Sequence[int]
+    behind: Sequence[int]
+    ahead: Sequence[int]
     cycles: Sequence[int]
     overlap: Sequence[int]
 
@@ -90,10 +93,13 @@ class Clock:
         """Time everything. Raises Stuck if nothing can go on: no legal program causes it."""
         woken, waiting = self.woken, self.waiting
         woken += [*self.units, self.issuer()]
-        while woken or self.grant():
+        while woken or self.requests:
+            if not woken:
+                self.grant()
+                continue
             unit = woken.pop()
-            need = next(unit, REQUEST)
-            if need is not REQUEST:
+            need = next(unit, None)
+            if need is not None:
                 waiting.setdefault(need, []).append(unit)
         if UNKNOWN in self.end:
             raise self.blocked()
@@ -123,15 +129,16 @@ class Clock:
                 woken += waiting.pop(-1 - i)
 
     def engine(self, number: int) -> Unit:
-        """Begin the engine's instructions in order; a DMA asks for its channel.
+        """Begin the engine's instructions in order; a DMA asks for its channel, and goes on.
 
-        `asked` is when the last transfer started: a DMA engine has one request under way while it
-        moves the data of the one before.
+        `asked` is when the last request went out, `pending` the last transfer, whose data must have
+        come before something else than a transfer begins.
         """
         work, issue, begin, start, end = self.work, self.issue, self.begin, self.start, self.end
         waiting, woken, count = self.waiting, self.woken, len(self.work.engine)
         after, channel, cycles, overlap = work.after, work.channel, work.cycles, work.overlap
         free = asked = 0
+        pending = UNKNOWN
         for i in work.queues[number]:
             if issue[i] < 0:
                 yield -1 - i
@@ -141,39 +148,42 @@ class Clock:
                     yield other
                 if end[other] > ready:
                     ready = end[other]
-            transfer = channel[i] >= 0
-            least = asked if transfer else free - overlap[i]
-            begin[i] = asked = ready if ready > least else least
+            if channel[i] >= 0:
+                behind = work.behind[i]
+                if behind >= 0:
+                    if end[behind] < 0:
+                        yield behind
+                    asked = max(asked, end[behind] - work.ahead[i])
+                begin[i] = asked = ready if ready > asked else asked
+                heapq.heappush(self.requests, (asked, number, i))
+                pending = i
+            else:
+                if pending >= 0:
+                    if end[pending] < 0:
+                        yield pending
+                    free, pending = end[pending], UNKNOWN
+                least = free - overlap[i]
+                begin[i] = start[i] = asked = ready if ready > least else least
+                free = end[i] = self.free[number] = max(asked + cycles[i], free)
+                if i in waiting:
+                    woken += waiting.pop(i)
             if count + i in waiting:
                 woken += waiting.pop(count + i)
-            if transfer:
-                self.free[number] = free
-                heapq.heappush(self.requests, (asked, number, i))
-                yield REQUEST
-                free, asked = end[i], start[i]
-                continue
-            start[i] = asked
-            free = end[i] = max(asked + cycles[i], free)
-            if i in waiting:
-                woken += waiting.pop(i)
 
-    def grant(self) -> bool:
+    def grant(self) -> None:
         """Give a channel to the earliest request.
 
-        Whatever is still blocked waits for the end of a pending transfer, so it cannot ask earlier
+        Whatever is still blocked waits for data of a pending transfer, so it cannot ask earlier
         than the earliest request: granting that one is what would happen in order of time.
         """
-        if not self.requests:
-            return False
         begin, engine, i = heapq.heappop(self.requests)
-        channel = self.work.channel[i]
-        first_byte = begin + self.work.latency[i]
+        work, channel = self.work, self.work.channel[i]
+        first_byte = begin + work.latency[i]
         start = max(first_byte, self.channel_free.get(channel, 0), self.free[engine])
         self.start[i] = start
-        self.end[i] = self.channel_free[channel] = start + self.work.cycles[i]
-        self.woken.append(self.units[engine])
+        self.channel_free[channel] = start + work.held[i]
+        self.end[i] = self.free[engine] = start + work.cycles[i]
         self.woken += self.waiting.pop(i, ())
-        return True
 
     def blocked(self) -> Stuck:
         """What each engine waits for."""

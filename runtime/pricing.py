@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from dnncc.isa import core, dma, elementwise, pool, tensor, vector
 from dnncc.isa import program as programs
-from dnncc.targets import Channel, Target, cost, dataflow
+from dnncc.targets import Channel, Engine, Target, cost, dataflow
 
 Ints = npt.NDArray[np.int64]
 LEVELS = ("mac", "rf", "noc", "glb", "dram")
@@ -27,10 +27,10 @@ class Prices:
     """Per instruction, int64[count].
 
     `cycles` its engine's time alone; `head`, `tail`, `hide` how a tensor instruction overlaps with
-    its neighbours; `channel` the DRAM link of a DMA (-1: none), `latency` the cycles until its
-    first byte, `fetch` those in the issue unit; `read`, `written` the DRAM bytes asked for, `bus`
-    those moved in whole bursts, `spad` the bytes in and out of on-chip memories; `macs`; and per
-    level of LEVELS the accesses, in operand words.
+    its neighbours; `channel` the DRAM link of a DMA (-1: none), `held` the cycles that it is taken
+    for, `latency` those until its first byte, `fetch` those in the issue unit; `read`, `written`
+    the DRAM bytes asked for, `bus` those moved in whole bursts, `spad` the bytes in and out of
+    on-chip memories; `macs`; and per level of LEVELS the accesses, in operand words.
     """
 
     cycles: Ints
@@ -38,6 +38,7 @@ class Prices:
     tail: Ints
     hide: Ints
     channel: Ints
+    held: Ints
     latency: Ints
     fetch: Ints
     read: Ints
@@ -97,17 +98,18 @@ def price_dma(item: dma.Load | dma.Store, target: Target) -> dict[str, Any]:
     columns: dict[str, Any] = {}
     for number in np.unique(queue):
         chosen = queue == number
-        channel = target.channel_of(f"{item.engine}{number}")
-        for name, values in transfers(item, target, channel).items():
+        engine = target.engine(f"{item.engine}{number}")
+        for name, values in transfers(item, target, engine).items():
             columns.setdefault(name, np.zeros(len(queue), np.int64))[chosen] = values[chosen]
     return columns
 
 
-def transfers(item: dma.Load | dma.Store, target: Target, channel: Channel) -> dict[str, Ints]:
-    """Columns for all of `item`, as if all went through `channel`.
+def transfers(item: dma.Load | dma.Store, target: Target, engine: Engine) -> dict[str, Ints]:
+    """Columns for all of `item`, as if `engine` moved it all.
 
     A load of nothing, which only fills its frame, does not ask DRAM.
     """
+    channel = target.channel_of(engine.name)
     burst, element = channel.burst_bytes, core.dtype_size(item.dram_dtype)
     runs, run_bytes = cost.contiguous_runs(item.sizes(), item.dram_strides(), element, burst)
     asked = product(item.sizes()) * element
@@ -117,7 +119,8 @@ def transfers(item: dma.Load | dma.Store, target: Target, channel: Channel) -> d
     port = port_rates(target)[core.split_address(item.spad)[0]]
     number = channel_number(target, channel, LOADED if isinstance(item, dma.Load) else STORED)
     return {
-        "cycles": cost.dma_cycles(bus, spad, channel.bytes_per_cycle, port),
+        "cycles": cost.transfer_cycles(bus, spad, channel, port, engine.requests),
+        "held": cost.dma_cycles(bus, spad, channel.bytes_per_cycle, port),
         "latency": np.where(bus > 0, channel.latency_cycles, 0),
         "channel": np.where(bus > 0, number, -1),
         "read" if isinstance(item, dma.Load) else "written": asked,

@@ -11,11 +11,14 @@ cycles of each engine are divided, exactly, into busy cycles and stalls by cause
 * Array. head, body and tail are the dataflow's; the next instruction begins as much earlier as its
   head fits under this one's body (`hide`), and while this one drains (`tail`).
 * Vector. latency + elements / lanes.
-* DMA. The request goes out when the instruction begins; the first byte comes `latency` later, once
-  the DRAM link is free. Links are granted in the order of requests, whichever engine asks; one is
-  held for max(whole bursts / link rate, scratchpad bytes / port rate). An engine has one request
-  under way while it moves the data of the one before. A half-duplex channel is one link, a
-  full-duplex one a link per direction. A load that only fills its frame does not ask DRAM.
+* DMA. The first request goes out when the instruction begins; the first byte comes `latency` later,
+  once the DRAM link is free. An engine has up to `requests` bursts under way, of several
+  instructions, so that the latency of one passes while data of others move; data come in the order
+  of the instructions, and one retires when all of its own have. Links are granted in the order of
+  first requests, whichever engine asks; one is held for max(whole bursts / link rate, scratchpad
+  bytes / port rate), its engine longer where its requests are too few for that rate. A half-duplex
+  channel is one link, a full-duplex one a link per direction. A load that only fills its frame does
+  not ask DRAM.
 * Halt ends when all engines are done. Host parts take no cycles of the accelerator.
 
 Not modelled: bank conflicts, ports shared between engines, DRAM pages and refresh.
@@ -33,6 +36,7 @@ from dnncc.targets import Target
 
 from .events import Clock, Stuck, TimingError, Work
 from .pricing import Prices, prices
+from .requests import windows
 
 Ints = npt.NDArray[np.int64]
 
@@ -145,6 +149,7 @@ def work(
     program: programs.Program, target: Target, priced: Prices, queues: list[Ints], waited: Ints
 ) -> Work:
     """The event loop's input: plain lists."""
+    behind, ahead = windows(priced, queues, target)
     return Work(
         engine=np.asarray(program.engine_of).tolist(),
         queues=[queue.tolist() for queue in queues],
@@ -153,6 +158,9 @@ def work(
         fetch=priced.fetch.tolist(),
         channel=priced.channel.tolist(),
         latency=priced.latency.tolist(),
+        held=priced.held.tolist(),
+        behind=behind.tolist(),
+        ahead=ahead.tolist(),
         cycles=priced.cycles.tolist(),
         overlap=overlaps(priced, queues).tolist(),
     )

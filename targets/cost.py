@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .schema import Channel
+
 Ints = npt.NDArray[np.int64]
 
 
@@ -51,9 +53,37 @@ def dma_bus_bytes(runs: Any, run_bytes: Any, burst: int) -> Any:
 def dma_cycles(bus_bytes: Any, spad_bytes: Any, dram_rate: float, spad_rate: float) -> Any:
     """Cycles that a transfer holds its DRAM channel: the slower of the bus and the memory's port.
 
-    Rates are bytes per cycle. The latency of DRAM comes on top, once per request.
+    Rates are bytes per cycle. The latency of DRAM comes on top.
     """
     return np.maximum(ceil_div(bus_bytes, dram_rate), ceil_div(spad_bytes, spad_rate))
+
+
+def most_requests(link: Channel, requests: int) -> int:
+    """Bursts that a DMA engine has under way at most; of 0, as many as hide DRAM's latency.
+
+    A request goes out when all of the data of the one that many before it have come.
+    """
+    hiding = link.latency_cycles * link.bytes_per_cycle / link.burst_bytes
+    return requests or int(np.ceil(hiding)) + 1
+
+
+def request_cycles(bus_bytes: Any, link: Channel, requests: int) -> Any:
+    """Cycles from the first byte of a transfer to its last, as its requests allow.
+
+    The first `requests` bursts come one after the other; each round of as many that follows comes
+    a latency after the round before it began to come in.
+    """
+    most, once = most_requests(link, requests), link.burst_bytes / link.bytes_per_cycle
+    rounds, rest = np.divmod(np.maximum(np.asarray(bus_bytes) // link.burst_bytes - 1, 0), most)
+    return np.ceil(rounds * (link.latency_cycles + once) + (rest + 1) * once).astype(np.int64)
+
+
+def transfer_cycles(
+    bus_bytes: Any, spad_bytes: Any, link: Channel, spad_rate: Any, requests: int
+) -> Any:
+    """Cycles that a transfer holds its engine: its link's, or more where requests are few."""
+    held = dma_cycles(bus_bytes, spad_bytes, link.bytes_per_cycle, spad_rate)
+    return np.where(held > 0, np.maximum(held, request_cycles(bus_bytes, link, requests)), 0)
 
 
 def vector_cycles(elements: Any, lanes: int, latency: int) -> Any:

@@ -162,11 +162,16 @@ class Dram(Table, frozen=True):
 
 
 class Engine(Table, frozen=True):
-    """A DMA engine, by its name in the ISA; it moves the kinds of data that it `serves`."""
+    """A DMA engine, by its name in the ISA; it moves the kinds of data that it `serves`.
+
+    Up to `requests` of a burst each are under way to DRAM, of one instruction or of several, and
+    data come back in order; 0 is as many as hide the channel's latency.
+    """
 
     name: EngineName
     channel: Name
     serves: tuple[Kind, ...] = KINDS
+    requests: Annotated[int, Meta(ge=0, le=1 << 20)] = 0
 
     @property
     def kind(self) -> str:
@@ -245,8 +250,13 @@ class Target(Table, frozen=True):
 
     def channel_of(self, engine: str) -> Channel:
         """The DRAM channel of a load or store engine, by the engine's name; KeyError otherwise."""
-        channels: dict[str, str] = {e.name: e.channel for e in self.engines}
-        return next(c for c in self.dram.channels if c.name == channels[engine])
+        name = self.engine(engine).channel
+        return next(c for c in self.dram.channels if c.name == name)
+
+    def engine(self, name: str) -> Engine:
+        """The DMA engine of that name; KeyError if there is none."""
+        engines: dict[str, Engine] = {e.name: e for e in self.engines}
+        return engines[name]
 
     def dumps(self) -> str:
         """The canonical text: fully resolved, equal for equal targets; `loads` reads it back."""

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dnncc.targets import Target, cost, dataflow
+from dnncc.targets import Channel, Engine, Target, cost, dataflow
 
 from ..ir.graph import Graph, Tensor
 from ..ir.tile import SLOT_ALIGN
@@ -155,11 +155,16 @@ def transfer(problem: Problem, access: Access, choice: Choice, steps: Steps) -> 
     return cost.dma_bus_bytes(runs, run, burst), elements(shape) * access.dtype.itemsize
 
 
-def channel(problem: Problem, access: Access) -> Any:
+def engine(problem: Problem, access: Access) -> Engine:
+    """The DMA engine that moves it."""
     target, kind = problem.target, access.kind
     stores = access is problem.load.result
-    engine = target.store_engine(kind) if stores else target.load_engine(kind)  # type: ignore[arg-type]
-    return target.channel_of(engine.name)
+    return target.store_engine(kind) if stores else target.load_engine(kind)  # type: ignore[arg-type]
+
+
+def channel(problem: Problem, access: Access) -> Channel:
+    """The DRAM channel that it goes through."""
+    return problem.target.channel_of(engine(problem, access).name)
 
 
 def dma(problem: Problem, choice: Choice, steps: Steps) -> tuple[dict[str, Ints], Ints, Ints]:
@@ -173,7 +178,8 @@ def dma(problem: Problem, choice: Choice, steps: Steps) -> tuple[dict[str, Ints]
         link = channel(problem, access)
         memory = problem.target.memory_for(access.kind)  # type: ignore[arg-type]
         bus, spad = transfer(problem, access, choice, steps)
-        once = cost.dma_cycles(bus, spad, link.bytes_per_cycle, memory.bytes_per_cycle)
+        requests = engine(problem, access).requests
+        once = cost.transfer_cycles(bus, spad, link, memory.bytes_per_cycle, requests)
         times = (
             stored(problem, choice, count)
             if access is problem.load.result

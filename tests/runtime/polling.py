@@ -41,7 +41,7 @@ class Polling:
         self.work = work
         self.times = Times(*([events.UNKNOWN] * count for _ in range(4)))
         self.position, self.free, self.asked = ([0] * engines for _ in range(3))
-        self.requests: dict[int, Request] = {}
+        self.requests: list[Request] = []
         self.channels: dict[int, int] = {}
         self.issued, self.now = 0, 0
 
@@ -74,16 +74,17 @@ class Polling:
     def begin(self, engine: int) -> bool:
         """The engine's next instruction, if it is there and what it waits for has ended."""
         work, times, queue = self.work, self.times, self.work.queues[engine]
-        if engine in self.requests or self.position[engine] == len(queue):
+        if self.position[engine] == len(queue):
             return False
         i = queue[self.position[engine]]
-        ready = self.ended(work.after[i])
-        if times.issue[i] == events.UNKNOWN or ready == events.UNKNOWN:
+        ready, room = self.ended(work.after[i]), self.room(engine, i)
+        if events.UNKNOWN in (times.issue[i], ready, room):
             return False
         self.position[engine] += 1
         if work.channel[i] >= 0:
-            times.begin[i] = max(times.issue[i], ready, self.asked[engine])
-            self.requests[engine] = Request(times.begin[i], engine, i)
+            begin = max(times.issue[i], ready, self.asked[engine], room)
+            times.begin[i] = self.asked[engine] = begin
+            self.requests.append(Request(begin, engine, i))
             return True
         times.begin[i] = max(times.issue[i], ready, self.free[engine] - work.overlap[i])
         times.start[i] = self.asked[engine] = times.begin[i]
@@ -91,18 +92,29 @@ class Polling:
         self.free[engine] = times.end[i]
         return True
 
+    def room(self, engine: int, i: int) -> int:
+        """When its engine may begin it, or ask for it, as transfers before it have come."""
+        if self.work.channel[i] < 0:
+            return events.UNKNOWN if any(r.engine == engine for r in self.requests) else 0
+        behind = self.work.behind[i]
+        if behind < 0:
+            return 0
+        come = self.times.end[behind]
+        return come if come == events.UNKNOWN else come - self.work.ahead[i]
+
     def grant(self) -> bool:
         """The earliest request's channel."""
         if not self.requests:
             return False
-        request = min(self.requests.values(), key=lambda r: (r.begin, r.engine))
+        request = min(self.requests, key=lambda r: (r.begin, r.engine, r.index))
         work, i, engine = self.work, request.index, request.engine
-        del self.requests[engine]
+        self.requests.remove(request)
         taken = self.channels.get(work.channel[i], 0)
         start = max(request.begin + work.latency[i], taken, self.free[engine])
         end = start + work.cycles[i]
-        self.times.start[i] = self.asked[engine] = start
-        self.times.end[i] = self.free[engine] = self.channels[work.channel[i]] = end
+        self.times.start[i] = start
+        self.times.end[i] = self.free[engine] = end
+        self.channels[work.channel[i]] = start + work.held[i]
         return True
 
 

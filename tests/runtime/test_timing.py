@@ -59,7 +59,7 @@ def test_a_frame_without_a_block_asks_no_dram(build: Any, tiny: Target) -> None:
 
 
 def test_the_next_request_flies_while_a_transfer_runs(build: Any, tiny: Target) -> None:
-    # first: bytes 11..111. second: asked for at 11, ready at 21, but the link is free at 111 only
+    # first: bytes 11..111. second: asked for before 101, so that its bytes follow at once
     t = timing.simulate(build.program([build.load(0, 0, 400), build.load(512, 512, 40)]), tiny)
     assert t.end[:2].tolist() == [111, 121]
     assert stalls(t, LOAD0) == {"issue": 1, "dram_latency": 10}
@@ -72,11 +72,48 @@ def test_a_frame_is_written_after_the_transfer_before_it(build: Any, tiny: Targe
     assert t.end[:3].tolist() == [111, 113, 125]
 
 
-def test_a_short_transfer_does_not_hide_all_latency(build: Any, tiny: Target) -> None:
-    # first: bytes 11..15. second: asked for at 11, bytes 21..25: 6 cycles of latency show
+def test_short_transfers_share_one_latency(build: Any, tiny: Target) -> None:
+    # asked for at 1 and 2; bytes 11..15 and 15..19
     t = timing.simulate(build.program([build.load(0, 0, 16), build.load(64, 64, 16)]), tiny)
-    assert t.cycles == 25
-    assert stalls(t, LOAD0) == {"issue": 1, "dram_latency": 16}
+    assert t.begin[:2].tolist() == [1, 2]
+    assert t.cycles == 19
+    assert stalls(t, LOAD0) == {"issue": 1, "dram_latency": 10}
+
+
+def test_few_requests_do_not_hide_all_latency(build: Any, tiny: Target) -> None:
+    # two bursts of 8 at 11..15. third: asked for when the first has come, at 13; bytes 23..27
+    rows = [build.load(0, 0, 16), build.load(64, 64, 16)]
+    t = timing.simulate(build.program(rows), asking(tiny, 2))
+    assert (t.begin[1], t.start[1], t.cycles) == (13, 23, 27)
+    assert stalls(t, LOAD0) == {"issue": 1, "dram_latency": 18}
+
+
+def test_one_request_at_a_time_pays_latency_for_each_burst(build: Any, tiny: Target) -> None:
+    # 4 bursts, each 10 cycles after the one before: 11..13, 23..25, 35..37, 47..49. Between them
+    # the link is free for the store, asked for at 2, whose bytes follow 8 cycles after 11
+    rows = [build.load(0, 0, 32), build.store(1024, 1024, 16)]
+    t = timing.simulate(build.program(rows), asking(tiny, 1))
+    assert (t.start[0], t.end[0]) == (11, 49)
+    assert t.start[1] == 19
+
+
+@pytest.mark.parametrize("requests", [1, 3, 6, 0])
+def test_transfers_are_those_of_their_bursts(build: Any, tiny: Target, requests: int) -> None:
+    """Burst by burst: asked for in order, as soon as the one `requests` earlier has come."""
+    rng = np.random.default_rng(requests)
+    one_each = requests in (1, 3)  # with more, bursts of a transfer come evenly only on average
+    sizes = [8 if one_each else int(n) * 8 for n in rng.integers(1, 12, 60)]
+    rows = [build.copy(0, 512, 60), build.copy(0, 512, 120)]
+    rows += [build.load(0, 0, size, after_vector=int(rng.integers(0, 3))) for size in sizes]
+    program = build.program(rows)
+    t = timing.simulate(program, asking(tiny, requests))
+    most, come, ends = requests or 6, [0] * 6, []
+    for i, size in enumerate(sizes, 2):
+        ready = max(t.issue[i], t.end[: program.waits[i, VECTOR]].max(initial=0))
+        for _ in range(size // 8):
+            come.append(max(max(ready, come[-most]) + 10, come[-1]) + 2)
+        ends.append(come[-1])
+    assert t.end[2 : len(rows)].tolist() == ends
 
 
 def test_waits_chain_the_engines(build: Any, tiny: Target) -> None:
@@ -176,18 +213,21 @@ def test_waits_hold_in_time(build: Any, tiny: Target) -> None:
 
 
 @pytest.mark.parametrize("shared", [True, False])
-def test_times_are_those_of_asking_again_and_again(build: Any, tiny: Target, shared: bool) -> None:
+@pytest.mark.parametrize("requests", [0, 1, 4, 100])
+def test_times_are_those_of_asking_again_and_again(
+    build: Any, tiny: Target, shared: bool, requests: int
+) -> None:
     rng = np.random.default_rng(8)
-    for _ in range(20):
+    for _ in range(8):
         program = build.program(random_rows(build, rng, 150))
-        target = tiny if shared else duplex(tiny)
+        target = asking(tiny if shared else duplex(tiny), requests)
         assert_polled(timing.simulate(program, target), program, target)
 
 
 def test_the_watchdog_names_what_blocks() -> None:
     work = events.Work(
         engine=[0], queues=[[0]], after=[[0]], slot=[-1], fetch=[1], channel=[-1], latency=[0],
-        cycles=[1], overlap=[0],
+        held=[0], behind=[-1], ahead=[0], cycles=[1], overlap=[0],
     )  # fmt: skip
     with pytest.raises(events.Stuck) as stuck:
         events.Clock(work).run()
@@ -200,6 +240,13 @@ def duplex(tiny: Target) -> Target:
     channel = msgspec.structs.replace(tiny.dram.channels[0], duplex="full")
     dram = msgspec.structs.replace(tiny.dram, channels=(channel,))
     return msgspec.structs.replace(tiny, dram=dram)
+
+
+def asking(tiny: Target, requests: int) -> Target:
+    import msgspec
+
+    engines = tuple(msgspec.structs.replace(e, requests=requests) for e in tiny.engines)
+    return msgspec.structs.replace(tiny, engines=engines)
 
 
 def random_rows(build: Any, rng: np.random.Generator, count: int) -> list[Any]:
