@@ -24,6 +24,27 @@ QUANTISED = (
     "coral_mobilenet_v1_025_128_int8",
     "coral_mobilenet_v2_224_int8",
 )
+FLOAT = (
+    "deeploy_tinyvit_demo",
+    "deeploy_autoencoder1d",
+    "dtln_1",
+    "mnist_cntk_opset8",
+    "mlperf_tiny_vww_mobilenetv1_f32",
+    "resnet8_mlperf_nchw_f32",
+    "stm_mobilenet_v2_035_128_f32",
+    "deeploy_cct2_opset20",
+    "stm_yamnet_256_f32",
+    "teams_background_seg",
+    "ultraface_slim_320",
+    "magika_fast_v2_1",
+    "squeezenet11_f32",
+    "super_resolution_10",
+    "fastestdet_352",
+    "yolox_nano_224",
+    "portrait_slimnet_512",
+)
+SHAPES = {"teams_background_seg": {"bgrm": (1, 4, 128, 128)}}
+"""Of inputs that are dynamic."""
 
 
 def find_model(name: str) -> Path:

@@ -22,6 +22,8 @@ from onnx import (
     version_converter,
 )
 
+from .batch_norm import fold_batch_norms
+
 PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 MOVES = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Gather", "Split")
 EVALUATED = 21
@@ -58,6 +60,7 @@ def prepared(model: ModelProto, opset: int, folder: Path) -> ModelProto:
     onnx.save(raised(widened(changed), opset), paths[0])
     shape_inference.quant_pre_process(*paths, skip_symbolic_shape=True)
     folded = onnx.load(paths[1])
+    fold_batch_norms(folded)
     flatten_biases(folded)
     drop_empty(folded)
     return folded

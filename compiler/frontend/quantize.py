@@ -30,7 +30,8 @@ OPSETS = {"int8": 13, "int16": 21}
 QUANTISED = (
     *PRODUCTS,
     *MOVES,
-    *("Add", "Sub", "Mul", "MaxPool", "AveragePool", "GlobalAveragePool", "ReduceMean", "Concat"),
+    *("Add", "Sub", "Mul", "ReduceMean", "Concat"),
+    *("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"),
     *("Relu", "Clip", "LeakyRelu", "PRelu", "Resize", "Pad"),
 )
 """What gets a scale. Other operators between two of these have quantised sides all the same."""

@@ -68,10 +68,24 @@ class Pool(Op):
 
 
 def pool_attrs(node: Node) -> dict[str, Any]:
+    """A window of one dimension is one of height 1."""
     kernel = tuple(node.attrs["kernel_shape"])
-    if len(kernel) != 2:
-        raise Refused(f"it has {len(kernel)} spatial dimensions, not 2")
-    return {"kernel": kernel, **window_attrs(node, kernel)}
+    if len(kernel) not in (1, 2):
+        raise Refused(f"it has {len(kernel)} spatial dimensions, not 1 or 2")
+    return {"kernel": (1, *kernel)[-2:], **window_attrs(node, kernel)}
+
+
+def flat(match: Match, x: str) -> tuple[Match, str]:
+    """The match and its input in two dimensions; rows of one dimension are planes of height 1."""
+    if len(match.shape(x)) == 4:
+        return match, x
+    (n, c, length), (*_, out) = match.shape(x), match.result.shape
+    return match.inside((n, c, 1, out)), match.reshaped(x, (n, c, 1, length))
+
+
+def shaped(match: Match, inner: Match, node: Node) -> Node:
+    """`node`, which computes the result of `inner`, or the view of it that has the right shape."""
+    return node if inner is match else inner.view_as(match, node)
 
 
 class MaxPool(Pool, name="maxpool", onnx=("MaxPool",)):
@@ -93,7 +107,8 @@ class MaxPool(Pool, name="maxpool", onnx=("MaxPool",)):
         if len(match.node.outputs) > 1 and match.node.outputs[1]:
             raise Refused("its indices are used")
         attrs = pool_attrs(match.node)
-        return Node("maxpool", match.node.inputs, match.node.outputs, attrs, loc=match.loc)
+        inner, x = flat(match, match.node.inputs[0])
+        return shaped(match, inner, Node("maxpool", (x,), (inner.output,), attrs, loc=match.loc))
 
     @classmethod
     def code(cls, node: Node) -> int:
@@ -127,12 +142,13 @@ class AveragePool(Pool, name="avgpool", onnx=("AveragePool", "GlobalAveragePool"
         if match.node.op != "onnx.AveragePool":
             return recognize_mean(match, x)
         attrs = pool_attrs(match.node)
+        inner, x = flat(match, x)
         integer = match.attr("kernel", "float") == "integer"
         whole = attrs["kernel"] == match.shape(x)[2:] and not any(attrs["pads"])
         if integer and whole:
-            return match.make("global_avgpool", [x])
-        include = match.attr("count_include_pad", 0)
-        return match.make("avgpool", [x], count_include_pad=include, zero_first=integer, **attrs)
+            return shaped(match, inner, inner.make("global_avgpool", [x]))
+        attrs |= {"count_include_pad": match.attr("count_include_pad", 0), "zero_first": integer}
+        return shaped(match, inner, inner.make("avgpool", [x], **attrs))
 
     @classmethod
     def code(cls, node: Node) -> int:

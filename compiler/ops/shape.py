@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ from ..ir.graph import Array, Node
 from ..ir.tile import Dim
 from ..mapping.build import OUT, PLANE, WINDOW_OF_ONE, Builder, elementwise_box
 from ..mapping.workload import StepSpec
+from .join import Join, Place
 from .match import Match, Refused, dequantize, quantize
 from .op import LARGEST_WINDOW, Op, Tensors, limits, operand_reason
 from .table import entries
@@ -115,10 +117,15 @@ def slice_arguments(match: Match, rank: int) -> list[list[int]]:
     return [starts, ends, [a % rank for a in axes], steps or [1] * len(starts)]
 
 
-class Concat(Op, name="concat", onnx=("Concat",)):
+class Concat(Join, name="concat", onnx=("Concat",)):
     """ONNX Concat of tensors with one quantisation. attrs: axis (not negative)."""
 
-    is_view = True
+    @classmethod
+    def places(cls, node: Node, tensors: Tensors) -> list[Place]:
+        axis, rank = node.attrs["axis"], len(tensors[node.outputs[0]].shape)
+        sizes = [tensors[i].shape[axis] for i in node.inputs]
+        starts = accumulate(sizes[:-1], initial=0)
+        return [Place(tuple(s * (a == axis) for a in range(rank)), (1,) * rank) for s in starts]
 
     @classmethod
     def shape(cls, node: Node, tensors: Tensors) -> tuple[int, ...]:

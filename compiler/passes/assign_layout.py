@@ -1,20 +1,22 @@
 """After it, every value has a View: transposes, reshapes and slices are only addressing.
 
 Where an address cannot express a view, the storage order of the value's producer is chosen so that
-it can; where that is not enough, a `copy` stands in a group of its own. The parts of a
-concatenation are written to their places in it. The graph's outputs are dense, in ONNX order, and
-no view of an input. Constants have no View.
+it can; where that is not enough, a `copy` stands in a group of its own. The parts of what is put
+together (concatenations, interleaved tensors) are written to their places in it. The graph's
+outputs are dense, in ONNX order, and no view of an input. Constants have no View.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from operator import mul
 
 from ..ir.edit import Editor
 from ..ir.graph import Graph, Node, Tensor, View
 from ..ir.strides import Strides, dense, is_dense, is_row_major, reshape_strides
-from ..ops import is_view
+from ..ops import find_op, is_view
+from ..ops.join import Join, Place
 from .context import Context
 
 
@@ -29,35 +31,44 @@ def assign_layout(graph: Graph, ctx: Context) -> Graph:
 
 @dataclass(frozen=True)
 class Home:
-    """A part of a concatenation: it starts at `start` of `axis` of `whole`."""
+    """A part of `whole`, and its place in it."""
 
     whole: str
-    axis: int
-    start: int
+    place: Place
 
 
 def gather(graph: Graph) -> tuple[Graph, dict[str, Home]]:
-    """Each input of a concatenation gets its place in it, through a copy if it has another."""
+    """Each input of a join gets its place in it, through a copy if it has another."""
     edit = Editor(graph)
     homes: dict[str, Home] = {}
     for node in graph.nodes:
-        if node.op != "concat":
+        if not is_join(node):
             edit.emit(node)
             continue
-        start, inputs = 0, []
-        for name in node.inputs:
+        inputs = []
+        for name, place in zip(node.inputs, places(node, edit.tensors), strict=True):
             if name in homes or name in graph.outputs or not can_choose(edit.producer(name)):
                 name = emit_copy(edit, name, node.loc)
-            homes[name] = Home(node.outputs[0], node.attrs["axis"], start)
-            start += edit.tensors[name].shape[node.attrs["axis"]]
+            homes[name] = Home(node.outputs[0], place)
             inputs.append(name)
         edit.emit(replace(node, inputs=tuple(inputs)))
     return edit.finish(), homes
 
 
+def is_join(node: Node) -> bool:
+    op = find_op(node)
+    return op is not None and issubclass(op, Join)
+
+
+def places(node: Node, tensors: Mapping[str, Tensor]) -> list[Place]:
+    op = find_op(node)
+    assert op is not None and issubclass(op, Join)
+    return op.places(node, tensors)
+
+
 def can_choose(producer: Node | None) -> bool:
     """It can store its result anywhere, in any order."""
-    return producer is not None and producer.op in ("group", "concat")
+    return producer is not None and (producer.op == "group" or is_join(producer))
 
 
 def emit_copy(edit: Editor, name: str, loc: tuple[str, ...]) -> str:
@@ -83,7 +94,7 @@ class Plan:
         """All views; or None, having changed the plan where one could not be had."""
         views = {name: self.stored(name) for name in self.graph.inputs}
         for node in self.graph.nodes:
-            if not is_view(node) or node.op == "concat":
+            if not is_view(node) or is_join(node):
                 views.update((name, self.stored(name)) for name in node.outputs if name)
                 continue
             view = derived(node, views[node.inputs[0]], self.graph.tensors)
@@ -98,13 +109,14 @@ class Plan:
         return views
 
     def stored(self, name: str) -> View:
-        """The view of a value that has storage: its own, or its place in a concatenation."""
+        """The view of a value that has storage: its own, or its place in a join."""
         if name not in self.homes:
             shape = self.graph.tensors[name].shape
             return View(name, 0, self.orders.get(name, dense(shape)))
         home = self.homes[name]
-        whole = self.stored(home.whole)
-        return replace(whole, offset=whole.offset + home.start * whole.strides[home.axis])
+        whole, (starts, steps) = self.stored(home.whole), home.place
+        offset = whole.offset + sum(map(mul, starts, whole.strides))
+        return replace(whole, offset=offset, strides=tuple(map(mul, steps, whole.strides)))
 
     def mend(self, name: str, reader: Node | None) -> None:
         """See to it that `name` is row-major: by the order of its root, else by a copy."""
@@ -140,7 +152,7 @@ def root_order(graph: Graph, name: str) -> tuple[str, Strides] | None:
     row-major."""
     made = graph.producers()
     strides: Strides | None = dense(graph.tensors[name].shape)
-    while (node := made.get(name)) is not None and is_view(node) and node.op != "concat":
+    while (node := made.get(name)) is not None and is_view(node) and not is_join(node):
         if strides is None or node.op == "slice":
             return None
         (source,) = node.inputs

@@ -191,6 +191,14 @@ def same_pads(edit: Editor, node: Node, lower: int) -> tuple[int, ...]:
     return *begin, *(t - b for t, b in zip(total, begin, strict=True))
 
 
+def pool_of_plane(edit: Editor, node: Node) -> Sequence[Node] | None:
+    """GlobalMaxPool is MaxPool with a window that is all of the plane."""
+    if node.op != "onnx.GlobalMaxPool":
+        return None
+    plane = edit.tensors[node.inputs[0]].shape[2:]
+    return [replace(node, op="onnx.MaxPool", attrs={"kernel_shape": plane})]
+
+
 def fold_batch_norm(edit: Editor, node: Node) -> Sequence[Node] | None:
     """Batch normalisation of a convolution that only it reads: scale the weights."""
     conv = edit.producer(node.inputs[0]) if node.op == "onnx.BatchNormalization" else None
@@ -308,6 +316,7 @@ RULES: tuple[Rule, ...] = (
     merge_transpose,
     pad_after_transpose,
     split_to_slices,
+    pool_of_plane,
     fold_batch_norm,
     drop_requantize,
     move_above_dequantize,

@@ -40,7 +40,20 @@ def legal(edit: Editor, node: Node, ctx: Context) -> Node:
     if name not in INTEGER_OPS or edit.tensors[node.inputs[0]].dtype not in OPERANDS:
         return node
     match = Match(edit, node, node.outputs[0], 0, 0, node.loc)
-    return checked(edit, Op.recognizers[node.op].recognize(match), ctx)
+    return recognized(edit, match, ctx)
+
+
+def recognized(edit: Editor, match: Match, ctx: Context) -> Node:
+    """The node that computes a match, after what else it needs, all of which the target can."""
+    mark = len(edit.nodes)
+    try:
+        made = Op.recognizers[match.node.op].recognize(match)
+        for inner in edit.nodes[mark:]:
+            checked(edit, inner, ctx)
+        return checked(edit, made, ctx)
+    except Refused:
+        del edit.nodes[mark:]
+        raise
 
 
 def checked(edit: Editor, node: Node, ctx: Context) -> Node:
@@ -64,14 +77,9 @@ def quantized(edit: Editor, node: Node, ctx: Context) -> Node:
     match = find_match(edit, node)
     if match is None or match.node.op not in Op.recognizers:
         return node
-    mark = len(edit.nodes)
     try:
-        made = Op.recognizers[match.node.op].recognize(match)
-        for inner in edit.nodes[mark:]:
-            checked(edit, inner, ctx)
-        return checked(edit, made, ctx)
+        return recognized(edit, match, ctx)
     except Refused as reason:
-        del edit.nodes[mark:]
         blame(edit, match.node, str(reason))
         return node
 

@@ -19,11 +19,10 @@ from dnncc.isa import elf
 from dnncc.options import Options
 from dnncc.runtime import load
 from tests.e2e.running import TARGETS, Compiled, saved, through_binary
-from tests.models import find_model
+from tests.models import SHAPES, find_model
 
 ort = pytest.importorskip("onnxruntime")
 
-SHAPES = {"teams_background_seg": {"bgrm": (1, 4, 128, 128)}}
 SLOW = ("fastestdet_352", "yolox_nano_224", "portrait_slimnet_512")
 RELATIVE = {
     "deeploy_tinyvit_demo": 0.0,
@@ -42,12 +41,12 @@ RELATIVE = {
     "super_resolution_10": 0.0,
     "fastestdet_352": 0.03,  # Softmax and a step after it, depending on the machine
     "yolox_nano_224": 0.0,
-    "portrait_slimnet_512": 0.0,
+    "portrait_slimnet_512": 0.01,  # a step: onnxruntime's ConvTranspose adds in float32
 }
 """How far an element may be, by the largest of its output."""
 
-SHARES = {"deeploy_autoencoder1d": 0.85, "deeploy_cct2_opset20": 0.89, "portrait_slimnet_512": 0.92}
-"""MACs on the accelerator where not 99 %: ConvTranspose, products of four dimensions."""
+SHARES = {"deeploy_cct2_opset20": 0.89}
+"""MACs on the accelerator where not 99 %: products of four dimensions."""
 
 MODELS = [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in RELATIVE]
 

@@ -1,0 +1,1 @@
+from compiler.frontend.batch_norm import *
