@@ -36,6 +36,7 @@ def compile(
     calibrate: str | PathLike[str] | Mapping[str, Any] | None = None,
     precision: str = "auto",
     mapping: str | PathLike[str] | Mapping[str, Mapping[str, Any]] | None = None,
+    cache: bool = True,
 ) -> Artifact:
     """Compile an ONNX model for a target, given by name or by the path of its TOML file.
 
@@ -44,8 +45,9 @@ def compile(
     names passes to leave out. A float model is quantised to `precision`: int8, int16, float (it
     stays on the host) or auto (int16 on 16-bit targets, else int8); `calibrate` is a file, a folder
     or the arrays of its sample inputs. `mapping` is a mapping file, or tables by ONNX node with any
-    of steps, order, whole, slots and array; the rest is searched. Raises CompileError, TargetError
-    or, for files, OSError.
+    of steps, order, whole, slots and array; the rest is searched, or known from an earlier run if
+    `cache`: it is kept in the user's cache folder, unless DNNCC_CACHE is "off". Raises
+    CompileError, TargetError or, for files, OSError.
     """
     from .driver import compile_model
     from .mapping.files import from_source
@@ -61,6 +63,7 @@ def compile(
         calibrate=calibrate,
         precision=precision,
         mapping=from_source(mapping),
+        cache=cache,
     )
     return compile_model(model, options)
 

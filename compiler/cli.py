@@ -58,6 +58,7 @@ def add_compile_options(p: argparse.ArgumentParser) -> None:
     add("--mapping", metavar="FILE", type=Path, help="what is given of the mappings of nodes")
     add("--mapping-node", metavar="'NODE: steps.k=64'", action="append", default=[],
         help="the same for one node; goes before --mapping")  # fmt: skip
+    add("--no-cache", action="store_true", help="neither use nor keep mappings of earlier runs")
     add("--budget", type=float, default=float("inf"), metavar="SECONDS", help="give up after that")
     add(
         "--disable-pass",
@@ -188,6 +189,7 @@ def options_of(options: argparse.Namespace) -> Options:
         calibrate=options.calibrate,
         precision=options.precision,
         mapping=from_command(options.mapping, options.mapping_node),
+        cache=not options.no_cache,
     )
 
 

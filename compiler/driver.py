@@ -27,6 +27,7 @@ from .frontend.importer import import_model, static_model
 from .ir.graph import Graph
 from .ir.tile import TileProgram
 from .mapping import files
+from .mapping.cache import folder
 from .options import Options
 from .passes.choose_mapping import choose_mapping
 from .passes.context import Budget, Context
@@ -142,7 +143,8 @@ def lower(
     if options.mapping and choose_mapping.__name__ not in [s.name for s in steps]:
         raise CompileError("mappings are given, but choose_mapping does not run")
     target = wide_enough(targets.load(options.target))
-    ctx = Context(target, options.level, Budget.of(options.budget), options.mapping)
+    kept = folder(os.environ) if options.cache else None
+    ctx = Context(target, options.level, Budget.of(options.budget), options.mapping, kept)
     watching = (*standing(options, target, ctx.budget), *observers)
     for step in steps:
         for observer in watching:

@@ -33,7 +33,7 @@ class Options:
     `disabled` names passes to leave out; of those that can be left out, only the first
     `bisect_limit` run. `budget` is in seconds. A float model is quantised to `precision`, with the
     ranges that the samples in `calibrate` reach. `mapping` is what is given of the mappings of
-    nodes.
+    nodes; those that are searched are kept in the user's `cache` folder.
     """
 
     target: str = "eyeriss-like"
@@ -48,6 +48,7 @@ class Options:
     calibrate: Data | None = None
     precision: str = PRECISIONS[0]
     mapping: Mapping[str, Given] = field(default_factory=dict)
+    cache: bool = True
 
     @property
     def omitted(self) -> frozenset[str]:

@@ -1,9 +1,12 @@
 """`golden(text)`: the text is in tests/golden/; `pytest --update-golden` rewrites it."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+os.environ["DNNCC_CACHE"] = "off"  # nothing that is tested depends on earlier runs
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -216,6 +216,7 @@ def replay(folder: Path, pipeline: Sequence[Pass]) -> tuple[Record, Trial]:
         goal=record.goal,
         disabled=record.disabled,
         bisect_limit=record.bisect_limit,
+        cache=False,
     )
     feeds = load_arrays(folder / INPUTS) if record.inputs is not None else None
     return record, attempt(str(folder / MODEL), options, feeds, pipeline)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +10,7 @@ from .given import ANY, Given
 from .workload import Workload
 
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 ORDERS = (("g", "n", "p", "q", "k", "c"), ("g", "k", "n", "p", "q", "c"))
 """Output channels innermost: ifmap tiles stay; pixels innermost: weight tiles stay. Sums of input
@@ -48,19 +48,27 @@ def sizes_of(load: Workload, given: Given, var: str) -> list[int]:
     return tile_sizes(extent, load.most(var), var in ("n", "q")) if step is None else [step]
 
 
+def grid(load: Workload, given: Given = ANY) -> dict[str, Ints]:
+    """Tile sizes by variable: int64 arrays of an axis each, which broadcast to all combinations."""
+    axes = [np.array(sizes_of(load, given, v), np.int64) for v in load.dims]
+    return dict(zip(load.dims, np.ix_(*axes), strict=True)) if axes else {}
+
+
+def boxes(load: Workload, steps: Mapping[str, Ints]) -> Bools:
+    """Which tilings have tiles that are boxes, a range per dimension: one of several groups takes
+    all their channels."""
+    if load.dims.get("g", 1) == 1:
+        return np.ones((), np.bool_)
+    whole = (steps["k"] == load.dims["k"]) & (steps["c"] == load.dims["c"])
+    return np.asarray(whole | (steps["g"] == 1))
+
+
 def tilings(load: Workload, given: Given = ANY) -> dict[str, Ints]:
     """All combinations of tile sizes, one int64 array per variable, all of one length."""
-    names = list(load.dims)
-    grouped = load.dims.get("g", 1) > 1
-    sizes = [sizes_of(load, given, v) for v in names]
-    grid = np.array(list(product(*sizes)), np.int64).reshape(-1, len(names))
-    steps = {v: grid[:, i] for i, v in enumerate(names)}
-    if not grouped:
-        return steps
-    # A tile of several groups takes all their channels: a box is one range per dimension.
-    whole = (steps["k"] == load.dims["k"]) & (steps["c"] == load.dims["c"])
-    keep = whole | (steps["g"] == 1)
-    return {v: s[keep] for v, s in steps.items()}
+    steps = grid(load, given)
+    shape = np.broadcast_shapes(*(s.shape for s in steps.values()))
+    keep = np.broadcast_to(boxes(load, steps), shape)
+    return {v: np.broadcast_to(s, shape)[keep] for v, s in steps.items()}
 
 
 def choices(load: Workload, given: Given = ANY) -> Iterator[Choice]:

@@ -1,12 +1,13 @@
 """After it, every group carries its mapping: tile sizes, loop order, residency, slots."""
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dnncc.targets import Target
 
 from ..diagnostics import CompileError
 from ..ir.graph import Graph, Node
+from ..mapping.cache import Cache, open_cache
 from ..mapping.cost import Problem
 from ..mapping.given import ANY, Given, check
 from ..mapping.lowering import workload
@@ -23,12 +24,13 @@ PRICED = (4, 16, 64, 512)
 def choose_mapping(graph: Graph, ctx: Context) -> Graph:
     check_dram(graph, target_of(ctx))
     given = assigned(graph, ctx.mapping)
-    known: Known = {}
-    nodes = (
+    known = Known(open_cache(ctx.cache, target_of(ctx), ctx.effort))
+    nodes = tuple(
         mapped(n, graph, ctx, given.get(n.outputs[0], ANY), known) if n.op == "group" else n
         for n in graph.nodes
     )
-    return replace(graph, nodes=tuple(nodes))
+    known.cache.save()
+    return replace(graph, nodes=nodes)
 
 
 def check_dram(graph: Graph, target: Target) -> None:
@@ -46,20 +48,30 @@ def check_dram(graph: Graph, target: Target) -> None:
             )
 
 
-Known = dict[tuple[Any, ...], Mapping]
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What was chosen before: in this graph, as networks repeat their blocks, and by earlier
+    compilations."""
+
+    cache: Cache
+    here: dict[tuple[Any, ...], Mapping] = field(default_factory=dict)
+
+    def get(self, problem: Problem) -> Mapping | None:
+        return self.here.get(problem.key()) or self.cache.find(problem)
+
+    def add(self, problem: Problem, chosen: Mapping) -> None:
+        self.cache.add(problem, chosen)
+        self.here[problem.key()] = chosen
 
 
 def mapped(group: Node, graph: Graph, ctx: Context, given: Given, known: Known) -> Node:
-    """`known` holds what was chosen before, as networks repeat their blocks."""
     target = target_of(ctx)
     ctx.budget.check("choose_mapping", ", ".join(group.loc))
     problem = Problem(workload(group, graph, target), graph, target, group.attrs["free"], given)
-    if given is not ANY:
-        chosen = forced(problem, ctx)
-    elif (key := problem.key()) in known:
-        chosen = known[key]
-    else:
-        chosen = known[key] = found(problem, group, ctx)
+    chosen = known.get(problem) if given is ANY else forced(problem, ctx)
+    if chosen is None:
+        chosen = found(problem, group, ctx)
+        known.add(problem, chosen)
     return replace(group, attrs={**group.attrs, "mapping": chosen.to_attr()})
 
 

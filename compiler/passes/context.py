@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..diagnostics import CompileError
@@ -41,13 +42,15 @@ class Budget:
 class Context:
     """`effort` is the level of -O: 0 takes what comes first, 3 looks at the most candidates.
 
-    `mapping` is what is given of the mappings of nodes, by their names.
+    `mapping` is what is given of the mappings of nodes, by their names. `cache` is the folder with
+    the mappings that earlier compilations chose, if there is to be one.
     """
 
     target: Target | None = None
     effort: int = 2
     budget: Budget = Budget()
     mapping: Mapping[str, Given] = field(default_factory=dict)
+    cache: Path | None = None
 
 
 def target_of(ctx: Context) -> Target:

@@ -1,0 +1,164 @@
+"""Mappings that earlier compilations chose, in a file of the user's cache folder.
+
+There is a file for each target, effort and text of the code that chooses: another dnncc, or another
+machine, never meets a mapping that it would not have chosen itself. A line is a checksum, the hash
+of a problem, and its mapping:
+
+    <sha256 of the rest> <sha256 of the problem> {"choice": 3, "steps": {"k": 64, ...}}
+
+Nothing there is trusted: a line that is not whole, or a mapping that is not a candidate of its
+problem, counts as absent. Files are replaced, never changed, so several compilations may use one at
+once; what one of them adds may be lost to another, and is found again.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dnncc import targets
+from dnncc.isa import elf
+from dnncc.targets import Target
+
+from .. import __version__
+from ..ir import tile
+from .cost import Problem, footprint, within
+from .mapping import Mapping as Chosen
+from .search import to_mapping
+from .space import boxes, choices, sizes_of
+
+LARGEST_FILE = 4 << 20
+LONGEST_LINE = 1000
+MOST_FILES = 256
+"""Of which the oldest go."""
+
+
+@dataclass(slots=True)
+class Cache:
+    """Texts of mappings by the hash of their problem; `path` is None where nothing is kept."""
+
+    path: Path | None = None
+    lines: dict[str, str] = field(default_factory=dict)
+    fresh: bool = False
+
+    def find(self, problem: Problem) -> Chosen | None:
+        """What was chosen for such a problem."""
+        text = self.lines.get(name_of(problem)) if self.path else None
+        return None if text is None else candidate(problem, decoded(text))
+
+    def add(self, problem: Problem, chosen: Chosen) -> None:
+        if self.path is None:
+            return
+        ways = enumerate(choices(problem.load, problem.given))
+        steps = dict(chosen.steps)
+        number = next(i for i, way in ways if to_mapping(problem, way, steps) == chosen)
+        self.lines[name_of(problem)] = json.dumps({"choice": number, "steps": steps})
+        self.fresh = True
+
+    def save(self) -> None:
+        """Write what is new; a folder that cannot be written to is left alone."""
+        if self.path is None or not self.fresh:
+            return
+        lines = dict(read(self.path)) | self.lines
+        data = "".join(line(name, text) for name, text in lines.items()).encode()
+        with suppress(OSError):
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            elf.replace_file(self.path, data[:LARGEST_FILE])
+            remove_oldest(self.path.parent)
+
+
+def folder(environment: Mapping[str, str]) -> Path | None:
+    """The user's cache folder for dnncc; none where DNNCC_CACHE is "off" or nobody has a home."""
+    if environment.get("DNNCC_CACHE") == "off":
+        return None
+    base = environment.get("XDG_CACHE_HOME", "")
+    home = environment.get("HOME", "")
+    if os.path.isabs(base):
+        return Path(base) / "dnncc"
+    return Path(home) / ".cache" / "dnncc" if os.path.isabs(home) else None
+
+
+def open_cache(where: Path | None, target: Target, effort: int) -> Cache:
+    """Of the mappings for a target, searched for with that effort; empty where there is none."""
+    code = code_hash() if where else None
+    if where is None or code is None:
+        return Cache()
+    identity = json.dumps([__version__, code, effort, target.document()], sort_keys=True)
+    path = where / f"mappings-{hashed(identity)[:32]}.txt"
+    return Cache(path, dict(read(path)))
+
+
+def code_hash() -> str | None:
+    """Of all that decides which candidate is chosen; None where the sources are not at hand."""
+    packages = (Path(__file__).parent, Path(targets.__file__).parent)
+    files = sorted(path for package in packages for path in package.rglob("*.py"))
+    try:
+        texts = [path.read_bytes() for path in (*files, Path(tile.__file__))]
+    except OSError:
+        return None
+    return sha256(b"".join(sha256(text).digest() for text in texts)).hexdigest() if files else None
+
+
+def hashed(text: str) -> str:
+    return sha256(text.encode()).hexdigest()
+
+
+def name_of(problem: Problem) -> str:
+    return hashed(repr(problem.key()))
+
+
+def line(name: str, text: str) -> str:
+    return f"{hashed(f'{name} {text}')} {name} {text}\n"
+
+
+def read(path: Path) -> Iterator[tuple[str, str]]:
+    """The name and the text of every line that is whole."""
+    try:
+        if not path.is_file():
+            return
+        with path.open("rb") as stream:
+            data = stream.read(LARGEST_FILE)
+    except OSError:
+        return
+    for row in data.decode(errors="replace").split("\n"):
+        checksum, _, rest = row.partition(" ")
+        if len(row) <= LONGEST_LINE and hashed(rest) == checksum:
+            name, _, text = rest.partition(" ")
+            yield name, text
+
+
+def decoded(text: str) -> dict[str, Any]:
+    """A JSON object; an empty one if it is something else."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def candidate(problem: Problem, record: dict[str, Any]) -> Chosen | None:
+    """The mapping that a record names, if it is one that the search may choose."""
+    number, steps = record.get("choice"), record.get("steps")
+    ways = list(choices(problem.load, problem.given))
+    if type(number) is not int or not 0 <= number < len(ways) or not isinstance(steps, dict):
+        return None
+    if list(steps) != list(problem.load.dims) or not all(type(s) is int for s in steps.values()):
+        return None
+    if any(s not in sizes_of(problem.load, problem.given, v) for v, s in steps.items()):
+        return None
+    one = {v: np.array([s]) for v, s in steps.items()}
+    room = within(problem, footprint(problem, ways[number], one), 1, 1)
+    fits = boxes(problem.load, one).all() and room.all()
+    return to_mapping(problem, ways[number], steps) if fits else None
+
+
+def remove_oldest(where: Path) -> None:
+    files = sorted(where.glob("mappings-*.txt"), key=lambda path: path.stat().st_mtime)
+    for path in files[:-MOST_FILES]:
+        path.unlink(missing_ok=True)
