@@ -160,7 +160,7 @@ def measure(case: Case, options: dict[str, str]) -> Row:
         sum(whole.moved) + sum(whole.spilled),
         whole.array,
         whole.vector,
-        link_cycles(target, whole.moved),
+        max(link_cycles(target, whole.moved), default=0),
         seconds,
     )
 

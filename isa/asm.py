@@ -7,6 +7,7 @@
     .symbol {"name": "x", ...}                a tensor, as image.Symbol
     .debug                                    a debug map: names, then `.loc` in the program
     .node "Conv_1"   .step "k=0"              the names, numbered from 0
+    .floor {"array": 900, ...}                what a node takes at least, as image.Floor
     .unit {"name": "ifmap[0]", ...}           a buffer, as image.Unit
     .loc 0 3                                  what follows is of node 0, step 3; -1 is none
     .host {"inputs": [...], ...}              a host part; `.model` lines hold its ONNX model
@@ -28,7 +29,7 @@ import msgspec
 import numpy as np
 
 from .core import DRAM, IsaError, instruction_set
-from .image import ISA_VERSION, Debug, HostPart, Image, Symbol, Unit, check_image
+from .image import ISA_VERSION, Debug, Floor, HostPart, Image, Symbol, Unit, check_image
 from .lines import Reader, program_lines
 from .program import Program, ProgramError, instruction_bytes
 from .sections import json_bytes
@@ -73,6 +74,7 @@ def head_lines(image: Image) -> Iterator[str]:
         yield from (f".node {json(name)}" for name in image.debug.nodes)
         yield from (f".step {json(name)}" for name in image.debug.steps)
         yield from (f".unit {json(unit)}" for unit in image.debug.units)
+        yield from (f".floor {json(floor)}" for floor in image.debug.floors)
 
 
 def located_lines(program: Program, debug: Debug | None) -> Iterator[str]:
@@ -185,6 +187,7 @@ class Source:
     nodes: list[str] = field(default_factory=list)
     steps: list[str] = field(default_factory=list)
     units: list[Unit] = field(default_factory=list)
+    floors: list[Floor] = field(default_factory=list)
     host: list["HostLines"] = field(default_factory=list)
     rodata: list[bytes] = field(default_factory=list)
 
@@ -235,6 +238,8 @@ class Source:
                 self.steps.append(value(rest, str))
             case "unit":
                 self.units.append(value(rest, Unit))
+            case "floor":
+                self.floors.append(value(rest, Floor))
             case "loc":
                 node, step = value(f"[{','.join(rest.split())}]", tuple[int, int])
                 self.place = (node, step)
@@ -291,7 +296,8 @@ class Source:
         except OverflowError:
             raise AssemblyError(0, "a number of .loc is too large") from None
         names = tuple(self.nodes), tuple(self.steps)
-        return Debug(*names, columns[:, 0], columns[:, 1], tuple(self.units))
+        tables = tuple(self.units), tuple(self.floors)
+        return Debug(*names, columns[:, 0], columns[:, 1], *tables)
 
 
 class HostLines(msgspec.Struct, forbid_unknown_fields=True):

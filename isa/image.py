@@ -16,6 +16,9 @@ MOST_DRAM = 1 << 32
 MOST_MEMORIES = 16
 """DRAM and the on-chip memories that an address can name."""
 
+MOST_LINKS, MOST_COUNTED = 8, 1 << 53
+"""Links to DRAM; and cycles or bytes that a node can ask for."""
+
 KINDS = ("input", "output", "tensor")
 SYMBOL_DTYPES = frozenset(
     "bool int8 uint8 int16 uint16 int32 uint32 int64 uint64 float16 float32 float64".split()
@@ -87,12 +90,28 @@ class Unit:
     tensors: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """What a node asks of any program.
+
+    `array`, `vector`: cycles of these engines, were there nothing else. `moved`: bytes over each
+    DRAM link, by its number, if feature maps stay on chip; `spilled`: what comes on top when nodes
+    run one after the other, of maps that no scratchpad holds. An empty tuple is all zeros.
+    """
+
+    array: int = 0
+    vector: int = 0
+    moved: tuple[int, ...] = ()
+    spilled: tuple[int, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Debug:
     """Per instruction, indices into `nodes` (ONNX node names, and the group they are fused in) and
     `steps` (tile steps, as text); int32[instructions], -1 for none.
 
-    `units`, where there are any, are all that instructions may touch but constants.
+    `units`, where there are any, are all that instructions may touch but constants. `floors` are
+    those of `nodes`, or none are known.
     """
 
     nodes: tuple[str, ...]
@@ -100,13 +119,14 @@ class Debug:
     node_of: npt.NDArray[np.int32]
     step_of: npt.NDArray[np.int32]
     units: tuple[Unit, ...] = ()
+    floors: tuple[Floor, ...] = ()
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Debug):
             return NotImplemented
-        names = (self.nodes, self.steps, self.units) == (other.nodes, other.steps, other.units)
+        tables = ("nodes", "steps", "units", "floors")
         return (
-            names
+            all(getattr(self, name) == getattr(other, name) for name in tables)
             and np.array_equal(self.node_of, other.node_of)
             and np.array_equal(self.step_of, other.step_of)
         )
@@ -187,6 +207,17 @@ def check_debug(debug: Debug) -> None:
         raise IsaError("the debug map has columns of different lengths")
     for unit in debug.units:
         check_unit(unit, len(debug.node_of))
+    check_floors(debug)
+
+
+def check_floors(debug: Debug) -> None:
+    if len(debug.floors) not in (0, len(debug.nodes)):
+        raise IsaError("the debug map has floors of some nodes, but not of all")
+    for node, floor in zip(debug.nodes, debug.floors, strict=False):
+        numbers = (floor.array, floor.vector, *floor.moved, *floor.spilled)
+        links = max(len(floor.moved), len(floor.spilled))
+        if links > MOST_LINKS or not 0 <= min(numbers) <= max(numbers) < MOST_COUNTED:
+            raise IsaError(f"the debug map has a floor that cannot be, of node {node!r}")
 
 
 def check_unit(unit: Unit, count: int) -> None:

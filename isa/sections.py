@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from .core import IsaError
-from .image import ISA_VERSION, Debug, HostPart, Image, Symbol, Unit
+from .image import ISA_VERSION, Debug, Floor, HostPart, Image, Symbol, Unit
 
 T = TypeVar("T")
 
@@ -32,6 +32,7 @@ class DebugColumns(msgspec.Struct, forbid_unknown_fields=True):
     node_of: bytes
     step_of: bytes
     units: tuple[Unit, ...] = ()
+    floors: tuple[Floor, ...] = ()
 
 
 def plain(value: Any) -> Any:
@@ -80,7 +81,7 @@ def encode_debug(image: Image) -> bytes:
     if debug is None:
         return msgspec.msgpack.encode(None)
     node_of, step_of = (c.astype("<i4").tobytes() for c in (debug.node_of, debug.step_of))
-    columns = DebugColumns(debug.nodes, debug.steps, node_of, step_of, debug.units)
+    columns = DebugColumns(debug.nodes, debug.steps, node_of, step_of, debug.units, debug.floors)
     return msgspec.msgpack.encode(columns)
 
 
@@ -90,7 +91,7 @@ def decode_debug(data: bytes) -> Debug | None:
     if found is None:
         return None
     columns = numbers(found.node_of), numbers(found.step_of)
-    return Debug(found.nodes, found.steps, *columns, found.units)
+    return Debug(found.nodes, found.steps, *columns, found.units, found.floors)
 
 
 def numbers(column: bytes) -> Any:

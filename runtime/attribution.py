@@ -21,17 +21,19 @@ def owners(timeline: Timeline) -> Ints:
     last one.
     """
     edges = np.unique(np.concatenate([timeline.start, timeline.end, [0, timeline.cycles]]))
-    left, width = edges[:-1], np.diff(edges)
-    if len(left) == 0:
-        return np.zeros(len(timeline.end), np.int64)
-    owner = upcoming(timeline, left)
+    cycles = np.zeros(len(timeline.end), np.int64)
+    np.add.at(cycles, owners_at(timeline, edges[:-1]), np.diff(edges))
+    return cycles
+
+
+def owners_at(timeline: Timeline, at: Ints) -> Ints:
+    """The instruction that each of these cycles belongs to."""
+    owner = upcoming(timeline, at)
     for name in reversed(PRECEDENCE):
         queue = np.flatnonzero(timeline.engine == core.ENGINES.index(name))
         if len(queue):
-            owner = np.where(active(timeline, queue, left), current(timeline, queue, left), owner)
-    cycles = np.zeros(len(timeline.end), np.int64)
-    np.add.at(cycles, owner, width)
-    return cycles
+            owner = np.where(active(timeline, queue, at), current(timeline, queue, at), owner)
+    return owner
 
 
 def upcoming(timeline: Timeline, at: Ints) -> Ints:

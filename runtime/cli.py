@@ -40,7 +40,12 @@ def parser() -> argparse.ArgumentParser:
     )
     add_inspection(p)
     p.add_argument("-q", "--quiet", action="store_true", help="print nothing but errors")
-    p.add_argument("-v", "--verbose", action="store_true", help="print stalls, and tracebacks")
+    p.add_argument(
+        "-v",
+        "--verbose",
+        action="store_true",
+        help="print stalls, gaps, and tracebacks",
+    )
     p.add_argument("--version", action="store_true", help="print the version")
     return p
 
@@ -175,7 +180,7 @@ def inputs(
 
 
 def show(outputs: "dict[str, Array]", report: dict[str, Any], verbose: bool) -> None:
-    from .table import printable, stalls, summary, table
+    from .table import gap_table, printable, stalls, summary, table
 
     for name, value in outputs.items():
         print(printable(f"output       {name}: {described(value)}"))
@@ -185,6 +190,8 @@ def show(outputs: "dict[str, Array]", report: dict[str, Any], verbose: bool) -> 
     if verbose:
         print()
         print(stalls(report))
+        print()
+        print(gap_table(report))
 
 
 def described(value: "Array") -> str:

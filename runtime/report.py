@@ -5,13 +5,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dnncc.isa import core
+from dnncc.isa import control, core
 from dnncc.isa import image as images
 from dnncc.isa import program as programs
 from dnncc.targets import Target
 
 from .attribution import node_index, owners, per_node
 from .energy import accesses, energies
+from .gap import Gap, gaps, per_label
 from .pricing import LEVELS
 from .timing import CAUSES, Timeline
 
@@ -38,9 +39,11 @@ def report(
     `cycles` at `clock_mhz` are `time_us`. `utilisation` is MACs over cycles times PEs. DRAM bytes
     are those asked for; `dram_bus_bytes` those moved in whole bursts. Energies are in
     `energy.unit`. The engines' `busy` and `stalls` sum to `cycles`; cycles in which host parts run
-    are not the accelerator's, and not in it.
+    are not the accelerator's, and not in it. `gap`, by cause (gap.py), sums to `cycles` less
+    `bound.cycles`, in every layer and in total; a binary without bounds has neither.
     """
-    layers = layer_rows(image, program, target, timeline)
+    each, whole = bound_rows(image, program, target, timeline)
+    layers = layer_rows(image, program, target, timeline, each)
     total = totals(layers, target)
     return {
         "schema": SCHEMA,
@@ -52,6 +55,7 @@ def report(
         "code_bytes": len(image.text),
         "weight_bytes": len(image.rodata),
         **total,
+        **whole,
         "engines": engine_rows(timeline, target),
         "layers": layers,
         "host_parts": host_rows(image),
@@ -75,8 +79,29 @@ def target_row(target: Target) -> Row:
     }
 
 
-def layer_rows(
+def bound_rows(
     image: images.Image, program: programs.Program, target: Target, timeline: Timeline
+) -> tuple[list[Row], Row]:
+    """What reports say of bounds: per row of `node_index`, and in total."""
+    rows, labels = node_index(image.debug, program.count)
+    floors = per_label(image.debug, labels) if image.debug else None
+    if floors is None:
+        return [{} for _ in labels], {}
+    hosts = np.flatnonzero(np.asarray(program.opcodes) == control.Host.opcode)
+    each, whole = gaps(timeline, hosts, rows, floors, target)
+    return [bound_row(gap) for gap in each], bound_row(whole)
+
+
+def bound_row(gap: Gap) -> Row:
+    return {"bound": {"cycles": gap.bound, "limit": gap.limit}, "gap": gap.causes}
+
+
+def layer_rows(
+    image: images.Image,
+    program: programs.Program,
+    target: Target,
+    timeline: Timeline,
+    bounds: list[Row],
 ) -> list[Row]:
     """One row per ONNX node, or group of fused ones, that has instructions, in program order."""
     rows, labels = node_index(image.debug, program.count)
@@ -101,6 +126,7 @@ def layer_rows(
             "utilisation": utilisation(int(columns["macs"][i]), int(cycles[i]), target),
             "accesses": dict(zip(LEVELS, words[i].tolist(), strict=True)),
             "energy": energy_row(energy[i], target),
+            **bounds[i],
             "engines": layer_engines(engines[i], target),
         }
         for i in first_seen(rows)

@@ -6,7 +6,14 @@ from typing import Any
 Row = dict[str, Any]
 
 SUFFIXES = (("", 1.0), ("k", 1e3), ("M", 1e6), ("G", 1e9), ("T", 1e12))
-COLUMNS = ("layer", "steps", "cycles", "%", "MACs", "util", "DRAM B", "energy")
+COLUMNS = ("layer", "steps", "cycles", "%", "bound", "MACs", "util", "DRAM B", "energy")
+GAP_COLUMNS = ("layer", "cycles", "bound", "by")
+SHORTER = {
+    "fill_drain": "fill",
+    "vector_tail": "vector",
+    "exposed_dma": "DMA",
+    "dram_latency": "latency",
+}
 
 WIDEST = (28, 18)
 """The most columns of text that names and steps take."""
@@ -23,6 +30,7 @@ def summary(report: Row) -> str:
         f"{target['peak_macs_per_cycle']} PEs at {target['clock_mhz']:g} MHz",
         f"cycles       {report['cycles']:,} = {report['time_us']:,.1f} us",
         f"MACs         {short(report['macs'])}, utilisation {report['utilisation']:.1%}",
+        *bound_lines(report),
         f"busy         {busy}",
         f"DRAM         {short(report['dram_read_bytes'])}B read, "
         f"{short(report['dram_written_bytes'])}B written",
@@ -46,6 +54,25 @@ def zero_lines(report: Row) -> list[str]:
     ]
 
 
+def bound_lines(report: Row) -> list[str]:
+    """How far above the bound a run is, and why: the largest causes first."""
+    if "bound" not in report:
+        return []
+    least, cycles = report["bound"], report["cycles"]
+    limit = "the array" if least["limit"] == "array" else "DRAM"
+    worth = {cause: n for cause, n in report["gap"].items() if 1000 * abs(n) >= least["cycles"]}
+    causes = sorted(worth.items(), key=lambda item: -item[1])
+    parts = ", ".join(f"{c.replace('_', ' ')} {share(n, least['cycles'])}" for c, n in causes)
+    return [
+        f"bound        {least['cycles']:,} by {limit}, {times(cycles, least['cycles'])}"
+        + (f": {parts}" if parts else "")
+    ]
+
+
+def times(cycles: int, bound: int) -> str:
+    return f"{cycles / bound:.2f}x" if bound else "-"
+
+
 def levels(energy: Row) -> str:
     total = energy["total"]
     return ", ".join(f"{name} {share(value, total)}" for name, value in energy["by_level"].items())
@@ -59,17 +86,41 @@ def host_lines(report: Row) -> list[str]:
 
 def table(report: Row, width: int = 100) -> str:
     """The layers, one line each, and their sum; plain text of at most `width` columns."""
+    rows = [cells(r, layer_name(r["node"]), r["op"], report["cycles"]) for r in report["layers"]]
+    rows.append(cells(report, "total", "", report["cycles"]))
+    return drawn(COLUMNS, WIDEST, rows, width)
+
+
+def gap_table(report: Row, width: int = 120) -> str:
+    """The cycles of each layer above its bound, by cause; "" for a binary without bounds."""
+    if "bound" not in report:
+        return ""
+    rows = [*report["layers"], report]
+    causes = [c for c in report["gap"] if any(row["gap"][c] for row in rows)]
+    names = [*(layer_name(row["node"]) for row in report["layers"]), "total"]
+    lines = [
+        (name, f"{row['cycles']:,}", f"{row['bound']['cycles']:,}", row["bound"]["limit"],
+         *(short(row["gap"][cause]) for cause in causes))
+        for name, row in zip(names, rows, strict=True)
+    ]  # fmt: skip
+    headings = (*GAP_COLUMNS, *(SHORTER.get(cause, cause) for cause in causes))
+    return drawn(headings, WIDEST[:1], lines, width)
+
+
+def drawn(
+    columns: Sequence[str], widest: Sequence[int], rows: Sequence[Sequence[str]], width: int
+) -> str:
+    """A table without lines; of the first columns no more than `widest`, the others right."""
     from rich.console import Console
     from rich.table import Table
 
     grid = Table(box=None, pad_edge=False)
-    for name, most in zip(COLUMNS, WIDEST, strict=False):
+    for name, most in zip(columns, widest, strict=False):
         grid.add_column(name, max_width=most, no_wrap=True, overflow="ellipsis")
-    for name in COLUMNS[len(WIDEST) :]:
+    for name in columns[len(widest) :]:
         grid.add_column(name, justify="right", no_wrap=True)
-    for row in report["layers"]:
-        grid.add_row(*cells(row, layer_name(row["node"]), row["op"], report["cycles"]))
-    grid.add_row(*cells(report, "total", "", report["cycles"]))
+    for row in rows:
+        grid.add_row(*row)
     console = Console(width=width, color_system=None, markup=False, emoji=False, highlight=False)
     with console.capture() as captured:
         console.print(grid)
@@ -94,6 +145,7 @@ def cells(row: Row, name: str, steps: str, cycles: int) -> Sequence[str]:
         steps,
         f"{row['cycles']:,}",
         share(row["cycles"], cycles),
+        times(row["cycles"], row["bound"]["cycles"]) if "bound" in row else "-",
         short(row["macs"]),
         f"{row['utilisation']:.1%}",
         short(traffic),

@@ -5,27 +5,16 @@ one layer may move bytes while another one computes.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
+
+from dnncc.isa.image import Floor
 
 from .cost import ceil_div
 from .schema import Channel, Target
 
-
-@dataclass(frozen=True, slots=True)
-class Floor:
-    """What a layer asks at least.
-
-    `array`, `vector`: cycles of these engines, were there nothing else. `moved`: bytes over each
-    DRAM link, by its number, if feature maps stay on chip; `spilled`: what comes on top when layers
-    run one after the other, of maps that no scratchpad holds. An empty tuple is all zeros.
-    """
-
-    array: int = 0
-    vector: int = 0
-    moved: tuple[int, ...] = ()
-    spilled: tuple[int, ...] = ()
+ARRAY = -1
+"""What limits a layer that no link does."""
 
 
 def link(target: Target, channel: Channel, stores: bool) -> int:
@@ -38,17 +27,25 @@ def links(target: Target) -> int:
     return 2 * len(target.dram.channels)
 
 
-def link_cycles(target: Target, moved: Sequence[int]) -> int:
-    """Cycles of the busiest link, for bytes by the link's number."""
+def link_cycles(target: Target, moved: Sequence[int]) -> list[int]:
+    """Cycles of each link, for bytes by the link's number."""
     rates = [c.bytes_per_cycle for c in target.dram.channels]
-    return max((int(ceil_div(b, rates[i // 2])) for i, b in enumerate(moved)), default=0)
+    return [int(ceil_div(b, rates[number // 2])) for number, b in enumerate(moved)]
 
 
 def bound(target: Target, floors: Iterable[Floor], spilling: bool = False) -> int:
     """Cycles that the layers take at least, all of them together."""
     whole = total(floors)
     moved = added(whole.moved, whole.spilled) if spilling else whole.moved
-    return max(whole.array, link_cycles(target, moved))
+    return max([whole.array, *link_cycles(target, moved)])
+
+
+def limit(target: Target, floors: Iterable[Floor]) -> int:
+    """Whose cycles the bound is: the number of a link, or ARRAY."""
+    whole = total(floors)
+    cycles = link_cycles(target, whole.moved)
+    busiest = max(range(len(cycles)), key=cycles.__getitem__, default=ARRAY)
+    return busiest if cycles and cycles[busiest] > whole.array else ARRAY
 
 
 def total(floors: Iterable[Floor]) -> Floor:

@@ -7,9 +7,11 @@ import numpy as np
 
 from dnncc.isa import image as isa
 from dnncc.targets import Target
+from dnncc.targets.floor import total
 
 from ..host.export import export_host
 from ..ir.graph import Array, Graph, Node, Tensor
+from ..mapping.bound import floors
 from ..mapping.cost import layout
 from ..mapping.workload import scratchpad_dtype
 from ..memory.lifetimes import storage
@@ -108,7 +110,18 @@ def debug(stream: Stream, target: Target) -> isa.Debug:
     for piece in stream.pieces:
         node_of[piece.order] = piece.nest
         step_of[piece.order] = steps.index(piece.step)
-    return isa.Debug(tuple(nodes), tuple(steps), node_of, step_of, tuple(units(stream, target)))
+    tables = tuple(units(stream, target)), tuple(nest_floors(stream, target))
+    return isa.Debug(tuple(nodes), tuple(steps), node_of, step_of, *tables)
+
+
+def nest_floors(stream: Stream, target: Target) -> Iterator[isa.Floor]:
+    """Of each nest of loops the least that its nodes take, in the first nest that has them."""
+    graph = stream.tile.graph
+    known = list(zip((frozenset(n.loc) for n in graph.nodes), floors(graph, target), strict=True))
+    for nest in stream.tile.nests:
+        names = frozenset(nest.loc)
+        yield total(floor for own, floor in known if own <= names)
+        known = [(own, floor) for own, floor in known if not own <= names]
 
 
 def units(stream: Stream, target: Target) -> Iterator[isa.Unit]:

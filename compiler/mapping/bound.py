@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from dnncc.isa.image import Floor
 from dnncc.targets import Target, cost, dataflow
-from dnncc.targets.floor import Floor, link, links
+from dnncc.targets.floor import link, links
 
 from ..ir.graph import Graph, Node
 from ..memory.lifetimes import storage

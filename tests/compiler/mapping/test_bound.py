@@ -9,11 +9,12 @@ import pytest
 import dnncc
 from dnncc import targets
 from dnncc.ir.graph import Graph
+from dnncc.isa.image import Floor
 from dnncc.mapping.bound import fewest_cycles, floors
 from dnncc.mapping.given import ANY
 from dnncc.mapping.lowering import workload
 from dnncc.runtime import InferenceSession
-from dnncc.targets.floor import Floor, added, bound, link_cycles, total
+from dnncc.targets.floor import added, bound, link_cycles, total
 from tests.compiler.networks import small_network
 from tests.compiler.small import Sketch
 from tests.models import find_model
@@ -98,7 +99,7 @@ def test_maps_between_two_memories_are_written_and_read() -> None:
 def test_links_and_sums() -> None:
     """tpu-like: 20 bytes per cycle each way to the host, 41.6 from the weights' memory."""
     tpu = targets.load("tpu-like")
-    assert link_cycles(tpu, (2000, 4000, 4160, 0)) == 200
+    assert link_cycles(tpu, (2000, 4000, 4160, 0)) == [100, 200, 100, 0]
     assert added((1, 2), (), (3,)) == (4, 2) and added() == ()
     rows = [Floor(10, 1, (2000,), (0, 4000)), Floor(20)]
     assert bound(tpu, rows) == 100 and bound(tpu, rows, spilling=True) == 200
