@@ -23,6 +23,10 @@ class CompileError(Exception):
         return "".join(c if c.isprintable() else "?" for c in text)
 
 
+class UnknownShape(CompileError):
+    """The shape of a value depends on what the inputs hold."""
+
+
 class Remarks(list[str]):
     """One-line notes on what was assumed of a model, printed unless --quiet.
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .core import DRAM, MEMORY_SHIFT, WORD_BYTES, IsaError
+from .types import ALL_NAMES, element_type
 
 ISA_VERSION = 1
 DRAM_ALIGN = 64
@@ -20,9 +21,6 @@ MOST_LINKS, MOST_COUNTED = 8, 1 << 53
 """Links to DRAM; and cycles or bytes that a node can ask for."""
 
 KINDS = ("input", "output", "tensor")
-SYMBOL_DTYPES = frozenset(
-    "bool int8 uint8 int16 uint16 int32 uint32 int64 uint64 float16 float32 float64".split()
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +44,11 @@ class Symbol:
 
     @property
     def element_bytes(self) -> int:
-        return np.dtype(self.dtype).itemsize
+        return self.type.itemsize
+
+    @property
+    def type(self) -> np.dtype[Any]:
+        return element_type(self.dtype)
 
     @property
     def stop(self) -> int:
@@ -173,7 +175,7 @@ def symbol_faults(symbol: Symbol, dram_bytes: int) -> Iterator[str]:
         yield "the name holds a null character"
     if symbol.kind not in KINDS:
         yield f"kind {symbol.kind!r} is not one of {', '.join(KINDS)}"
-    if symbol.dtype not in SYMBOL_DTYPES:
+    if symbol.dtype not in ALL_NAMES:
         yield f"dtype {symbol.dtype!r} is not known"
     if (
         len(symbol.shape) != len(symbol.strides)

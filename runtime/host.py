@@ -31,9 +31,9 @@ class HostRunner:
         sources = {n: machine.symbol(s) for n, s in self.inputs.items()}
         targets = {n: machine.symbol(s) for n, s in self.outputs.items()}
         for b in range(machine.batch):
-            feeds = {n: np.ascontiguousarray(v[b]) for n, v in sources.items()}
+            feeds = {n: np.array(v[b]) for n, v in sources.items()}
             for (name, target), value in zip(targets.items(), self.results(feeds), strict=True):
-                self.write(target[b], np.asarray(value), name)
+                self.write(target[b, ...], np.asarray(value), name)
 
     def results(self, feeds: dict[str, Array]) -> list[Any]:
         try:
@@ -100,7 +100,7 @@ def typed(tensor: Any) -> str:
 
 
 def described(symbol: images.Symbol) -> str:
-    return f"{np.dtype(symbol.dtype)}{list(symbol.shape)}"
+    return f"{symbol.type}{list(symbol.shape)}"
 
 
 def tensors(graph: Any) -> Iterator[Any]:

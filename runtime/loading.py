@@ -20,21 +20,6 @@ LARGEST_ARENA = 1 << 31
 """Bytes of a binary, and of its memories for one input, that this simulator takes."""
 
 MOST_DIMENSIONS = 32
-TYPES = {
-    "int8": "int8",
-    "uint8": "uint8",
-    "int16": "int16",
-    "uint16": "uint16",
-    "int32": "int32",
-    "uint32": "uint32",
-    "int64": "int64",
-    "uint64": "uint64",
-    "bool": "bool",
-    "float16": "float16",
-    "float32": "float",
-    "float64": "double",
-}
-"""The dtypes of symbols, with their names in ONNX type strings."""
 
 
 def read(path: Path) -> images.Image:

@@ -121,5 +121,5 @@ class Machine:
 
     def symbol(self, symbol: images.Symbol) -> Array:
         """The tensor of a symbol in place, (batch, *shape)."""
-        dtype = np.dtype(symbol.dtype)
-        return self.place(symbol.memory, symbol.address, symbol.shape, symbol.strides, dtype)
+        place = symbol.memory, symbol.address, symbol.shape, symbol.strides
+        return self.place(*place, symbol.type)

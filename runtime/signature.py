@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from dnncc.isa import image as images
+from dnncc.isa.types import ALL_NAMES, element_type
 
 from .errors import RunError
-from .loading import TYPES
 from .machine import Array
 
 
@@ -23,13 +23,13 @@ class Tensor:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        return np.dtype(next(d for d, name in TYPES.items() if self.type == f"tensor({name})"))
+        return element_type(next(d for d, n in ALL_NAMES.items() if self.type == f"tensor({n})"))
 
 
 def described(symbols: Sequence[images.Symbol], kind: str) -> list[Tensor]:
     """The inputs, or the outputs, in the model's order."""
     found = [s for s in symbols if s.kind == kind]
-    return [Tensor(s.name, list(s.shape), f"tensor({TYPES[s.dtype]})") for s in found]
+    return [Tensor(s.name, list(s.shape), f"tensor({ALL_NAMES[s.dtype]})") for s in found]
 
 
 def batched(inputs: Sequence[Tensor], feeds: Mapping[str, Any]) -> tuple[int, dict[str, Array]]:
@@ -75,7 +75,7 @@ def merged(values: Array) -> Array:
     """(B, N, ...) as (B * N, ...), what a model's output is for a batch; a scalar's is (B,)."""
     if values.ndim == 1:
         return values[0] if len(values) == 1 else values
-    return values.reshape(-1, *values.shape[2:])
+    return values.reshape(len(values) * values.shape[1], *values.shape[2:])
 
 
 def listed(names: Sequence[str]) -> str:

@@ -28,6 +28,7 @@ MAY_IMPORT = {
 WIRING = {
     "compiler/__init__.py": {"runtime"},
     "compiler/accuracy.py": {"runtime"},
+    "compiler/backend.py": {"runtime"},
     "compiler/check.py": {"runtime"},
     "compiler/compare.py": {"runtime"},
 }

@@ -1,12 +1,17 @@
 """No pool rounds its size up: `ceil_mode` has become more padding at the end.
 
 ONNX's shape inference below opset 22 counts windows that begin in the padding; runtimes do not.
+That padding is never part of an average, so one that counts its own has a Pad node for that.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from onnx import ModelProto, NodeProto, helper
+import numpy as np
+from onnx import ModelProto, NodeProto, helper, numpy_helper
+
+INPUT_PADS = 11
+"""The opset from which on Pad takes its pads as an input."""
 
 POOLS = ("MaxPool", "AveragePool")
 
@@ -15,11 +20,37 @@ def remove_ceil_mode(model: ModelProto, shapes: Mapping[str, Sequence[int]]) -> 
     """Rewrite the pools whose input has a known shape; tell if there were any."""
     found = [n for n in model.graph.node if is_ceil(n) and n.input[0] in shapes]
     for node in found:
-        pads = padded_up(attributes(node), shapes[node.input[0]][2:])
-        kept = [a for a in node.attribute if a.name not in ("ceil_mode", "pads")]
+        attrs = attributes(node)
+        pads = padded_up(attrs, shapes[node.input[0]][2:])
+        own = attrs.get("pads", [0] * len(pads))
+        changed: dict[str, Any] = {"pads": pads}
+        if node.op_type == "AveragePool" and attrs.get("count_include_pad", 0) and pads != own:
+            counted = [min(o, p) for o, p in zip(own, pads, strict=True)]
+            changed = {"pads": [p - c for p, c in zip(pads, counted, strict=True)]}
+            changed["count_include_pad"] = 0
+            pad_before(model, node, counted)
+        kept = [a for a in node.attribute if a.name not in ("ceil_mode", *changed)]
         del node.attribute[:]
-        node.attribute.extend([*kept, helper.make_attribute("pads", pads)])
+        node.attribute.extend(kept)
+        node.attribute.extend(helper.make_attribute(k, v) for k, v in changed.items())
     return bool(found)
+
+
+def pad_before(model: ModelProto, node: NodeProto, pads: Sequence[int]) -> None:
+    """The node reads its input with that spatial padding of zeros."""
+    if not any(pads):
+        return
+    rank, padded = len(pads) // 2, f"{node.output[0]}.padded"
+    whole = [0, 0, *pads[:rank], 0, 0, *pads[rank:]]
+    opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
+    if opset < INPUT_PADS:
+        pad = helper.make_node("Pad", [node.input[0]], [padded], node.name, pads=whole)
+    else:
+        sides = numpy_helper.from_array(np.array(whole, np.int64), f"{padded}.pads")
+        model.graph.initializer.append(sides)
+        pad = helper.make_node("Pad", [node.input[0], sides.name], [padded], node.name)
+    node.input[0] = padded
+    model.graph.node.insert(list(model.graph.node).index(node), pad)
 
 
 def is_ceil(node: NodeProto) -> bool:

@@ -21,8 +21,9 @@ from onnx import (
     numpy_helper,
 )
 
-from ..diagnostics import CompileError
-from ..ir.graph import Array, Graph, Node, Tensor, prune
+from ..diagnostics import CompileError, UnknownShape
+from ..ir.edit import Editor
+from ..ir.graph import Array, Graph, Node, Tensor
 from .checks import check_names, check_nodes
 from .floats import Rewrite
 from .kernels import choose_kernels
@@ -31,6 +32,8 @@ from .qoperators import OURS, expand_qoperators
 from .shapes import bind_shapes, forget_shapes, infer_shapes
 
 FAULTS = (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError)
+
+UNINFERRED = ("STFT", "MeanVarianceNormalization")
 
 MOST_ELEMENTS = 1 << 40
 
@@ -96,6 +99,7 @@ def checked_import(
         check_tensor(tensor, file)
     model = expand_qoperators(inline(model, file))
     check_operators(model, file)
+    spell_defaults(model)
     bind_shapes(model, shapes, notes, file)
     return infer_shapes(model, file)
 
@@ -136,6 +140,16 @@ def check_operators(model: ModelProto, file: str) -> None:
             ) from None
 
 
+def spell_defaults(model: ModelProto) -> None:
+    """Attributes whose defaults ONNX's inference does not know are written out."""
+    version = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=1)
+    for node in (n for n in model.graph.node if n.op_type in UNINFERRED and not n.domain):
+        given = {a.name for a in node.attribute}
+        schema = onnx.defs.get_schema(node.op_type, version)
+        known = [a.default_value for k, a in schema.attributes.items() if k not in given]
+        node.attribute.extend(a for a in known if a.name)
+
+
 def node_name(node: NodeProto, index: int) -> str:
     return node.name or f"{node.op_type}_{index}"
 
@@ -163,12 +177,24 @@ def build(model: ModelProto, file: str) -> Graph:
     for node in nodes:
         tensors |= {o: typed(types, o, file, node.loc[0]) for o in node.outputs if o}
     for name in outputs:
-        if name not in tensors:
+        if name not in tensors or name in {v.name for v in given}:
             raise CompileError(f"no node computes output '{name}'", file=file)
     names = tuple(v.name for v in given)
     check_nodes(nodes, tensors, constants, file)
     built = Graph(graph.name or "model", names, outputs, tensors, constants, tuple(nodes), opset)
-    return choose_kernels(prune(built))
+    return choose_kernels(named_outputs(built))
+
+
+def named_outputs(graph: Graph) -> Graph:
+    """An output that is a constant has become the Identity of one."""
+    edit = Editor(graph)
+    for name in (name for name in graph.outputs if name in graph.constants):
+        edit.alias(name, edit.constant(f"{name}.value", edit.constants.pop(name)))
+    for node in graph.nodes:
+        edit.emit(edit.resolved(node))
+    for name, source in edit.aliases.items():
+        edit.emit(Node("onnx.Identity", (source,), (name,), loc=(name,)))
+    return edit.finish()
 
 
 def without_unused(node: Node, used: set[str]) -> Node:
@@ -264,7 +290,7 @@ def typed(types: Mapping[str, ValueInfoProto], name: str, file: str, node: str |
     dense = info.type.tensor_type
     dims = dense.shape.dim
     if not dense.HasField("shape") or any(not d.HasField("dim_value") for d in dims):
-        raise CompileError(
+        raise UnknownShape(
             f"the shape of '{name}' depends on data", file=file, node=node,
             hint="fix the model's input shapes, or simplify the model",
         )  # fmt: skip

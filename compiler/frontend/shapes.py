@@ -30,7 +30,7 @@ def bind_shapes(
             raise CompileError(f"input '{value.name}' is not a tensor", file=file)
         if value.name in shapes:
             bind_all(value, shapes[value.name], symbols, file)
-    for value in inputs:
+    for value in (v for v in inputs if v.name not in shapes):
         bind_rest(value, symbols, notes, file)
     forget_shapes(model)
 
@@ -48,7 +48,7 @@ def bind_all(
         dims.add()
     value.type.tensor_type.shape.SetInParent()
     for index, (dim, size) in enumerate(zip(dims, shape, strict=True)):
-        if size < 1 or (dim.HasField("dim_value") and dim.dim_value not in (size, 0, -1)):
+        if size < 0 or (dim.HasField("dim_value") and dim.dim_value not in (size, 0, -1)):
             raise CompileError(
                 f"dimension {index} of input '{value.name}' is {dim.dim_value}, not {size}",
                 file=file,

@@ -8,7 +8,6 @@ from onnx import (
     AttributeProto,
     ModelProto,
     NodeProto,
-    TensorProto,
     ValueInfoProto,
     helper,
     numpy_helper,
@@ -16,6 +15,7 @@ from onnx import (
 )
 
 from ..ir.graph import Graph, Node, Tensor
+from .forms import evaluable
 
 IR_VERSION = 10
 OPSET = 21
@@ -41,7 +41,7 @@ def export(
     }
     model = helper.make_model(
         helper.make_graph(
-            [proto for node in nodes for proto in to_onnx(node, graph)],
+            [proto for node in nodes for proto in evaluable(node_proto(node), node, graph)],
             graph.name,
             [value_info(graph.tensors[i]) for i in inputs if i and i not in constants],
             [value_info(graph.tensors[o]) for o in outputs if o],
@@ -72,28 +72,6 @@ def opsets(nodes: Iterable[Node], version: int) -> list[Any]:
 def value_info(tensor: Tensor) -> ValueInfoProto:
     kind = helper.np_dtype_to_tensor_dtype(tensor.dtype)
     return helper.make_tensor_value_info(tensor.name, kind, tensor.shape)
-
-
-def to_onnx(node: Node, graph: Graph) -> list[NodeProto]:
-    """The node; with what onnx.reference cannot do in another form.
-
-    An integer MaxPool goes through float32; the depth of a OneHot is a scalar.
-    """
-    proto = node_proto(node)
-    if node.op == "onnx.OneHot" and graph.tensors[node.inputs[1]].shape:
-        depth = f"{node.outputs[0]}.depth"
-        flat = helper.make_node("Squeeze", [node.inputs[1]], [depth])
-        proto.input[1] = depth
-        return [flat, proto]
-    dtype = graph.tensors[node.inputs[0]].dtype if node.op == "onnx.MaxPool" else np.dtype("f4")
-    if dtype.kind == "f" or any(node.outputs[1:]):
-        return [proto]
-    source, result = f"{node.outputs[0]}.wide", f"{node.outputs[0]}.max"
-    widened = helper.make_node("Cast", [node.inputs[0]], [source], to=TensorProto.FLOAT)
-    kind = helper.np_dtype_to_tensor_dtype(dtype)
-    narrowed = helper.make_node("Cast", [result], [node.outputs[0]], to=kind)
-    proto.input[0], proto.output[0] = source, result
-    return [widened, proto, narrowed]
 
 
 def node_proto(node: Node) -> NodeProto:

@@ -74,17 +74,19 @@ def reshape_only(edit: Editor, node: Node) -> Sequence[Node] | None:
 
 
 def is_plain_reshape(edit: Editor, node: Node) -> bool:
-    if node.op != "onnx.Reshape" or len(node.inputs) < 2 or node.attrs:
+    if node.op != "onnx.Reshape" or len(node.inputs) < 2:
         return False
-    value = edit.value(node.inputs[1])
-    return value is not None and tuple(value) == edit.tensors[node.outputs[0]].shape
+    value, shape = edit.value(node.inputs[1]), edit.tensors[node.outputs[0]].shape
+    attrs = {} if all(shape) else {"allowzero": 1}
+    return value is not None and tuple(value) == shape and node.attrs == attrs
 
 
 def reshape_to(edit: Editor, node: Node, source: str) -> Node:
     (output,) = node.outputs
     shape = np.array(edit.tensors[output].shape, np.int64)
     name = edit.constant(f"{output}.shape", shape)
-    return replace(node, op="onnx.Reshape", inputs=(source, name), attrs={})
+    attrs = {} if shape.all() else {"allowzero": 1}
+    return replace(node, op="onnx.Reshape", inputs=(source, name), attrs=attrs)
 
 
 def drop_reshape(edit: Editor, node: Node) -> Sequence[Node] | None:

@@ -6,6 +6,7 @@ fill more than a gigabyte.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +18,7 @@ from .context import Context
 
 LIMIT = 1 << 30
 KEPT = ("onnx.DequantizeLinear", "onnx.Constant")
+KNOWN = "its result is constant"
 RANDOM = ("Random", "Bernoulli", "Multinomial", "Dropout")
 
 
@@ -27,10 +29,19 @@ def fold_constants(graph: Graph, ctx: Context) -> Graph:
         if values is None:
             edit.emit(node)
         else:
-            edit.constants |= values
-            for name, value in values.items():
-                edit.tensors[name] = Tensor(name, value.shape, value.dtype)
+            keep(edit, node, values)
     return edit.finish()
+
+
+def keep(edit: Editor, node: Node, values: Mapping[str, Array]) -> None:
+    """The results are constants; one of the graph's outputs is the Identity of a constant."""
+    for name, value in values.items():
+        if name in edit.graph.outputs:
+            source = edit.constant(f"{name}.value", value)
+            edit.emit(Node("onnx.Identity", (source,), (name,), {"reason": KNOWN}, loc=node.loc))
+        else:
+            edit.constants[name] = value
+            edit.tensors[name] = Tensor(name, value.shape, value.dtype)
 
 
 def folded(edit: Editor, node: Node) -> dict[str, Array] | None:
@@ -47,6 +58,8 @@ def folded(edit: Editor, node: Node) -> dict[str, Array] | None:
 
 
 def is_foldable(edit: Editor, node: Node) -> bool:
+    if node.op == "onnx.Identity" and node.outputs[0] in edit.graph.outputs:
+        return False
     name = node.op.removeprefix("onnx.")
     if name == node.op or node.op in KEPT or name.startswith(RANDOM):
         return False
