@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ from dnncc.isa import core
 from dnncc.targets import Target
 
 from ..ir.graph import Graph, Tensor
-from ..ir.tile import Buffer, Env, Extent, Nest, Operand, slot_index
+from ..ir.tile import Buffer, Compute, Env, Extent, Nest, Operand, slot_index, steps
 from ..mapping.cost import layout, storage_order
 
 
@@ -46,6 +47,13 @@ class Site:
     def memory_id(self, name: str) -> int:
         return next(m.id for m in self.target.memories if m.name == name)
 
+    @cached_property
+    def in_place_of_psums(self) -> str:
+        """The tensor whose results lie in the psums' buffer, "" if none does."""
+        computed = [s for s in steps(self.nest.body) if isinstance(s, Compute)]
+        held = (o for s in computed for o in s.operands.values() if o.buffer == "psum")
+        return next((o.tensor for o in held if o.tensor), "")
+
 
 def locate(site: Site, operand: Operand, env: Env) -> Located:
     """Where the operand's box lies in a scratchpad."""
@@ -75,10 +83,12 @@ def in_buffer(
 
 
 def order_of(site: Site, operand: Operand) -> tuple[int, ...]:
-    """A tile is laid out in the order in which its tensor is stored; psums are row-major."""
-    if not operand.tensor:
+    """A tile is laid out in the order in which its tensor is stored; psums in that of the results
+    that take their place, or row-major."""
+    tensor = operand.tensor or site.in_place_of_psums
+    if not tensor:
         return tuple(range(len(operand.box)))
-    return storage_order(layout(site.graph.tensors[operand.tensor]))
+    return storage_order(layout(site.graph.tensors[tensor]))
 
 
 def dense(sizes: list[Any], order: tuple[int, ...]) -> tuple[Any, ...]:

@@ -62,10 +62,7 @@ class Problem:
         if psum is None or not self.moves(result):
             return False
         memories = {self.target.memory_for(k).name for k in ("psum", "ofmap")}
-        strides = layout(self.graph.tensors[result.tensor])
-        ordered = storage_order(strides) == tuple(range(len(strides)))
-        axes = [d.terms for d in psum.box] == [d.terms for d in result.box]
-        return len(memories) == 1 and ordered and axes
+        return len(memories) == 1 and [d.terms for d in psum.box] == [d.terms for d in result.box]
 
 
 PRICED_BY = ("r", "s", "stride_y", "stride_x", "dilation_y", "dilation_x", "ifmap_axes")
@@ -167,27 +164,34 @@ def channel(problem: Problem, access: Access) -> Channel:
     return problem.target.channel_of(engine(problem, access).name)
 
 
-def dma(problem: Problem, choice: Choice, steps: Steps) -> tuple[dict[str, Ints], Ints, Ints]:
-    """Per DRAM channel the cycles that it is held, the number of moves, and the cycles that no
-    overlap can hide: the first tile of each operand in, the last result out."""
+class Moves(NamedTuple):
+    """`busy`: per DRAM channel the cycles that it is held; `number` of moves; the cycles of the
+    first tile of each operand (`fill`) and of the last result (`drain`), latency included."""
+
+    busy: dict[str, Ints]
+    number: Ints
+    fill: Ints
+    drain: Ints
+
+
+def dma(problem: Problem, choice: Choice, steps: Steps) -> Moves:
     count = trips(problem.load, steps)
     busy: dict[str, Ints] = {}
-    number: Any = 0
-    exposed: Any = 0
+    zero = np.zeros_like(next(iter(count.values())))
+    number, ends = zero, {False: zero, True: zero}
     for access in filter(problem.moves, problem.load.accesses()):
-        link = channel(problem, access)
+        link, stores = channel(problem, access), access is problem.load.result
         memory = problem.target.memory_for(access.kind)  # type: ignore[arg-type]
         bus, spad = transfer(problem, access, choice, steps)
         requests = engine(problem, access).requests
         once = cost.transfer_cycles(bus, spad, link, memory.bytes_per_cycle, requests)
         times = (
-            stored(problem, choice, count)
-            if access is problem.load.result
-            else repetitions(access, choice, count)
+            stored(problem, choice, count) if stores else repetitions(access, choice, count)
         )
-        busy[link.name] = busy.get(link.name, np.int64(0)) + once * times
-        number, exposed = number + times, exposed + once
-    return busy, np.asarray(number, np.int64), np.asarray(exposed, np.int64)
+        busy[link.name] = busy.get(link.name, zero) + once * times
+        number = number + times
+        ends[stores] = ends[stores] + once + link.latency_cycles
+    return Moves(busy, number, ends[False], ends[True])
 
 
 def stored(problem: Problem, choice: Choice, count: Steps) -> Ints:
@@ -247,16 +251,17 @@ class Beside(NamedTuple):
 
 
 def beside(problem: Problem, choice: Choice, steps: Steps, shares: Bools) -> Beside:
-    """Engines overlap, so the busiest sets the time; the first load and the last store do not
-    overlap, unless the tiles share the memory with those of the groups before and after."""
-    busy, moves, exposed = dma(problem, choice, steps)
-    vector = vector_cycles(problem, choice, steps)
-    code = moves + computes(problem, choice, steps)
-    engines = (vector, issue_cycles(problem, code), *busy.values())
+    """Engines overlap, so the busiest sets the time. Before them all come the first loads, unless
+    there is room for them beside the tiles of the group before; after them the vector work on the
+    last tile, and its store."""
+    moves, vector = dma(problem, choice, steps), vector_cycles(problem, choice, steps)
+    code = moves.number + computes(problem, choice, steps)
+    engines = (vector, issue_cycles(problem, code), *moves.busy.values())
     overlap: Any = np.maximum.reduce(np.broadcast_arrays(*engines))
-    alone: Any = ~shares * exposed
+    last = vector // stored(problem, choice, trips(problem.load, steps))
+    alone: Any = ~shares * moves.fill + moves.drain + (last if problem.load.inner else 0)
     if choice.depth == 1:
-        overlap, alone = 0, vector + sum(busy.values()) + exposed
+        overlap, alone = 0, vector + sum(moves.busy.values()) + moves.fill + moves.drain
     columns = (
         np.broadcast_to(np.asarray(c, np.int64), shares.shape) for c in (overlap, alone, code)
     )

@@ -80,7 +80,7 @@ def search(problem: Problem, limit: int) -> Mapping:
     if not len(pool.choice):
         raise hindrance(problem)
     if problem.load.inner:
-        pool = priced(problem, refined(problem, pool, limit))
+        pool = refined(problem, pool, limit)
     cycles = pool.cycles
     near = np.flatnonzero(cycles <= CYCLE_SLACK * cycles.min())
     best = near[np.lexsort((cycles[near], pool.code[near]))[0]]
@@ -115,18 +115,23 @@ def joined(pools: list[Pool]) -> Pool:
 
 
 def refined(problem: Problem, pool: Pool, limit: int) -> Pool:
-    """The most promising, by a bound that knows how well each split of the channels does."""
+    """The most promising, by a bound that knows how well each split of the channels does at its
+    largest tile; and those tiles themselves. All are priced by the array's model."""
     split = channel_split(pool.steps)
-    ranked = np.lexsort((pool.code, pool.cycles))
-    _, first = np.unique(split[ranked], return_index=True)
-    samples = ranked[np.sort(first)[: 2 * limit]]
-    array = array_cycles(problem, {v: s[samples] for v, s in pool.steps.items()})
+    largest = np.lexsort((pool.cycles, pool.code))
+    _, first = np.unique(split[largest], return_index=True)
+    samples = largest[first]
+    samples = samples[np.lexsort((pool.code[samples], pool.cycles[samples]))[: 4 * limit]]
+    priced = pool._replace(array=pool.array.copy())
+    priced.array[samples] = array_cycles(problem, {v: s[samples] for v, s in pool.steps.items()})
     ratio = np.full(int(split.max()) + 1, np.inf)
-    ratio[split[samples]] = array / np.maximum(pool.array[samples], 1)
+    ratio[split[samples]] = priced.array[samples] / np.maximum(pool.array[samples], 1)
     known = np.flatnonzero(np.isfinite(ratio[split]))
-    pool = pool.take(known)
-    guess = (pool.array * ratio[split[known]]).astype(np.int64)
-    return promising(pool._replace(array=guess), limit)
+    guess = (pool.array[known] * ratio[split[known]]).astype(np.int64)
+    best = known[promising(pool.take(known)._replace(array=guess), limit)]
+    best = np.setdiff1d(best, samples)
+    priced.array[best] = array_cycles(problem, {v: s[best] for v, s in pool.steps.items()})
+    return priced.take(np.concatenate((samples, best)))
 
 
 def channel_split(steps: Steps) -> Ints:
@@ -138,17 +143,13 @@ def channel_split(steps: Steps) -> Ints:
     return split
 
 
-def promising(pool: Pool, limit: int) -> Pool:
-    """The lowest bounds, and the least code among those near the lowest."""
+def promising(pool: Pool, limit: int) -> Ints:
+    """Rows of the lowest bounds, and of the least code among those near the lowest."""
     cycles = pool.cycles
     fastest = np.lexsort((pool.code, cycles))[:limit]
     near = np.flatnonzero(cycles <= BOUND_SLACK * cycles.min())
     shortest = near[np.lexsort((cycles[near], pool.code[near]))[:limit]]
-    return pool.take(np.unique(np.concatenate((fastest, shortest))))
-
-
-def priced(problem: Problem, pool: Pool) -> Pool:
-    return pool._replace(array=array_cycles(problem, pool.steps))
+    return np.unique(np.concatenate((fastest, shortest)))
 
 
 def array_cycles(problem: Problem, steps: Steps) -> Ints:

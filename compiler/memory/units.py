@@ -51,12 +51,6 @@ class Units:
         inside = (index >= 0) & (self.memory[unit] == memory) & (start < self.stop[unit])
         return np.where(inside, unit, -1)
 
-    def earlier(self) -> npt.NDArray[np.bool_]:
-        """bool[v, u]: u shares bytes with v and is used in earlier nests only."""
-        shared = (self.memory[:, None] == self.memory) & (self.start[:, None] < self.stop)
-        shared &= self.start < self.stop[:, None]
-        return np.asarray(shared & (self.last < self.first[:, None]))
-
 
 Row = tuple[int, int, int, int, int, str]
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from dnncc.isa import core, program
 
 from ..codegen.stream import Piece, Stream
+from ..memory.bands import bands_of, handed_over, running
 from ..memory.units import Units, units_of
 from .context import Context, target_of
 
@@ -71,40 +72,25 @@ def hazards(decoded: program.Program, place: Place, units: Units, nest_of: Ints)
     """int64[n, engines]: how many of each engine's instructions must be retired first."""
     regions = decoded.regions()
     unit = units.find(nest_of[regions.instruction], regions.memory, regions.start)
-    known = unit >= 0
-    instruction, unit, write = regions.instruction[known], unit[known], regions.is_write[known]
-    order = np.lexsort((instruction, unit))
-    instruction, unit, write = instruction[order], unit[order], write[order]
+    known = np.flatnonzero(unit >= 0)
+    writes = known[regions.is_write[known]]
+    bands = bands_of(units, unit[writes], regions.start[writes])
+    access, band = bands.touched(unit[known], regions.start[known], regions.stop[known])
+    instruction, write = regions.instruction[known[access]], regions.is_write[known[access]]
+    order = np.lexsort((instruction, band))
+    instruction, band, write = instruction[order], band[order], write[order]
     engine, number = place.engine[instruction], place.number[instruction]
     waits = np.zeros((decoded.count, ENGINES), np.int64)
-    before = units.earlier()
-    for other in range(ENGINES):
+    for other in np.unique(engine[engine >= 0]):
         mine = engine == other
-        written = running(np.where(mine & write, number, 0), unit)
-        touched = running(np.where(mine, number, 0), unit)
-        handed = handed_over(np.where(mine, number, 0), unit, before)
-        need = np.where(write, np.maximum(touched, handed[unit]), written)
+        written = running(np.where(mine & write, number, 0), band)
+        touched = running(np.where(mine, number, 0), band)
+        last = np.zeros(len(bands.unit), np.int64)
+        np.maximum.at(last, band, np.where(mine, number, 0))
+        handed = handed_over(last, bands, units)
+        need = np.where(write, np.maximum(touched, handed[band]), written)
         np.maximum.at(waits[:, other], instruction, np.where(mine, 0, need))
     return waits
-
-
-def running(values: Ints, group: Ints) -> Ints:
-    """For each entry the largest value before it in its group; groups are contiguous."""
-    shift = np.int64(1) << 40
-    raised = np.maximum.accumulate(values + group * shift)
-    previous = np.concatenate(([0], raised[:-1]))
-    out: Ints = np.maximum(previous - group * shift, 0)
-    return out
-
-
-def handed_over(values: Ints, unit: Ints, before: npt.NDArray[np.bool_]) -> Ints:
-    """Per unit the last instruction of the engine on any unit that had its bytes earlier."""
-    last = np.zeros(len(before), np.int64)
-    np.maximum.at(last, unit, values)
-    if not len(before):
-        return last
-    handed: Ints = np.where(before, last[None, :], 0).max(axis=1)
-    return handed
 
 
 def reduced(needs: Ints, place: Place) -> Ints:
