@@ -166,10 +166,12 @@ def channel(problem: Problem, access: Access) -> Channel:
 
 class Moves(NamedTuple):
     """`busy`: per DRAM channel the cycles that it is held; `number` of moves; the cycles of the
-    first tile of each operand (`fill`) and of the last result (`drain`), latency included."""
+    first tile of each constant (`early`, as it can be loaded before the group begins) and of each
+    other operand (`fill`), and of the last result (`drain`), latency included."""
 
     busy: dict[str, Ints]
     number: Ints
+    early: Ints
     fill: Ints
     drain: Ints
 
@@ -178,7 +180,7 @@ def dma(problem: Problem, choice: Choice, steps: Steps) -> Moves:
     count = trips(problem.load, steps)
     busy: dict[str, Ints] = {}
     zero = np.zeros_like(next(iter(count.values())))
-    number, ends = zero, {False: zero, True: zero}
+    number, ends = zero, {"early": zero, "fill": zero, "drain": zero}
     for access in filter(problem.moves, problem.load.accesses()):
         link, stores = channel(problem, access), access is problem.load.result
         memory = problem.target.memory_for(access.kind)  # type: ignore[arg-type]
@@ -190,8 +192,9 @@ def dma(problem: Problem, choice: Choice, steps: Steps) -> Moves:
         )
         busy[link.name] = busy.get(link.name, zero) + once * times
         number = number + times
-        ends[stores] = ends[stores] + once + link.latency_cycles
-    return Moves(busy, number, ends[False], ends[True])
+        end = "drain" if stores else "early" if access.tensor in problem.graph.constants else "fill"
+        ends[end] = ends[end] + once + link.latency_cycles
+    return Moves(busy, number, **ends)
 
 
 def stored(problem: Problem, choice: Choice, count: Steps) -> Ints:
@@ -251,17 +254,18 @@ class Beside(NamedTuple):
 
 
 def beside(problem: Problem, choice: Choice, steps: Steps, shares: Bools) -> Beside:
-    """Engines overlap, so the busiest sets the time. Before them all come the first loads, unless
-    there is room for them beside the tiles of the group before; after them the vector work on the
-    last tile, and its store."""
+    """Engines overlap, so the busiest sets the time. Before them all come the first loads, those of
+    constants only if there is no room for them beside the tiles of the group before; after them the
+    vector work on the last tile, and its store."""
     moves, vector = dma(problem, choice, steps), vector_cycles(problem, choice, steps)
     code = moves.number + computes(problem, choice, steps)
     engines = (vector, issue_cycles(problem, code), *moves.busy.values())
     overlap: Any = np.maximum.reduce(np.broadcast_arrays(*engines))
     last = vector // stored(problem, choice, trips(problem.load, steps))
-    alone: Any = ~shares * moves.fill + moves.drain + (last if problem.load.inner else 0)
+    ends = moves.fill + moves.drain + (last if problem.load.inner else 0)
+    alone: Any = ~shares * moves.early + ends
     if choice.depth == 1:
-        overlap, alone = 0, vector + sum(moves.busy.values()) + moves.fill + moves.drain
+        overlap, alone = 0, vector + sum(moves.busy.values()) + moves.early + ends
     columns = (
         np.broadcast_to(np.asarray(c, np.int64), shares.shape) for c in (overlap, alone, code)
     )
