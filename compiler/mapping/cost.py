@@ -167,10 +167,11 @@ def channel(problem: Problem, access: Access) -> Channel:
 class Moves(NamedTuple):
     """`busy`: per DRAM channel the cycles that it is held; `number` of moves; the cycles of the
     first tile of each constant (`early`, as it can be loaded before the group begins) and of each
-    other operand (`fill`), and of the last result (`drain`), latency included."""
+    other operand (`fill`), and of the last result (`drain`), latency included; `bytes` on buses."""
 
     busy: dict[str, Ints]
     number: Ints
+    bytes: Ints
     early: Ints
     fill: Ints
     drain: Ints
@@ -180,7 +181,7 @@ def dma(problem: Problem, choice: Choice, steps: Steps) -> Moves:
     count = trips(problem.load, steps)
     busy: dict[str, Ints] = {}
     zero = np.zeros_like(next(iter(count.values())))
-    number, ends = zero, {"early": zero, "fill": zero, "drain": zero}
+    number, total, ends = zero, zero, {"early": zero, "fill": zero, "drain": zero}
     for access in filter(problem.moves, problem.load.accesses()):
         link, stores = channel(problem, access), access is problem.load.result
         memory = problem.target.memory_for(access.kind)  # type: ignore[arg-type]
@@ -191,10 +192,10 @@ def dma(problem: Problem, choice: Choice, steps: Steps) -> Moves:
             stored(problem, choice, count) if stores else repetitions(access, choice, count)
         )
         busy[link.name] = busy.get(link.name, zero) + once * times
-        number = number + times
+        number, total = number + times, total + bus * times
         end = "drain" if stores else "early" if access.tensor in problem.graph.constants else "fill"
         ends[end] = ends[end] + once + link.latency_cycles
-    return Moves(busy, number, **ends)
+    return Moves(busy, number, total, **ends)
 
 
 def stored(problem: Problem, choice: Choice, count: Steps) -> Ints:
@@ -245,12 +246,14 @@ def vector_cycles(problem: Problem, choice: Choice, steps: Steps) -> Ints:
 class Beside(NamedTuple):
     """What a group takes beside the array's cycles: all of it is max(array, overlap) + alone.
 
-    `code` is the number of instructions. Columns, int64[candidates].
+    `code` is the number of instructions, `bytes` what goes over DRAM's buses, code included.
+    Columns, int64[candidates].
     """
 
     overlap: Ints
     alone: Ints
     code: Ints
+    bytes: Ints
 
 
 def beside(problem: Problem, choice: Choice, steps: Steps, shares: Bools) -> Beside:
@@ -266,10 +269,8 @@ def beside(problem: Problem, choice: Choice, steps: Steps, shares: Bools) -> Bes
     alone: Any = ~shares * moves.early + ends
     if choice.depth == 1:
         overlap, alone = 0, vector + sum(moves.busy.values()) + moves.early + ends
-    columns = (
-        np.broadcast_to(np.asarray(c, np.int64), shares.shape) for c in (overlap, alone, code)
-    )
-    return Beside(*columns)
+    columns = (overlap, alone, code, moves.bytes + code * CODE_BYTES)
+    return Beside(*(np.broadcast_to(np.asarray(c, np.int64), shares.shape) for c in columns))
 
 
 CODE_BYTES = 32

@@ -1,10 +1,10 @@
 """Choose the mapping of a group: the cheapest that fits, by the simulator's own prices.
 
 All tilings under all loop orders and residencies are bounded first, as if every PE were always
-busy. The array's own model, which is dearer, then prices one tiling of each split of the channels,
-and, with what that says of how well a split uses the array, the most promising of all. Of those
-within a few percent of the fastest the one with the fewest instructions is taken: code is fetched,
-too.
+busy. The array's own model, which is dearer, then prices the largest tile of each split of the
+channels, and from there the most promising ones in rounds: a tile uses the array no better than a
+larger one of the same split. Of those within a few percent of the fastest the one with the fewest
+bytes from DRAM is taken, code included.
 """
 
 from typing import NamedTuple
@@ -31,9 +31,12 @@ from .space import Choice, choices, tilings, trips
 Ints = npt.NDArray[np.int64]
 Steps = dict[str, Ints]
 
-BOUND_SLACK = 1.05
 CYCLE_SLACK = 1.02
-"""How much slower a candidate may be than the fastest, to be taken for its fewer instructions."""
+"""How much slower a candidate may be than the fastest, to be taken for its fewer bytes."""
+
+ROUNDS = 8
+LENIENCE = 0.95
+"""Tiles that divide better than a larger one may use the array so much better."""
 
 
 class NoMapping(Exception):
@@ -45,93 +48,74 @@ class NoRoom(NoMapping):
 
 
 class Pool(NamedTuple):
-    """Candidates under several choices: columns of one length. `array` is the array's cycles over
-    all tiles, or a bound of them."""
+    """Candidates under several choices, which fit: columns of one length. `tile` is a row of the
+    tilings; `array` has a row for each of these: the array's cycles over all tiles, or a bound."""
 
     choice: Ints
-    steps: Steps
+    tile: Ints
     array: Ints
     beside: Beside
 
     @property
     def cycles(self) -> Ints:
-        return np.maximum(self.array, self.beside.overlap) + self.beside.alone
-
-    @property
-    def code(self) -> Ints:
-        return self.beside.code
-
-    def take(self, rows: Ints) -> "Pool":
-        return Pool(
-            self.choice[rows],
-            {v: s[rows] for v, s in self.steps.items()},
-            self.array[rows],
-            Beside(*(column[rows] for column in self.beside)),
-        )
+        return np.maximum(self.array[self.tile], self.beside.overlap) + self.beside.alone
 
 
 def search(problem: Problem, limit: int) -> Mapping:
     """The mapping with the fewest estimated cycles, but for the slack. Raises NoMapping.
 
-    The array's model prices a few times `limit` candidates.
+    The array's model prices a few times `limit` tilings.
     """
     options = list(choices(problem.load, problem.given))
-    pool = bounded(problem, options)
+    steps = tilings(problem.load, problem.given)
+    steps = {v: s[runnable(problem, steps)] for v, s in steps.items()}
+    pool = bounded(problem, options, steps)
     if not len(pool.choice):
         raise hindrance(problem)
     if problem.load.inner:
-        pool = refined(problem, pool, limit)
+        pool = priced(problem, pool, steps, limit)
     cycles = pool.cycles
     near = np.flatnonzero(cycles <= CYCLE_SLACK * cycles.min())
-    best = near[np.lexsort((cycles[near], pool.code[near]))[0]]
-    steps = {v: int(s[best]) for v, s in pool.steps.items()}
-    return to_mapping(problem, options[int(pool.choice[best])], steps)
+    best = near[np.lexsort((cycles[near], pool.beside.bytes[near]))[0]]
+    chosen = {v: int(s[pool.tile[best]]) for v, s in steps.items()}
+    return to_mapping(problem, options[int(pool.choice[best])], chosen)
 
 
-def bounded(problem: Problem, options: list[Choice]) -> Pool:
+def bounded(problem: Problem, options: list[Choice], steps: Steps) -> Pool:
     """Everything that fits, as if every PE were always busy."""
-    steps = tilings(problem.load, problem.given)
-    steps = {v: s[runnable(problem, steps)] for v, s in steps.items()}
     count = len(next(iter(steps.values())))
-    floor = macs(problem.load) // problem.target.pes
-    pools = []
+    floor = np.full(count, macs(problem.load) // problem.target.pes)
+    found: list[tuple[Ints, Ints, Beside]] = []
     for number, choice in enumerate(options):
         used = footprint(problem, choice, steps)
         rows = np.flatnonzero(within(problem, used, 1, count))
         kept = {v: s[rows] for v, s in steps.items()}
         shares = within(problem, used, 2, count)[rows]
         more = beside(problem, choice, kept, shares)
-        pools.append(Pool(np.full(len(rows), number), kept, np.full(len(rows), floor), more))
-    return joined(pools)
+        found.append((np.full(len(rows), number), rows, more))
+    choice_of, tile, more_of = zip(*found, strict=True)
+    columns = map(np.concatenate, zip(*more_of, strict=True))
+    return Pool(np.concatenate(choice_of), np.concatenate(tile), floor, Beside(*columns))
 
 
-def joined(pools: list[Pool]) -> Pool:
-    return Pool(
-        np.concatenate([p.choice for p in pools]),
-        {v: np.concatenate([p.steps[v] for p in pools]) for v in pools[0].steps},
-        np.concatenate([p.array for p in pools]),
-        Beside(*map(np.concatenate, zip(*(p.beside for p in pools), strict=True))),
-    )
-
-
-def refined(problem: Problem, pool: Pool, limit: int) -> Pool:
-    """The most promising, by a bound that knows how well each split of the channels does at its
-    largest tile; and those tiles themselves. All are priced by the array's model."""
-    split = channel_split(pool.steps)
-    largest = np.lexsort((pool.cycles, pool.code))
-    _, first = np.unique(split[largest], return_index=True)
-    samples = largest[first]
-    samples = samples[np.lexsort((pool.code[samples], pool.cycles[samples]))[: 4 * limit]]
-    priced = pool._replace(array=pool.array.copy())
-    priced.array[samples] = array_cycles(problem, {v: s[samples] for v, s in pool.steps.items()})
-    ratio = np.full(int(split.max()) + 1, np.inf)
-    ratio[split[samples]] = priced.array[samples] / np.maximum(pool.array[samples], 1)
-    known = np.flatnonzero(np.isfinite(ratio[split]))
-    guess = (pool.array[known] * ratio[split[known]]).astype(np.int64)
-    best = known[promising(pool.take(known)._replace(array=guess), limit)]
-    best = np.setdiff1d(best, samples)
-    priced.array[best] = array_cycles(problem, {v: s[best] for v, s in pool.steps.items()})
-    return priced.take(np.concatenate((samples, best)))
+def priced(problem: Problem, pool: Pool, steps: Steps, limit: int) -> Pool:
+    """Only what the array's model has priced, best first as far as its bounds say."""
+    split = channel_split(steps)
+    known = np.zeros(len(split), np.bool_)
+    ratio = np.zeros(len(split))
+    array = pool.array.copy()
+    new = first_of_each(pool, split, 2 * limit)
+    for _ in range(ROUNDS):
+        array[new] = array_cycles(problem, {v: s[new] for v, s in steps.items()})
+        known[new] = True
+        raise_bounds(ratio, new, array[new] / np.maximum(pool.array[new], 1), split, steps)
+        array = np.where(known, array, (pool.array * ratio).astype(np.int64))
+        new = promising(pool._replace(array=array), known, max(limit // 2, 1))
+        if not len(new):
+            break
+    rows = np.flatnonzero(known[pool.tile])
+    more = Beside(*(column[rows] for column in pool.beside))
+    return Pool(pool.choice[rows], pool.tile[rows], array, more)
 
 
 def channel_split(steps: Steps) -> Ints:
@@ -143,13 +127,37 @@ def channel_split(steps: Steps) -> Ints:
     return split
 
 
-def promising(pool: Pool, limit: int) -> Ints:
-    """Rows of the lowest bounds, and of the least code among those near the lowest."""
-    cycles = pool.cycles
-    fastest = np.lexsort((pool.code, cycles))[:limit]
-    near = np.flatnonzero(cycles <= BOUND_SLACK * cycles.min())
-    shortest = near[np.lexsort((cycles[near], pool.code[near]))[:limit]]
-    return np.unique(np.concatenate((fastest, shortest)))
+def first_of_each(pool: Pool, split: Ints, most: int) -> Ints:
+    """The largest tile of each split, which takes the least code; of the most promising splits."""
+    largest = np.lexsort((pool.cycles, pool.beside.code))
+    _, first = np.unique(split[pool.tile[largest]], return_index=True)
+    rows = largest[first]
+    return np.unique(pool.tile[rows[np.argsort(pool.cycles[rows], kind="stable")[:most]]])
+
+
+def raise_bounds(
+    ratio: npt.NDArray[np.float64],
+    new: Ints,
+    found: npt.NDArray[np.float64],
+    split: Ints,
+    steps: Steps,
+) -> None:
+    """In place: a tile that is no larger than one of `new` uses the array no better, but for the
+    lenience; `found` are their cycles in multiples of the least possible."""
+    below = split[:, None] == split[new]
+    for var in ("n", "p", "q"):
+        below &= steps[var][:, None] <= steps[var][new]
+    np.maximum(ratio, np.where(below, LENIENCE * found, 0).max(axis=1), out=ratio)
+
+
+def promising(pool: Pool, known: npt.NDArray[np.bool_], most: int) -> Ints:
+    """Tiles that are not known and may be faster than the best that is, the lowest bounds first."""
+    cycles, sure = pool.cycles, known[pool.tile]
+    best = cycles[sure].min() if sure.any() else np.iinfo(np.int64).max
+    rows = np.flatnonzero(~sure & (cycles < best))
+    tiles = pool.tile[rows[np.lexsort((pool.beside.bytes[rows], cycles[rows]))]]
+    _, first = np.unique(tiles, return_index=True)
+    return tiles[np.sort(first)[:most]]
 
 
 def array_cycles(problem: Problem, steps: Steps) -> Ints:
