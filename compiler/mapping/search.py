@@ -104,7 +104,7 @@ def priced(problem: Problem, pool: Pool, steps: Steps, limit: int) -> Pool:
     known = np.zeros(len(split), np.bool_)
     ratio = np.zeros(len(split))
     array = pool.array.copy()
-    new = first_of_each(pool, split, 2 * limit)
+    new = first_of_each(pool, split, 4 * limit)
     for _ in range(ROUNDS):
         array[new] = array_cycles(problem, {v: s[new] for v, s in steps.items()})
         known[new] = True
