@@ -5,6 +5,7 @@ import numpy.typing as npt
 
 from dnncc.isa import core
 from dnncc.isa import image as images
+from dnncc.isa.distinct import distinct
 
 from .timing import Timeline
 
@@ -20,7 +21,7 @@ def owners(timeline: Timeline) -> Ints:
     A cycle in which no engine is busy belongs to the next instruction to be, and at the end to the
     last one.
     """
-    edges = np.unique(np.concatenate([timeline.start, timeline.end, [0, timeline.cycles]]))
+    edges = distinct(np.concatenate([timeline.start, timeline.end, [0, timeline.cycles]]))
     cycles = np.zeros(len(timeline.end), np.int64)
     np.add.at(cycles, owners_at(timeline, edges[:-1]), np.diff(edges))
     return cycles

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from dnncc.isa import core, dma, elementwise, pool, tensor, vector
 from dnncc.isa import program as programs
+from dnncc.isa.distinct import distinct
 from dnncc.targets import Channel, Engine, Target, cost, dataflow
 
 Ints = npt.NDArray[np.int64]
@@ -96,7 +97,7 @@ def price_dma(item: dma.Load | dma.Store, target: Target) -> dict[str, Any]:
     """Each queue has its own DRAM channel, so its records are priced together."""
     queue = np.asarray(item.queue)
     columns: dict[str, Any] = {}
-    for number in np.unique(queue):
+    for number in distinct(queue):
         chosen = queue == number
         engine = target.engine(f"{item.engine}{number}")
         for name, values in transfers(item, target, engine).items():

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from dnncc.isa import control, core
 from dnncc.isa import image as images
 from dnncc.isa import program as programs
+from dnncc.isa.distinct import distinct
 from dnncc.targets import Target
 
 from .attribution import node_index, owners, per_node
@@ -144,7 +145,7 @@ def operations(program: programs.Program, rows: Ints, count: int) -> list[str]:
     kinds: list[list[str]] = [[] for _ in range(count)]
     for part in program.parts:
         if part.cls.engine in ("tensor", "vector") or part.cls.mnemonic == "host":
-            for i in np.unique(rows[part.indices]):
+            for i in distinct(rows[part.indices]):
                 kinds[i].append(part.cls.mnemonic)
     return ["+".join(names) for names in kinds]
 

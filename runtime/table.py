@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from .columns import drawn
+
 Row = dict[str, Any]
 
 SUFFIXES = (("", 1.0), ("k", 1e3), ("M", 1e6), ("G", 1e9), ("T", 1e12))
@@ -105,26 +107,6 @@ def gap_table(report: Row, width: int = 120) -> str:
     ]  # fmt: skip
     headings = (*GAP_COLUMNS, *(SHORTER.get(cause, cause) for cause in causes))
     return drawn(headings, WIDEST[:1], lines, width)
-
-
-def drawn(
-    columns: Sequence[str], widest: Sequence[int], rows: Sequence[Sequence[str]], width: int
-) -> str:
-    """A table without lines; of the first columns no more than `widest`, the others right."""
-    from rich.console import Console
-    from rich.table import Table
-
-    grid = Table(box=None, pad_edge=False)
-    for name, most in zip(columns, widest, strict=False):
-        grid.add_column(name, max_width=most, no_wrap=True, overflow="ellipsis")
-    for name in columns[len(widest) :]:
-        grid.add_column(name, justify="right", no_wrap=True)
-    for row in rows:
-        grid.add_row(*row)
-    console = Console(width=width, color_system=None, markup=False, emoji=False, highlight=False)
-    with console.capture() as captured:
-        console.print(grid)
-    return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
 
 def layer_name(label: str) -> str:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dnncc.isa.distinct import distinct
+
 from .operands import Ints, Operand, require
 
 
@@ -70,7 +72,7 @@ def partition(first: Ints, sizes: Ints) -> tuple[int, ...]:
         require(starts == ends - widths, "tiles with gaps between them")
         total.append(int(ends[-1]))
         number, cells = number * len(starts) + at, cells * len(starts)
-    require(len(first) == cells == len(np.unique(number)), "cells that are missing or twice there")
+    require(len(first) == cells == len(distinct(number)), "cells that are missing or twice there")
     return tuple(total)
 
 

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dnncc.isa import numerics
+from dnncc.isa.distinct import distinct
 
 from .boxes import Block, Box, affine, partition
 from .nests import Step, column_of
@@ -139,7 +140,7 @@ def chains(step: Step, results: Step) -> tuple[Ints, Ints]:
     adding = int(column_of(step.item.accumulate, len(step)).sum())
     require(adding == int((after >= 0).sum()), "sums of before the nest")
     owner = owner[ends_of(after)]
-    require(len(np.unique(owner)) == len(results), "results of no sums")
+    require(len(distinct(owner)) == len(results), "results of no sums")
     return owner, offsets(owner, column_of(step.item.c, len(step)))
 
 

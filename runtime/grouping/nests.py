@@ -7,6 +7,7 @@ import numpy as np
 
 from dnncc.isa import core, dma, elementwise, pool, tensor, vector
 from dnncc.isa import program as programs
+from dnncc.isa.distinct import distinct
 
 from .operands import Ints, Operand, operands, require, through
 from .writers import OUTSIDE, joined, last_writers, touched
@@ -96,7 +97,7 @@ def steps_of(program: programs.Program, first: int, stop: int, step_of: Ints) ->
             continue
         require(cls in SAME, f"{cls.mnemonic} is executed one by one")
         kinds = step_of[indices[low:high]]
-        for kind in np.unique(kinds):
+        for kind in distinct(kinds):
             rows = low + np.flatnonzero(kinds == kind)
             found.append(step(cls, indices[rows], records[rows]))
     return found

@@ -16,6 +16,7 @@ import numpy as np
 from dnncc.isa import control, core
 from dnncc.isa import image as images
 from dnncc.isa import program as programs
+from dnncc.isa.distinct import distinct
 
 from .merging import Extent, Merger, Scratch
 from .nests import Step, connect, steps_of
@@ -114,7 +115,7 @@ class LeftOut:
             operand = step.operands.get(step.result)
             if operand is None or step.result == "out" and not step.readers:
                 continue
-            for memory in np.unique(operand.memory):
+            for memory in distinct(operand.memory):
                 rows = operand.memory == memory
                 for low, high in union(operand.start[rows], operand.stop[rows]):
                     self.stale[int(memory)][low:high] = True

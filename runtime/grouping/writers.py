@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dnncc.isa.distinct import distinct
+
 from .operands import Bools, Ints, Operand, require
 
 OUTSIDE = -1
@@ -43,7 +45,7 @@ def last_writers(reads: Touched, writes: Touched) -> Ints:
     if not len(rows):
         return found
     reads, writes = Touched(*(c[rows] for c in reads)), Touched(*(c[kept] for c in writes))
-    bounds = np.unique(np.concatenate((writes.start, writes.stop)))
+    bounds = distinct(np.concatenate((writes.start, writes.stop)))
     first = np.searchsorted(bounds, reads.start, side="right") - 1
     last = np.searchsorted(bounds, reads.stop)
     stray = (first < 0) | (last == len(bounds)) & (reads.stop > bounds[-1])
