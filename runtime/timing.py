@@ -34,7 +34,9 @@ from dnncc.isa import control, core
 from dnncc.isa import program as programs
 from dnncc.targets import Target
 
-from .events import Clock, Stuck, TimingError, Work
+from .events import Stuck, TimingError
+from .orders import Orders, Times
+from .periods import times_of
 from .pricing import Prices, prices
 from .requests import windows
 
@@ -100,12 +102,10 @@ def simulate(
     priced = prices(program, target)
     queues = [np.flatnonzero(engine == e) for e in range(len(core.ENGINES))]
     waited = awaited(program, queues, describe)
-    clock = Clock(work(program, target, priced, queues, waited))
     try:
-        clock.run()
+        times = times_of(orders_of(program, target, priced, queues, waited))
     except Stuck as stuck:
         raise TimingError(blocked(stuck, describe)) from None
-    times = [np.array(t, np.int64) for t in (clock.issue, clock.begin, clock.start, clock.end)]
     return timeline(engine, queues, waited, priced, times)
 
 
@@ -145,38 +145,24 @@ def last_before(queue: Ints, index: int) -> int:
     return int(queue[at - 1]) if at else -1
 
 
-def work(
+def orders_of(
     program: programs.Program, target: Target, priced: Prices, queues: list[Ints], waited: Ints
-) -> Work:
-    """The event loop's input: plain lists."""
+) -> Orders:
+    """What is to be timed."""
     behind, ahead = windows(priced, queues, target)
-    return Work(
-        engine=np.asarray(program.engine_of).tolist(),
-        queues=[queue.tolist() for queue in queues],
-        after=tuples(waited),
-        slot=slots(program.count, queues, target.issue.queue_depth).tolist(),
-        fetch=priced.fetch.tolist(),
-        channel=priced.channel.tolist(),
-        latency=priced.latency.tolist(),
-        held=priced.held.tolist(),
-        behind=behind.tolist(),
-        ahead=ahead.tolist(),
-        cycles=priced.cycles.tolist(),
-        overlap=overlaps(priced, queues).tolist(),
+    return Orders(
+        engine=np.asarray(program.engine_of, np.int64),
+        waited=waited,
+        slot=slots(program.count, queues, target.issue.queue_depth),
+        fetch=priced.fetch,
+        channel=priced.channel,
+        latency=priced.latency,
+        held=priced.held,
+        behind=behind,
+        ahead=ahead,
+        cycles=priced.cycles,
+        overlap=overlaps(priced, queues),
     )
-
-
-def tuples(waited: Ints) -> list[tuple[int, ...]]:
-    """Per instruction those that it waits for; rows of equal length at a time."""
-    known = waited >= 0
-    counts = known.sum(axis=1)
-    found: list[tuple[int, ...]] = [()] * len(waited)
-    for length in range(1, waited.shape[1] + 1):
-        rows = np.flatnonzero(counts == length)
-        columns = waited[rows][known[rows]].reshape(-1, length).T.tolist()
-        for row, others in zip(rows.tolist(), zip(*columns, strict=True), strict=True):
-            found[row] = others
-    return found
 
 
 def slots(count: int, queues: list[Ints], depth: int) -> Ints:
@@ -202,7 +188,7 @@ def overlaps(priced: Prices, queues: list[Ints]) -> Ints:
 
 
 def timeline(
-    engine: Ints, queues: list[Ints], waited: Ints, priced: Prices, times: list[Ints]
+    engine: Ints, queues: list[Ints], waited: Ints, priced: Prices, times: Times
 ) -> Timeline:
     """The result of the event loop with the stalls before each instruction."""
     issue, begin, start, end = times

@@ -12,6 +12,7 @@ import numpy as np
 from dnncc.isa import core
 from dnncc.isa import program as programs
 from dnncc.runtime import events, timing
+from dnncc.runtime.orders import work
 from dnncc.targets import Target
 
 
@@ -122,6 +123,7 @@ def assert_polled(t: timing.Timeline, program: programs.Program, target: Target)
     """The times of a program are those of asking again and again."""
     queues = [np.flatnonzero(t.engine == e) for e in range(len(core.ENGINES))]
     waited = timing.awaited(program, queues)
-    expected = Polling(timing.work(program, target, t.prices, queues, waited)).run()
+    given = timing.orders_of(program, target, t.prices, queues, waited)
+    expected = Polling(work(given)).run()
     for name in ("issue", "begin", "end"):
         assert getattr(t, name).tolist() == getattr(expected, name), name
