@@ -78,14 +78,15 @@ def write(image: Image) -> bytes:
     offsets, end = place(found)
     table = end + -end % 8
     last = table + SECTION.size * len(NAMES)
-    sums = checksums(found, b"")
+    sums = checksums(found, [])
     headers = section_headers(found, [*offsets, last], len(sums))
     segments = b"".join(program_headers(image, found, offsets))
-    body = bytearray(header(table, len(segments) // SEGMENT.size) + segments)
-    for section, offset in zip(found[1:], offsets[1:], strict=True):
-        body += bytes(offset - len(body)) + section.data
-    body += bytes(table - len(body)) + headers
-    return bytes(body) + checksums(found, bytes(body))
+    parts = [header(table, len(segments) // SEGMENT.size) + segments]
+    ends = [len(parts[0]), *(o + len(s.data) for s, o in zip(found[1:], offsets[1:], strict=True))]
+    for section, start, end in zip(found[1:], offsets[1:], ends[:-1], strict=True):
+        parts += [bytes(start - end), section.data]
+    parts += [bytes(table - ends[-1]), headers]
+    return b"".join([*parts, checksums(found, parts)])
 
 
 def build(image: Image) -> Iterator[Section]:
@@ -175,10 +176,13 @@ def header(table: int, segments: int) -> bytes:
     return HEADER.pack(IDENT, EXEC, MACHINE, 1, TEXT_BASE, HEADER.size, table, ISA_VERSION, *sizes)
 
 
-def checksums(found: Sequence[Section], body: bytes) -> bytes:
-    """.dnncc.sum; its size does not depend on the sums."""
+def checksums(found: Sequence[Section], parts: Sequence[bytes]) -> bytes:
+    """.dnncc.sum of the file's parts up to it; its size does not depend on the sums."""
     each = {s.name: sha256(s.data).hexdigest() for s in found[1:]}
-    return msgspec.json.encode(Sums(sha256(body).hexdigest(), each))
+    whole = sha256()
+    for part in parts:
+        whole.update(part)
+    return msgspec.json.encode(Sums(whole.hexdigest(), each))
 
 
 def read(data: bytes) -> Image:
@@ -257,7 +261,7 @@ def check_sums(data: bytes, found: dict[str, bytes]) -> None:
     for name, expected in sums.sections.items():
         if sha256(found[name]).hexdigest() != expected:
             raise IsaError(f"checksum of {name} is wrong")
-    body = data[: len(data) - len(found[SUM])]
+    body = memoryview(data)[: len(data) - len(found[SUM])]
     if not data.endswith(found[SUM]) or sha256(body).hexdigest() != sums.file:
         raise IsaError("checksum of the file is wrong")
 

@@ -10,6 +10,9 @@ from ..diagnostics import CompileError
 from .arithmetic import fold_arithmetic, static_shapes
 from .ceil import remove_ceil_mode
 
+LARGEST_SHAPE = 1 << 16
+"""Bytes of a constant that may say what shape something has."""
+
 
 def bind_shapes(
     model: ModelProto, shapes: Mapping[str, tuple[int, ...]], notes: list[str], file: str
@@ -106,12 +109,21 @@ def has_unknown(model: ModelProto) -> bool:
 
 
 def inferred(model: ModelProto, file: str) -> ModelProto:
+    """Without weights meanwhile, which would be copied four times: shapes do not depend on them."""
+    large = [t for t in model.graph.initializer if len(t.raw_data) > LARGEST_SHAPE]
+    held = [t.raw_data for t in large]
+    for tensor in large:
+        tensor.ClearField("raw_data")
     try:
-        return onnx.shape_inference.infer_shapes(
+        found = onnx.shape_inference.infer_shapes(
             model, check_type=True, strict_mode=True, data_prop=True
         )
     except Exception as error:
         raise refusal(str(error), file) from None
+    again = {t.name: t for t in found.graph.initializer}
+    for tensor in large:
+        again[tensor.name].raw_data = held.pop(0)
+    return found
 
 
 def refusal(text: str, file: str) -> CompileError:

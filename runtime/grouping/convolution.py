@@ -71,6 +71,7 @@ class Convolution:
         step = max(1, COLUMN_BYTES // (4 * terms))
         order = self.order(x)
         found = self.factored(machine, max(top(x), abs(self.window.zero)), order)
+        found = found.whole(machine.buffers)
         compute = getattr(self, order)
         for first in range(0, len(x), step):
             some = slice(first, first + step)

@@ -1,12 +1,14 @@
 """The constants of a convolution as matrices of float32, in parts whose sums are exact."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from dnncc.isa import numerics
+
+from ..machine import Buffers
 
 Array = npt.NDArray[Any]
 
@@ -19,11 +21,17 @@ ORDERS = {
 """How [G, K, C, R, S] lies in each kind of product: channels last or first in memory, depthwise."""
 
 
+LARGE = 1 << 18
+"""Weights of a matrix that is kept as bytes, where they are bytes, and converted for each run: all
+of a network's would take four times the memory of its constants."""
+
+
 @dataclass(frozen=True, eq=False)
 class Factors:
     """Weights as matrices in slices of the terms, whose sums are exact for a peak of the ifmap.
 
-    `bias` is int32, `real_bias` float32 where sums with it are exact, too.
+    They are multiplied as `kind`. `bias` is int32, `real_bias` float32 where sums with it are
+    exact, too.
     """
 
     kind: Any
@@ -31,6 +39,16 @@ class Factors:
     matrices: list[Array]
     bias: Array
     real_bias: Array | None
+
+    def whole(self, buffers: Buffers) -> "Factors":
+        """With all matrices of that kind, until the next ones are converted."""
+        if all(held.dtype == self.kind for held in self.matrices):
+            return self
+        matrices = []
+        for number, held in enumerate(self.matrices):
+            matrices.append(buffers.take(f"weights{number}", held.shape, self.kind))
+            np.copyto(matrices[-1], held)
+        return replace(self, matrices=matrices)
 
 
 def factors(w: Array, bias: Array, peak: int, order: str) -> Factors:
@@ -56,7 +74,12 @@ def matrix(w: Array, order: str, terms: slice, kind: Any) -> Array:
         return np.ascontiguousarray(w).astype(kind)
     flat = w.reshape(-1, w.shape[-1]) if order == "last" else w.reshape(*w.shape[:2], -1)
     part = flat[terms] if order == "last" else flat[:, :, terms]
-    return np.ascontiguousarray(part, kind)
+    return np.ascontiguousarray(part, np.int8 if is_compact(part) else kind)
+
+
+def is_compact(weights: Array) -> bool:
+    """Whether they are kept as bytes."""
+    return weights.size >= LARGE and weights.min() >= -128 and weights.max() <= 127
 
 
 def cut(terms: Array, peak: int, whole: bool = False) -> tuple[Any, list[slice]]:
@@ -66,10 +89,11 @@ def cut(terms: Array, peak: int, whole: bool = False) -> tuple[Any, list[slice]]
     """
     slices: list[slice] = []
     count, first = terms.shape[1], 0
-    sums = np.zeros((len(terms), count + 1), np.int64)
+    small = int(terms.sum(axis=1, dtype=np.int64).max(initial=0)) < 1 << 31
+    sums = np.zeros((len(terms), count + 1), np.int32 if small else np.int64)
     np.cumsum(terms, axis=1, out=sums[:, 1:])
     while not whole and first < count and len(slices) * numerics.SHORTEST_CHUNK <= count:
-        reached = (sums[:, first:] - sums[:, first : first + 1]).max(axis=0) * peak
+        reached = (sums[:, first:] - sums[:, first : first + 1]).max(axis=0).astype(np.int64) * peak
         last = first + int(np.searchsorted(reached, numerics.EXACT_F32)) - 1
         if last <= first:
             break

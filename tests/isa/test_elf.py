@@ -125,7 +125,7 @@ def resealed(data: bytes) -> bytes:
     found = elf.read_sections(data, table)
     rows = [elf.Section(name, 0, 0, 0, found[name]) for name in elf.NAMES[:-1]]
     body = data[: len(data) - len(found[elf.SUM])]
-    return body + elf.checksums(rows, body)
+    return body + elf.checksums(rows, [body])
 
 
 def test_damage_behind_fitting_checksums_is_refused_or_harmless(rng: Any) -> None:
