@@ -34,6 +34,8 @@ docs: .venv/installed
 	mv build/isa.md docs/isa.md
 	$(BIN)/python -m dnncc.passes.manual > build/passes.md
 	mv build/passes.md docs/passes.md
+	$(BIN)/python -m dnncc.operators > build/operators.md
+	mv build/operators.md docs/operators.md
 
 validate: .venv/installed
 	$(BIN)/python -m benchmarks.validate --write docs/validation.md

@@ -29,6 +29,8 @@ def parser() -> argparse.ArgumentParser:
     add("--save-mapping", metavar="FILE", type=Path, help="write all mappings, for --mapping")
     add("--list-targets", action="store_true", help="print the targets, and stop")
     add("--list-passes", action="store_true", help="print the passes, and stop")
+    add("--list-ops", action="store_true", help="print what runs where on the target, and stop")
+    add("--json", action="store_true", help="with --list-ops: as JSON")
     add("--accuracy", metavar="DATA", help="compare the simulated outputs with the float model's")
     add("--repro", metavar="DIR", type=Path, help="repeat a failure that was written to a folder")
     add("-q", "--quiet", action="store_true", help="print nothing but errors")
@@ -89,6 +91,8 @@ def run(options: argparse.Namespace) -> int:
         list_targets()
     elif options.list_passes:
         list_passes()
+    elif options.list_ops:
+        list_ops(options.target, options.json)
     elif options.repro:
         return repeat(options.repro)
     elif options.save_mapping and options.stop_after:
@@ -160,6 +164,16 @@ def list_passes() -> None:
 
     for step in PIPELINE:
         print(f"{step.level:6} {' *'[step.instead is not None]} {step.name:16} {step.truth}")
+
+
+def list_ops(target: str, as_json: bool) -> None:
+    """Where each ONNX operator runs, and why not on the accelerator."""
+    import json
+
+    from .operators import lines, records, supported
+
+    found = supported(target)
+    print(json.dumps(records(found), indent=1) if as_json else "\n".join(lines(found)))
 
 
 def shape_of(text: str) -> tuple[str, tuple[int, ...]]:

@@ -1,7 +1,8 @@
 """No pool rounds its size up: `ceil_mode` has become more padding at the end.
 
 ONNX's shape inference below opset 22 counts windows that begin in the padding; runtimes do not.
-That padding is never part of an average, so one that counts its own has a Pad node for that.
+That padding is no part of an average, so one that counts its own has a Pad node for that; but
+onnxruntime's integer kernel divides by the whole window (qlinear_pool.cc).
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,12 +20,16 @@ POOLS = ("MaxPool", "AveragePool")
 def remove_ceil_mode(model: ModelProto, shapes: Mapping[str, Sequence[int]]) -> bool:
     """Rewrite the pools whose input has a known shape; tell if there were any."""
     found = [n for n in model.graph.node if is_ceil(n) and n.input[0] in shapes]
+    makers = {o: n.op_type for n in model.graph.node for o in n.output}
+    readers = {i: n.op_type for n in model.graph.node for i in n.input}
     for node in found:
         attrs = attributes(node)
         pads = padded_up(attrs, shapes[node.input[0]][2:])
         own = attrs.get("pads", [0] * len(pads))
         changed: dict[str, Any] = {"pads": pads}
-        if node.op_type == "AveragePool" and attrs.get("count_include_pad", 0) and pads != own:
+        sides = makers.get(node.input[0]), readers.get(node.output[0])
+        counts = node.op_type == "AveragePool" and attrs.get("count_include_pad", 0)
+        if counts and pads != own and sides != ("DequantizeLinear", "QuantizeLinear"):
             counted = [min(o, p) for o, p in zip(own, pads, strict=True)]
             changed = {"pads": [p - c for p, c in zip(pads, counted, strict=True)]}
             changed["count_include_pad"] = 0

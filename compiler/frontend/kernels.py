@@ -83,9 +83,9 @@ def clip_bounds(graph: Graph, clip: Node) -> tuple[float, float] | None:
     bounds = [clip.attrs.get("min", -np.inf), clip.attrs.get("max", np.inf)]
     for index, name in enumerate(clip.inputs[1:]):
         value = graph.constants.get(name) if name else bounds[index]
-        if value is None:
+        if value is None or np.size(value) != 1:
             return None
-        bounds[index] = float(value)
+        bounds[index] = float(np.reshape(value, ()))
     return bounds[0], bounds[1]
 
 

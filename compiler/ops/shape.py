@@ -109,7 +109,7 @@ def slice_arguments(match: Match, rank: int) -> list[list[int]]:
             if value is None:
                 raise Refused(f"its {name} are not constant")
             given = value.tolist()
-        found.append(None if given is None else list(given))
+        found.append(None if given is None else [int(v) for v in np.ravel(given)])
     starts, ends, axes, steps = found
     if starts is None or ends is None:
         raise Refused("a slice without bounds")

@@ -142,19 +142,33 @@ def pad_after_transpose(edit: Editor, node: Node) -> Sequence[Node] | None:
 
 
 def split_to_slices(edit: Editor, node: Node) -> Sequence[Node] | None:
-    """Split has become one Slice per part."""
+    """Split has become one Slice per part that is read."""
     if node.op != "onnx.Split" or edit.graph.opset < 10:
         return None
     axis = node.attrs.get("axis", 0) % len(edit.tensors[node.inputs[0]].shape)
-    sizes = [edit.tensors[o].shape[axis] for o in node.outputs]
-    stops = np.cumsum(sizes)
+    sizes = part_sizes(edit, node, edit.tensors[node.inputs[0]].shape[axis])
+    if sizes is None:
+        return None
     nodes = []
-    for output, size, stop in zip(node.outputs, sizes, stops, strict=True):
+    for output, size, stop in zip(node.outputs, sizes, np.cumsum(sizes), strict=True):
+        if not output:
+            continue
         bounds = [np.array([v], np.int64) for v in (stop - size, stop, axis)]
         names = [edit.constant(f"{output}.bounds", bound) for bound in bounds]
         inputs = (node.inputs[0], *names)
         nodes.append(Node("onnx.Slice", inputs, (output,), loc=node.loc))
     return nodes
+
+
+def part_sizes(edit: Editor, node: Node, size: int) -> Sequence[int] | None:
+    """As it is told, or equal but for the last."""
+    told = node.attrs.get("split")
+    if len(node.inputs) > 1 and node.inputs[1]:
+        told = edit.value(node.inputs[1])
+        return None if told is None else [int(n) for n in told]
+    count = len(node.outputs)
+    each = -(-size // count)
+    return told or [*[each] * (count - 1), size - each * (count - 1)]
 
 
 def sum_of_two(edit: Editor, node: Node) -> Sequence[Node] | None:

@@ -120,9 +120,9 @@ def clamp_bounds(edit: Editor, node: Node, output: str) -> tuple[int, int] | Non
         bounds = [node.attrs.get("min", -np.inf), node.attrs.get("max", np.inf)]
         for index, name in enumerate(node.inputs[1:]):
             value = constant_value(edit, name) if name else np.array(bounds[index])
-            if value is None:
+            if value is None or value.size != 1:
                 return None
-            bounds[index] = float(value)
+            bounds[index] = float(value.reshape(()))
     low, high = limits(tensor.dtype)
     real = np.array(bounds, np.float32)
     steps = quantize(real, tensor.quant, tensor.dtype)
