@@ -42,7 +42,10 @@ class Problem:
     def key(self) -> tuple[Any, ...]:
         """All that the choice of a mapping depends on, beside the target."""
         tensors = (self.graph.tensors[a.tensor] if a.tensor else None for a in self.load.accesses())
-        places = tuple((t.memory, t.dtype.str, layout(t)) if t else () for t in tensors)
+        fixed = self.graph.constants.keys()
+        places = tuple(
+            (t.memory, t.dtype.str, layout(t), t.name in fixed) if t else () for t in tensors
+        )
         shapes = tuple((a.role, a.kind, a.box, a.dtype.str) for a in self.load.accesses())
         specs = (*self.load.inner, *self.load.outer)
         numbers = tuple((s.op, *(s.attrs.get(name) for name in PRICED_BY)) for s in specs)
@@ -188,9 +191,7 @@ def dma(problem: Problem, choice: Choice, steps: Steps) -> Moves:
         bus, spad = transfer(problem, access, choice, steps)
         requests = engine(problem, access).requests
         once = cost.transfer_cycles(bus, spad, link, memory.bytes_per_cycle, requests)
-        times = (
-            stored(problem, choice, count) if stores else repetitions(access, choice, count)
-        )
+        times = stored(problem, choice, count) if stores else repetitions(access, choice, count)
         busy[link.name] = busy.get(link.name, zero) + once * times
         number, total = number + times, total + bus * times
         end = "drain" if stores else "early" if access.tensor in problem.graph.constants else "fill"
