@@ -78,7 +78,7 @@ def random_inputs(inputs: Sequence[Tensor], seed: int) -> dict[str, Array]:
     return {t.name: random_array(rng, t.dtype, t.shape) for t in inputs}
 
 
-def random_array(rng: np.random.Generator, dtype: np.dtype[Any], shape: Sequence[int]) -> Array:
+def random_array(rng: "np.random.Generator", dtype: np.dtype[Any], shape: Sequence[int]) -> Array:
     if dtype.kind == "f":
         return rng.standard_normal(shape).astype(dtype)
     if dtype.kind == "b":

@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dnncc.isa import core
+from dnncc.isa.distinct import distinct
 from dnncc.isa.image import Debug, Floor
 from dnncc.targets import Target
 from dnncc.targets import floor as bounds
@@ -98,7 +99,7 @@ def gap(row: Ints, floors: list[Floor], at: int, exposed: int, target: Target) -
 
 def spans(timeline: Timeline) -> Spans:
     moments = (timeline.issue, timeline.begin, timeline.start, timeline.end, [0, timeline.cycles])
-    edges = np.unique(np.concatenate(moments))
+    edges = distinct(np.concatenate(moments))
     edges = edges[edges <= timeline.cycles]
     at = edges[:-1]
     return Spans(at, np.diff(edges), owners_at(timeline, at))
@@ -175,7 +176,7 @@ class State:
         """Cycles int64[count, CAUSES + 1], the last column those of the limit, which `limits` has
         for each span."""
         limited = (limits == bounds.ARRAY) & self.tensor
-        for number in np.unique(limits[limits != bounds.ARRAY]):
+        for number in distinct(limits[limits != bounds.ARRAY]):
             limited |= (limits == number) & self.linked(int(number))
         after_host, asked, unissued = self.idle
         states: list[Any] = [limited, self.tensor, self.vector, self.moving & self.early]

@@ -153,7 +153,7 @@ def candidate(problem: Problem, record: dict[str, Any]) -> Chosen | None:
     if any(s not in sizes_of(problem.load, problem.given, v) for v, s in steps.items()):
         return None
     one = {v: np.array([s]) for v, s in steps.items()}
-    room = within(problem, footprint(problem, ways[number], one), 1, 1)
+    room = within(problem, footprint(problem, ways[number], one), 1)
     fits = boxes(problem.load, one).all() and room.all()
     return to_mapping(problem, ways[number], steps) if fits else None
 

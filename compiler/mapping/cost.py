@@ -6,6 +6,7 @@ The array is priced by the target's dataflow and the rest by targets/cost.py, as
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -90,8 +91,10 @@ def repetitions(access: Access, choice: Choice, count: Steps) -> Ints:
     total: Any = 1
     begun: Any = False
     for var in reversed(choice.order):
-        begun = begun | ((count[var] > 1) if var in own else False)
-        total = total * np.where(begun, count[var], 1)
+        if var in own:
+            begun = begun | (count[var] > 1)
+        if begun is not False:
+            total = total * np.where(begun, count[var], 1)
     return np.asarray(total, np.int64)
 
 
@@ -103,10 +106,10 @@ def held(access: Access, choice: Choice, steps: Steps) -> tuple[Any, ...]:
 
 
 def product_of(count: Steps, names: Any) -> Ints:
-    total = np.ones_like(next(iter(count.values())))
+    total: Any = np.int64(1)
     for var in names:
         total = total * count[var]
-    return total
+    return np.asarray(total)
 
 
 def elements(shape: tuple[Any, ...]) -> Ints:
@@ -136,10 +139,12 @@ def footprint(problem: Problem, choice: Choice, steps: Steps) -> dict[str, Ints]
     return used
 
 
-def within(problem: Problem, used: Mapping[str, Ints], share: int, count: int) -> Bools:
-    """Of `count` candidates, those whose tiles take at most 1 / `share` of what is free."""
-    fits = [np.broadcast_to(share * b <= problem.free[m], (count,)) for m, b in used.items()]
-    return np.asarray(np.logical_and.reduce(fits)) if fits else np.ones(count, np.bool_)
+def within(problem: Problem, used: Mapping[str, Ints], share: int) -> Bools:
+    """The candidates whose tiles take at most 1 / `share` of what is free."""
+    fits: Any = np.True_
+    for memory, taken in used.items():
+        fits = fits & (taken <= problem.free[memory] // share)
+    return np.asarray(fits)
 
 
 def transfer(problem: Problem, access: Access, choice: Choice, steps: Steps) -> tuple[Ints, Ints]:
@@ -183,7 +188,7 @@ class Moves(NamedTuple):
 def dma(problem: Problem, choice: Choice, steps: Steps) -> Moves:
     count = trips(problem.load, steps)
     busy: dict[str, Ints] = {}
-    zero = np.zeros_like(next(iter(count.values())))
+    zero = np.zeros((), np.int64)
     number, total, ends = zero, zero, {"early": zero, "fill": zero, "drain": zero}
     for access in filter(problem.moves, problem.load.accesses()):
         link, stores = channel(problem, access), access is problem.load.result
@@ -234,21 +239,21 @@ def vector_cycles(problem: Problem, choice: Choice, steps: Steps) -> Ints:
     load, unit = problem.load, problem.target.vector
     count = trips(load, steps)
     times = stored(problem, choice, count)
-    total = np.zeros_like(times)
+    total: Any = np.zeros((), np.int64)
     tile = elements(load.result.tile_shape(steps))
     for spec in load.outer:
         work = tile
         if spec.op == "pool":
             work = tile * spec.attrs["r"] * spec.attrs["s"]
-        total += times * cost.vector_cycles(work, unit.lanes, unit.latency_cycles)
-    return total
+        total = total + times * cost.vector_cycles(work, unit.lanes, unit.latency_cycles)
+    return np.asarray(total)
 
 
 class Beside(NamedTuple):
     """What a group takes beside the array's cycles: all of it is max(array, overlap) + alone.
 
     `code` is the number of instructions, `bytes` what goes over DRAM's buses, code included.
-    Columns, int64[candidates].
+    Int64 arrays that broadcast to the candidates.
     """
 
     overlap: Ints
@@ -264,14 +269,14 @@ def beside(problem: Problem, choice: Choice, steps: Steps, shares: Bools) -> Bes
     moves, vector = dma(problem, choice, steps), vector_cycles(problem, choice, steps)
     code = moves.number + computes(problem, choice, steps)
     engines = (vector, issue_cycles(problem, code), *moves.busy.values())
-    overlap: Any = np.maximum.reduce(np.broadcast_arrays(*engines))
+    overlap: Any = reduce(np.maximum, engines)
     last = vector // stored(problem, choice, trips(problem.load, steps))
     ends = moves.fill + moves.drain + (last if problem.load.inner else 0)
     alone: Any = ~shares * moves.early + ends
     if choice.depth == 1:
         overlap, alone = 0, vector + sum(moves.busy.values()) + moves.early + ends
     columns = (overlap, alone, code, moves.bytes + code * CODE_BYTES)
-    return Beside(*(np.broadcast_to(np.asarray(c, np.int64), shares.shape) for c in columns))
+    return Beside(*(np.asarray(column, np.int64) for column in columns))
 
 
 CODE_BYTES = 32

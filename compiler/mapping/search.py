@@ -26,7 +26,7 @@ from .cost import (
     within,
 )
 from .mapping import Mapping
-from .space import Choice, choices, tilings, trips
+from .space import Bools, Choice, boxes, choices, grid, trips
 
 Ints = npt.NDArray[np.int64]
 Steps = dict[str, Ints]
@@ -67,9 +67,11 @@ def search(problem: Problem, limit: int) -> Mapping:
     The array's model prices a few times `limit` tilings.
     """
     options = list(choices(problem.load, problem.given))
-    steps = tilings(problem.load, problem.given)
-    steps = {v: s[runnable(problem, steps)] for v, s in steps.items()}
-    pool = bounded(problem, options, steps)
+    mesh = grid(problem.load, problem.given)
+    shape = np.broadcast_shapes(*(s.shape for s in mesh.values()))
+    legal = np.broadcast_to(boxes(problem.load, mesh) & runnable(problem, mesh), shape)
+    steps = {v: np.broadcast_to(s, shape)[legal] for v, s in mesh.items()}
+    pool = bounded(problem, options, mesh, legal)
     if not len(pool.choice):
         raise hindrance(problem)
     if problem.load.inner:
@@ -81,17 +83,19 @@ def search(problem: Problem, limit: int) -> Mapping:
     return to_mapping(problem, options[int(pool.choice[best])], chosen)
 
 
-def bounded(problem: Problem, options: list[Choice], steps: Steps) -> Pool:
-    """Everything that fits, as if every PE were always busy."""
-    count = len(next(iter(steps.values())))
-    floor = np.full(count, macs(problem.load) // problem.target.pes)
+def bounded(problem: Problem, options: list[Choice], mesh: Steps, legal: Bools) -> Pool:
+    """Everything legal that fits, as if every PE were always busy.
+
+    What depends on some loops only is computed once for their steps, not for each tiling.
+    """
+    floor = np.full(np.count_nonzero(legal), macs(problem.load) // problem.target.pes)
     found: list[tuple[Ints, Ints, Beside]] = []
     for number, choice in enumerate(options):
-        used = footprint(problem, choice, steps)
-        rows = np.flatnonzero(within(problem, used, 1, count))
-        kept = {v: s[rows] for v, s in steps.items()}
-        shares = within(problem, used, 2, count)[rows]
-        more = beside(problem, choice, kept, shares)
+        used = footprint(problem, choice, mesh)
+        fits = legal & within(problem, used, 1)
+        wide = beside(problem, choice, mesh, within(problem, used, 2))
+        more = Beside(*(np.broadcast_to(column, legal.shape)[fits] for column in wide))
+        rows = np.flatnonzero(fits[legal])
         found.append((np.full(len(rows), number), rows, more))
     choice_of, tile, more_of = zip(*found, strict=True)
     columns = map(np.concatenate, zip(*more_of, strict=True))
@@ -129,10 +133,19 @@ def channel_split(steps: Steps) -> Ints:
 
 def first_of_each(pool: Pool, split: Ints, most: int) -> Ints:
     """The largest tile of each split, which takes the least code; of the most promising splits."""
-    largest = np.lexsort((pool.cycles, pool.beside.code))
-    _, first = np.unique(split[pool.tile[largest]], return_index=True)
-    rows = largest[first]
+    rows = least(split[pool.tile], pool.beside.code, pool.cycles)
     return np.unique(pool.tile[rows[np.argsort(pool.cycles[rows], kind="stable")[:most]]])
+
+
+def least(split: Ints, *keys: Ints) -> Ints:
+    """For each number in `split` the row of the least keys, the first key deciding first, and the
+    first row among equals."""
+    rows = np.arange(len(split))
+    for key in (*keys, rows):
+        lowest = np.full(int(split.max()) + 1, np.iinfo(np.int64).max)
+        np.minimum.at(lowest, split[rows], key[rows])
+        rows = rows[key[rows] == lowest[split[rows]]]
+    return rows[np.argsort(split[rows])]
 
 
 def raise_bounds(
@@ -183,14 +196,13 @@ def fixed(problem: Problem) -> Ints:
     return dataflow.fixed(problem.target, problem.given.array)
 
 
-def runnable(problem: Problem, steps: Steps) -> Ints:
+def runnable(problem: Problem, steps: Steps) -> Bools:
     """The tilings that the array can run with the parameters that are given."""
-    count = len(next(iter(steps.values())))
     work = tensor_work(problem.load, steps, trips(problem.load, steps))
     if work is None or not problem.given.array:
-        return np.arange(count)
+        return np.ones((), np.bool_)
     least = np.maximum(fixed(problem), 1)
-    return np.flatnonzero(dataflow.model(problem.target).legal(problem.target, work, least))
+    return dataflow.model(problem.target).legal(problem.target, work, least)
 
 
 def hindrance(problem: Problem) -> NoMapping:
