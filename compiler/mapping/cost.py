@@ -175,11 +175,13 @@ def channel(problem: Problem, access: Access) -> Channel:
 class Moves(NamedTuple):
     """`busy`: per DRAM channel the cycles that it is held; `number` of moves; the cycles of the
     first tile of each constant (`early`, as it can be loaded before the group begins) and of each
-    other operand (`fill`), and of the last result (`drain`), latency included; `bytes` on buses."""
+    other operand (`fill`), and of the last result (`drain`), latency included; `bytes` on buses;
+    `turn` is what all tiles of one operand take one after the other, if there are several."""
 
     busy: dict[str, Ints]
     number: Ints
     bytes: Ints
+    turn: Ints
     early: Ints
     fill: Ints
     drain: Ints
@@ -189,7 +191,8 @@ def dma(problem: Problem, choice: Choice, steps: Steps) -> Moves:
     count = trips(problem.load, steps)
     busy: dict[str, Ints] = {}
     zero = np.zeros((), np.int64)
-    number, total, ends = zero, zero, {"early": zero, "fill": zero, "drain": zero}
+    number, total, turn = zero, zero, zero
+    ends = {"early": zero, "fill": zero, "drain": zero}
     for access in filter(problem.moves, problem.load.accesses()):
         link, stores = channel(problem, access), access is problem.load.result
         memory = problem.target.memory_for(access.kind)  # type: ignore[arg-type]
@@ -201,7 +204,8 @@ def dma(problem: Problem, choice: Choice, steps: Steps) -> Moves:
         number, total = number + times, total + bus * times
         end = "drain" if stores else "early" if access.tensor in problem.graph.constants else "fill"
         ends[end] = ends[end] + once + link.latency_cycles
-    return Moves(busy, number, total, **ends)
+        turn = np.maximum(turn, np.where(times > 1, times * (once + link.latency_cycles), 0))
+    return Moves(busy, number, total, turn, **ends)
 
 
 def stored(problem: Problem, choice: Choice, count: Steps) -> Ints:
@@ -237,29 +241,35 @@ def macs(load: Workload) -> int:
 def vector_cycles(problem: Problem, choice: Choice, steps: Steps) -> Ints:
     """Cycles of all steps after the sums, over all tiles."""
     load, unit = problem.load, problem.target.vector
-    count = trips(load, steps)
-    times = stored(problem, choice, count)
+    times = stored(problem, choice, trips(load, steps))
     total: Any = np.zeros((), np.int64)
-    tile = elements(load.result.tile_shape(steps))
+    every = math.prod(d.bound for d in load.result.box)
     for spec in load.outer:
-        work = tile
-        if spec.op == "pool":
-            work = tile * spec.attrs["r"] * spec.attrs["s"]
-        total = total + times * cost.vector_cycles(work, unit.lanes, unit.latency_cycles)
+        taps = spec.attrs["r"] * spec.attrs["s"] if spec.op == "pool" else 1
+        total = total + cost.vector_cycles(every * taps, unit.lanes, 0)
+        total = total + times * unit.latency_cycles
     return np.asarray(total)
 
 
 class Beside(NamedTuple):
-    """What a group takes beside the array's cycles: all of it is max(array, overlap) + alone.
+    """What a group takes beside the array's cycles. Int64 arrays that broadcast to the candidates.
 
-    `code` is the number of instructions, `bytes` what goes over DRAM's buses, code included.
-    Int64 arrays that broadcast to the candidates.
+    Engines overlap but for what is `alone`. A slot is free again when its tile was moved, which
+    takes DRAM's latency, too, and worked on: all that is `turn`, and array / `slots`. `code` is the
+    number of instructions, `bytes` what goes over DRAM's buses, code included.
     """
 
     overlap: Ints
+    turn: Ints
+    slots: Ints
     alone: Ints
     code: Ints
     bytes: Ints
+
+    def with_array(self, array: Ints) -> Ints:
+        """Cycles of all of it, if the array takes so many."""
+        turn = self.turn + array // self.slots
+        return np.asarray(np.maximum(np.maximum(array, self.overlap), turn) + self.alone)
 
 
 def beside(problem: Problem, choice: Choice, steps: Steps, shares: Bools) -> Beside:
@@ -273,9 +283,11 @@ def beside(problem: Problem, choice: Choice, steps: Steps, shares: Bools) -> Bes
     last = vector // stored(problem, choice, trips(problem.load, steps))
     ends = moves.fill + moves.drain + (last if problem.load.inner else 0)
     alone: Any = ~shares * moves.early + ends
+    turn: Any = (moves.turn + vector) // choice.depth
     if choice.depth == 1:
-        overlap, alone = 0, vector + sum(moves.busy.values()) + moves.early + ends
-    columns = (overlap, alone, code, moves.bytes + code * CODE_BYTES)
+        overlap, turn = 0, 0
+        alone = vector + sum(moves.busy.values()) + moves.early + ends
+    columns = (overlap, turn, choice.depth, alone, code, moves.bytes + code * CODE_BYTES)
     return Beside(*(np.asarray(column, np.int64) for column in columns))
 
 

@@ -3,10 +3,14 @@
 All tilings under all loop orders and residencies are bounded first, as if every PE were always
 busy. The array's own model, which is dearer, then prices the largest tile of each split of the
 channels, and from there the most promising ones in rounds: a tile uses the array no better than a
-larger one of the same split. Of those within a few percent of the fastest the one with the fewest
-bytes from DRAM is taken, code included.
+larger one of the same split.
+
+Of those within a few percent of the fastest, the ones with the fewest bytes from DRAM, code
+included, are looked at, and one that goes over the map's rows outermost is taken: then the next
+layer can begin with the first rows.
 """
 
+from itertools import takewhile
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +19,7 @@ import numpy.typing as npt
 from dnncc.targets import dataflow
 
 from .cost import (
+    CODE_BYTES,
     Beside,
     Problem,
     beside,
@@ -27,12 +32,19 @@ from .cost import (
 )
 from .mapping import Mapping
 from .space import Bools, Choice, boxes, choices, grid, trips
+from .workload import Workload
 
 Ints = npt.NDArray[np.int64]
 Steps = dict[str, Ints]
 
-CYCLE_SLACK = 1.02
+CYCLE_SLACK = 1.01
 """How much slower a candidate may be than the fastest, to be taken for its fewer bytes."""
+
+BYTE_SLACK, CODE_SLACK, FEW = 1.02, 1.25, 8
+"""How many more bytes and instructions tiles of rows are worth; a few are nothing."""
+
+STREAMED = 4
+"""Tiles of rows beyond which more of them are no better for the next layer."""
 
 ROUNDS = 8
 LENIENCE = 0.95
@@ -58,7 +70,7 @@ class Pool(NamedTuple):
 
     @property
     def cycles(self) -> Ints:
-        return np.maximum(self.array[self.tile], self.beside.overlap) + self.beside.alone
+        return self.beside.with_array(self.array[self.tile])
 
 
 def search(problem: Problem, limit: int) -> Mapping:
@@ -76,11 +88,29 @@ def search(problem: Problem, limit: int) -> Mapping:
         raise hindrance(problem)
     if problem.load.inner:
         pool = priced(problem, pool, steps, limit)
-    cycles = pool.cycles
-    near = np.flatnonzero(cycles <= CYCLE_SLACK * cycles.min())
-    best = near[np.lexsort((cycles[near], pool.beside.bytes[near]))[0]]
+    best = preferred(pool, streams(problem.load, options, steps))
     chosen = {v: int(s[pool.tile[best]]) for v, s in steps.items()}
     return to_mapping(problem, options[int(pool.choice[best])], chosen)
+
+
+def preferred(pool: Pool, streams: Ints) -> int:
+    """The row of the pool to take, by cycles, bytes and `streams` of each choice and tile."""
+    cycles, moved = pool.cycles, pool.beside.bytes
+    near = np.flatnonzero(cycles <= CYCLE_SLACK * cycles.min())
+    near = near[moved[near] <= BYTE_SLACK * moved[near].min() + FEW * CODE_BYTES]
+    code = pool.beside.code[near]
+    near = near[code <= CODE_SLACK * code.min() + FEW]
+    streamed = streams[pool.choice[near], pool.tile[near]]
+    return int(near[np.lexsort((moved[near], cycles[near], -streamed))[0]])
+
+
+def streams(load: Workload, options: list[Choice], steps: Steps) -> Ints:
+    """How many tiles of rows are finished one after the other, at most STREAMED: int64[choices,
+    tiles]."""
+    count = trips(load, steps)
+    rows = np.minimum(count.get("p", 1), STREAMED)
+    outside = (product_of(count, takewhile("p".__ne__, o.order)) for o in options)
+    return np.array([np.where(before == 1, rows, 1) for before in outside])
 
 
 def bounded(problem: Problem, options: list[Choice], mesh: Steps, legal: Bools) -> Pool:

@@ -72,11 +72,11 @@ def tilings(load: Workload, given: Given = ANY) -> dict[str, Ints]:
 
 
 def choices(load: Workload, given: Given = ANY) -> Iterator[Choice]:
-    """Loop orders and residencies worth pricing, and double or single buffering of the rest."""
-    for depth in (given.depth,) if given.depth else (2, 1):
+    """Loop orders and residencies worth pricing, and how many tiles a buffer holds of the rest."""
+    for depth in (given.depth,) if given.depth else (3, 2, 1):
         for order in orders(load, given):
-            for whole in residencies(load, given):
-                yield Choice(order, whole, depth, given.slots)
+            for whole in residencies(load, given) if depth == 2 or given.depth else ((),):
+                yield Choice(order, given.whole or whole, depth, given.slots)
 
 
 def orders(load: Workload, given: Given) -> tuple[tuple[str, ...], ...]:

@@ -1,9 +1,12 @@
 """After it, every value has a View: transposes, reshapes and slices are only addressing.
 
-Where an address cannot express a view, the storage order of the value's producer is chosen so that
-it can; where that is not enough, a `copy` stands in a group of its own. The parts of what is put
-together (concatenations, interleaved tensors) are written to their places in it. The graph's
-outputs are dense, in ONNX order, and no view of an input. Constants have no View.
+Where the target's array takes several channels of a pixel at once, feature maps have their channels
+innermost and their rows outermost: then what a tile of rows takes is one run of bytes, and a
+layer's first rows are there before its last. Where it takes rows, maps are planes. Where an address
+cannot express a view, the storage order of the value's producer is chosen so that it can; where
+that is not enough, a `copy` stands in a group of its own. The parts of what is put together
+(concatenations, interleaved tensors) are written to their places in it. The graph's outputs are
+dense, in ONNX order, and no view of an input. Constants have no View.
 """
 
 from __future__ import annotations
@@ -11,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from operator import mul
+
+from dnncc.targets import dataflow
 
 from ..ir.edit import Editor
 from ..ir.graph import Graph, Node, Tensor, View
@@ -22,11 +27,15 @@ from .context import Context
 
 def assign_layout(graph: Graph, ctx: Context) -> Graph:
     """Each try that fails has chosen one more storage order or inserted one more copy."""
-    plan = Plan(*gather(graph))
+    channels = ctx.target is not None and dataflow.model(ctx.target).CHANNELS_INNERMOST
+    plan = Plan(*gather(graph), channels)
     while (views := plan.place()) is None:
         pass
     tensors = {k: replace(t, view=views.get(k)) for k, t in plan.graph.tensors.items()}
     return replace(plan.graph, tensors=tensors)
+
+
+Order = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -84,14 +93,18 @@ def copy_group(source: str, result: str, loc: tuple[str, ...]) -> Node:
 
 @dataclass
 class Plan:
-    """What is decided so far; `orders` has the strides of roots that are not row-major."""
+    """What is decided so far; `orders` has the strides of roots that had to be chosen, `natural`
+    the dimensions of the others, outermost first, where they are not row-major."""
 
     graph: Graph
     homes: dict[str, Home]
+    channels_innermost: bool = False
     orders: dict[str, Strides] = field(default_factory=dict)
+    natural: dict[str, Order] = field(default_factory=dict)
 
     def place(self) -> dict[str, View] | None:
         """All views; or None, having changed the plan where one could not be had."""
+        self.natural = natural_orders(self.graph) if self.channels_innermost else {}
         views = {name: self.stored(name) for name in self.graph.inputs}
         for node in self.graph.nodes:
             if not is_view(node) or is_join(node):
@@ -112,7 +125,8 @@ class Plan:
         """The view of a value that has storage: its own, or its place in a join."""
         if name not in self.homes:
             shape = self.graph.tensors[name].shape
-            return View(name, 0, self.orders.get(name, dense(shape)))
+            strides = ordered(shape, self.natural[name]) if name in self.natural else dense(shape)
+            return View(name, 0, self.orders.get(name, strides))
         home = self.homes[name]
         whole, (starts, steps) = self.stored(home.whole), home.place
         offset = whole.offset + sum(map(mul, starts, whole.strides))
@@ -131,6 +145,33 @@ class Plan:
     def is_free(self, root: str) -> bool:
         fixed = root in self.orders or root in self.homes
         return not fixed and can_choose(self.graph.producers().get(root))
+
+
+CHANNELS_INNERMOST: Order = (0, 2, 3, 1)
+WINDOWED = frozenset({"conv2d", "maxpool", "avgpool"})
+
+
+def natural_orders(graph: Graph) -> dict[str, Order]:
+    """Of results that are not best row-major: maps of convolutions and pools, and what is made of
+    such maps, element by element or by concatenation."""
+    orders: dict[str, Order] = {}
+    for node in graph.nodes:
+        if not can_choose(node) or len(graph.tensors[node.outputs[0]].shape) != 4:
+            continue
+        if node.op == "group" and node.body[0].op in WINDOWED:
+            orders[node.outputs[0]] = CHANNELS_INNERMOST
+        elif node.inputs and node.inputs[0] in orders:
+            orders[node.outputs[0]] = orders[node.inputs[0]]
+    return orders
+
+
+def ordered(shape: tuple[int, ...], order: Order) -> Strides:
+    """The strides of a dense tensor whose dimensions are stored in that order."""
+    strides, step = [1] * len(shape), 1
+    for axis in reversed(order):
+        strides[axis] = step
+        step *= shape[axis]
+    return tuple(strides)
 
 
 def derived(node: Node, view: View, tensors: Mapping[str, Tensor]) -> View | None:

@@ -25,10 +25,14 @@ class Dataflow(Protocol):
     """A dataflow's module. Arrays of tiles and int64 [..., parameters] broadcast together.
 
     `PARAMETERS` names the integers 0..255 that map a tile onto the array, at most six.
+    `CHANNELS_INNERMOST`: it takes several channels of a pixel at once, rather than pixels of a row.
     """
 
     @property
     def PARAMETERS(self) -> tuple[str, ...]: ...
+
+    @property
+    def CHANNELS_INNERMOST(self) -> bool: ...
 
     def legal(self, target: Target, work: Work, params: Ints) -> Bools:
         """Whether the array can run the tile this way: bool [...]."""

@@ -43,6 +43,7 @@ class Mapping(NamedTuple):
 
 
 PARAMETERS = Mapping._fields
+CHANNELS_INNERMOST = False
 
 
 class Block(NamedTuple):

@@ -36,6 +36,7 @@ from .loops import ArrayLoop, kept, nest, passed, spread
 from .work import Bools, Ints, Phases, Work, flat, patches
 
 PARAMETERS = ("packed",)
+CHANNELS_INNERMOST = True
 
 
 class Folds(NamedTuple):

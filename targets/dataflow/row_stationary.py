@@ -61,6 +61,7 @@ class Mapping(NamedTuple):
 
 
 PARAMETERS = Mapping._fields
+CHANNELS_INNERMOST = False
 
 
 class Pass(NamedTuple):

@@ -46,6 +46,7 @@ from .loops import ArrayLoop, kept, nest, passed, spread
 from .work import Bools, Ints, Phases, Work, ceil_div, flat
 
 PARAMETERS = ("packed",)
+CHANNELS_INNERMOST = True
 
 
 class Folds(NamedTuple):

@@ -49,7 +49,7 @@ def test_tiles_are_double_buffered() -> None:
     (nest,) = tiled(conv_graph(20, 3), ODD).nests
     moved = {v for loop in loops(nest.body) for v in (loop.var,) if loop.trips > 1}
     assert moved
-    assert any(b.slots == 2 for b in nest.buffers if b.kind == "ifmap")
+    assert any(b.slots >= 2 for b in nest.buffers if b.kind == "ifmap")
 
 
 def test_what_fits_in_no_tiling_is_refused() -> None:
