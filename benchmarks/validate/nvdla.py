@@ -70,7 +70,7 @@ def reason(c: Configuration, moved: int) -> str:
 
 ADDS = (
     "residual sums and pooling are instructions of one lane here, where the chip's single-point "
-    "processor adds while results pass through; with 4 lanes it would be 48.1. The primer does not "
+    "processor adds while results pass through; with 4 lanes it would be 48.4. The primer does not "
     "say how wide it is, and its buffer of 256 KiB is not that of the spec file with one lane."
 )
 FEW_BYTES = (
