@@ -42,6 +42,8 @@ def float_products(model: ModelProto) -> list[NodeProto]:
 
 def comes_quantised(name: str, made: dict[str, NodeProto], constants: set[str]) -> bool:
     node = made.get(name)
+    while node is not None and node.op_type in MOVES:
+        node = made.get(node.input[0])
     if node is None:
         return False
     return node.op_type == "DequantizeLinear" and node.input[0] not in constants
