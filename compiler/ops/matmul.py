@@ -82,9 +82,9 @@ class MatMul(Op, name="matmul", onnx=("MatMul",)):
             "ifmap": build.read("ifmap", node.inputs[0], (*a_box, row, inner)),
             "psum": build.accumulate(sums_box(names, build.box)),
         }
-        axes = "".join(ROWS.get(v, v[-1]) for v in names)
+        axes = "".join(ROWS.get(v, v[-1]) for v in names)[len(names) - len(a_box) :]
         attrs = {
-            "ifmap_axes": axes[len(names) - len(a_box) :] + "wc", "weight_axes": " " * len(b_box) + "ck",
+            "ifmap_axes": f"{axes}wc", "weight_axes": " " * len(b_box) + "ck",
             "r": 1, "s": 1, "stride_y": 1, "stride_x": 1, "dilation_y": 1, "dilation_x": 1,
             "ifmap_zero": scalar_quant(a)[1],
             "weight_zero": 0 if zeros else scalar_quant(b)[1],
