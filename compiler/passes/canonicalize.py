@@ -1,9 +1,10 @@
 """After it, each thing is written in one way.
 
-Identities are gone; Squeeze, Unsqueeze and Flatten are Reshape; transposes in a row are one; pads
-are explicit; batch normalisation is in its convolution's weights; and operators that only move
-elements stand on the integer side of QuantizeLinear and DequantizeLinear, so that a quantised
-operator touches its DequantizeLinears and its QuantizeLinear.
+Identities are gone; Squeeze, Unsqueeze and Flatten are Reshape, DepthToSpace and SpaceToDepth
+Transposes between them; transposes in a row are one; pads are explicit; batch normalisation is in
+its convolution's weights; and operators that only move elements stand on the integer side of
+QuantizeLinear and DequantizeLinear, so that a quantised operator touches its DequantizeLinears and
+its QuantizeLinear.
 """
 
 from __future__ import annotations
