@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.compiler.qdq import SOME, Draw, Sketch, check
+from tests.compiler.qdq import SOME, WIDE, Draw, Sketch, check
 
 
 def shape(sketch: Sketch, low: int = 1, high: int = 4) -> list[int]:
@@ -136,6 +136,14 @@ def test_same_elements(kind: str, data: Any) -> None:
     sketch = Sketch(draw)
     result = MOVES[kind](sketch)
     check(sketch, sketch.model(result, like="x"))
+
+
+@pytest.mark.parametrize("kind", ["gather", "expand", "shuffle", "nearest"])
+@SOME
+@given(st.data())
+def test_same_elements_of_16_bits(kind: str, data: Any) -> None:
+    sketch = Sketch(data.draw, ["int16", "uint16"])
+    check(sketch, sketch.model(MOVES[kind](sketch), opset=21, like="x"), targets=WIDE)
 
 
 @SOME
