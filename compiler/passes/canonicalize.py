@@ -269,6 +269,8 @@ def drop_requantize(edit: Editor, node: Node) -> Sequence[Node] | None:
     same_type = edit.tensors[source].dtype == edit.tensors[node.outputs[0]].dtype
     if quant is None or not same_type or quant != dequantizer(edit, node):
         return None
+    if node.outputs[0] in edit.graph.outputs:
+        return [reshape_to(edit, node, source)]
     return drop(edit, node, source)
 
 
