@@ -51,8 +51,8 @@ class Pad(Op, name="pad", onnx=("Pad",)):
         frame = Frame.of(match, len(shape))
         if mode == "constant":
             return framed(match, x, frame, fill_of(match))
-        if mode not in MODES:
-            raise Refused(f"mode {mode}")
+        if mode not in MODES or 0 in shape:
+            raise Refused(f"mode {mode}" + " of nothing" * (0 in shape))
         sides = zip(shape, frame.before, frame.after, strict=True)
         chosen = [indices(n, before, after, MODES[mode]) for n, before, after in sides]
         return taken(match, x, {axis: chosen[axis] for axis in frame.padded()})
@@ -91,7 +91,7 @@ class Frame:
     @classmethod
     def of(cls, match: Match, rank: int) -> Frame:
         pads = match.attr("pads", None)
-        if pads is None:
+        if pads is None and len(match.node.inputs) > 1:
             value = match.edit.value(match.node.inputs[1])
             pads = None if value is None else value.tolist()
         if pads is None:

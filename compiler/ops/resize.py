@@ -55,6 +55,9 @@ class Scaled:
 def scales(match: Match, x: str) -> tuple[float, ...]:
     """Per axis, float32: as given, or of the sizes."""
     shape, out = match.shape(x), match.result.shape
+    policy = match.attr("keep_aspect_ratio_policy", "stretch")
+    if policy != "stretch" or 0 in (*shape, *out):
+        raise Refused(f"it keeps its aspect ratio, {policy}, or is empty")
     given = match.attr("scales", None)
     position = 1 if is_old(match) else 2
     if given is None and len(match.node.inputs) > position and match.node.inputs[position]:
@@ -187,6 +190,8 @@ def convolution(match: Match, x: str, part: Sequence[Run], unit: int) -> Node:
     """The results of one run of rows and one of columns: a depthwise convolution."""
     y, z = part[2:]
     weights = np.outer(y.row.weights, z.row.weights)
+    common = math.gcd(unit, *map(int, weights.flat))
+    weights, unit = weights // common, unit // common
     if weights.max() > LARGEST_WEIGHT:
         raise Refused("its weights are no multiples of 1/255 or more")
     channels = match.shape(x)[1]

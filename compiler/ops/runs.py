@@ -9,7 +9,7 @@ from .match import Refused
 FARTHEST = 16
 """Results further apart are not looked at as one run."""
 
-MOST = 64
+MOST = 128
 """Runs of a tensor; each is written to its place on its own."""
 
 
