@@ -147,11 +147,14 @@ def depth_to_space(edit: Editor, node: Node) -> Sequence[Node] | None:
     if node.op not in ("onnx.DepthToSpace", "onnx.SpaceToDepth"):
         return None
     b, (n, c, h, w) = node.attrs["blocksize"], edit.tensors[node.inputs[0]].shape
-    split, perm = (n, c, h // b, b, w // b, b), (0, 3, 5, 1, 2, 4)
-    if node.op == "onnx.DepthToSpace":
+    depth_first = node.attrs.get("mode", "DCR") == "DCR"
+    if node.op == "onnx.SpaceToDepth":
+        split = (n, c, h // b, b, w // b, b)
+        perm = (0, 3, 5, 1, 2, 4) if depth_first else (0, 1, 3, 5, 2, 4)
+    elif depth_first:
         split, perm = (n, b, b, c // b**2, h, w), (0, 3, 4, 1, 5, 2)
-        if node.attrs.get("mode", "DCR") == "CRD":
-            split, perm = (n, c // b**2, b, b, h, w), (0, 1, 4, 2, 5, 3)
+    else:
+        split, perm = (n, c // b**2, b, b, h, w), (0, 1, 4, 2, 5, 3)
     (output,) = node.outputs
     apart = edit.like(output, f"{output}.apart", shape=split)
     turned = edit.like(output, f"{output}.turned", shape=tuple(split[axis] for axis in perm))
