@@ -9,6 +9,7 @@ on the host, with the reason.
 """
 
 import argparse
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from math import prod
@@ -78,6 +79,10 @@ def hosts(graph: Graph) -> Iterator[Node]:
     return (node for node in graph.nodes if node.op == "host")
 
 
+NAME = re.compile(r"(its [a-z]+ )?'[^']*'")
+"""Of a tensor, which would tell equal reasons apart."""
+
+
 def part_of(graph: Graph, host: Node) -> Graph:
     return graph.with_nodes(host.body)
 
@@ -88,7 +93,7 @@ def refusals(graph: Graph) -> Counter[str]:
     for host in hosts(graph):
         named = {n.loc[0]: n.op.removeprefix("onnx.") for n in host.body}
         pairs = zip(host.attrs["refused"], host.attrs["reason"], strict=True)
-        found.update(f"{named[node]}: {why}" for node, why in pairs)
+        found.update(f"{named[node]}: {re.sub(NAME, 'it', why)}" for node, why in pairs)
     return found
 
 

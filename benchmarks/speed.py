@@ -1,6 +1,6 @@
 """How fast the simulator is: beside onnxruntime, and beside its own arithmetic in plain NumPy.
 
-    python -m benchmarks.speed                              # the figures of the README
+    python -m benchmarks.speed                              # the figures of docs/speed.md
     python -m benchmarks.speed --only resnet8 --target gemmini-like --rounds 9
 
 Each row is a network on a target, values and cycles, as CPU milliseconds of a warm run: medians of
@@ -9,6 +9,7 @@ alike. `ort f32` and `ort int8` are onnxruntime's default sessions with the same
 all convolutions and matrix products as im2col and float32 matmul in this process. Once or by choice
 are: `plain`, a run instruction by instruction; `first`, one that finds out what can be grouped and
 converts the weights; `cycles`, timing the program.
+Whole processes (processes.py) and how costs grow (growth.py) follow, unless --only is given.
 Models are sought in $DNNCC_MODELS and tests/models; ResNet-50 is made on the spot (networks.py).
 """
 
@@ -19,12 +20,18 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[1]
 TARGETS = ("tpu-like", "eyeriss-like")
+EVERYWHERE = "mobilenet_v2"
+"""The network that is run on all targets."""
+
+MOST_ONE_BY_ONE = 100_000
+"""Instructions of a program for which `plain` is measured."""
+MOBILENET = "coral_mobilenet_v2_224_int8"
 BLAS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -45,7 +52,7 @@ class Row(NamedTuple):
     batch: int
     instructions: int
     first: float
-    plain: float
+    plain: float | None
     timing: float
     medians: dict[str, float]
 
@@ -68,8 +75,27 @@ def main() -> None:
     for case in cases(options.cache):
         if options.only and case.name not in options.only:
             continue
-        for target in options.target or TARGETS:
+        for target in options.target or targets_of(case):
             print(line(measure(case, target, options.rounds, options.threads)), flush=True)
+    if not options.only:
+        for text in processes_and_growth(options.cache):
+            print(text, flush=True)
+
+
+def processes_and_growth(cache: Path) -> Iterator[str]:
+    from benchmarks import growth, processes
+
+    yield from processes.lines(cache, found(MOBILENET))
+    yield from growth.lines(TARGETS[0], cache)
+
+
+def targets_of(case: Case) -> Sequence[str]:
+    """All that int8 sums fit, or two."""
+    from dnncc import targets
+
+    if case.name != EVERYWHERE:
+        return TARGETS
+    return [n for n in targets.names() if targets.load(n).datapath.accumulator_bits >= 32]
 
 
 def cases(cache: Path) -> Iterator[Case]:
@@ -77,7 +103,7 @@ def cases(cache: Path) -> Iterator[Case]:
 
     yield Case("resnet50", *networks.light("resnet50", cache), 1)
     for name, model, batch in (
-        ("mobilenet_v2", "coral_mobilenet_v2_224_int8", 1),
+        ("mobilenet_v2", MOBILENET, 1),
         ("resnet8", "mlperf_tiny_ic_resnet8_int8", 1),
         ("resnet8", "mlperf_tiny_ic_resnet8_int8", 64),
     ):
@@ -117,7 +143,9 @@ def measure(case: Case, target: str, rounds: int, threads: int) -> Row:
         work["ort f32"] = onnxruntime_run(case.real, feeds, threads)
     work["ort int8"] = onnxruntime_run(case.int8, feeds, threads)
     timing = cpu_seconds(lambda: simulate(session.program, session.target))
-    plain = cpu_seconds(lambda: session.run(None, feeds, grouped=False, threads=threads))
+    plain = None
+    if session.program.count <= MOST_ONE_BY_ONE:
+        plain = cpu_seconds(lambda: session.run(None, feeds, grouped=False, threads=threads))
     first = cpu_seconds(work["dnncc"])
     return Row(
         case.name, target, case.batch, session.program.count, first, plain, timing,
@@ -165,7 +193,7 @@ def heading() -> str:
     columns = ("dnncc", "numpy", "ort f32", "ort int8")
     ms = "".join(f"{name:>10}" for name in columns)
     ratios = "".join(f"{'/ ' + name:>12}" for name in columns[1:])
-    left = f"{'network':14}{'target':14}{'batch':>6}{'instr':>8}"
+    left = f"{'network':14}{'target':18}{'batch':>6}{'instr':>8}"
     return f"{left}{ms}{ratios}{'plain':>9}{'first':>8}{'cycles':>8}"
 
 
@@ -179,10 +207,10 @@ def line(row: Row) -> str:
         for name in names[1:]
     )
     once = "".join(
-        f"{1e3 * value:>{width}.0f}"
+        f"{'-':>{width}}" if value is None else f"{1e3 * value:>{width}.0f}"
         for value, width in ((row.plain, 9), (row.first, 8), (row.timing, 8))
     )
-    return f"{row.case:14}{row.target:14}{row.batch:>6}{row.instructions:>8}{ms}{ratios}{once}"
+    return f"{row.case:14}{row.target:18}{row.batch:>6}{row.instructions:>8}{ms}{ratios}{once}"
 
 
 def shown(value: float | None, unit: float, width: int) -> str:

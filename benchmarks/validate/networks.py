@@ -126,8 +126,8 @@ def bottleneck(net: Network, x: str, channels: int, width: int, stride: int) -> 
     return net.add(y, x)
 
 
-def session(model: Any, target: str, **steps: int) -> InferenceSession:
-    """The compiled model, ready to be timed. `target` is a name or a file; `steps` are those of
-    all nodes' tiles, by loop, where they are not to be chosen."""
-    mapping = {node.name: {"steps": steps} for node in model.graph.node} if steps else None
+def session(model: Any, target: str, table: dict[str, Any] | None = None) -> InferenceSession:
+    """The compiled model, ready to be timed. `target` is a name or a file; `table` is what is given
+    of the mapping of every node."""
+    mapping = {node.name: table for node in model.graph.node} if table else None
     return load(dnncc.compile(model, target, strict=True, mapping=mapping).image)

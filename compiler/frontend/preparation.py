@@ -26,6 +26,9 @@ from .batch_norm import fold_batch_norms
 
 PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 MOVES = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Gather", "Split")
+CARRYING = (*MOVES, "DepthToSpace", "SpaceToDepth", "Expand", "Tile", "Pad", "MaxPool", "Resize")
+"""Operators behind which a quantised value is taken for one."""
+
 EVALUATED = 21
 """onnx.reference has DequantizeLinear from 19 on, and blocks from 21 on."""
 
@@ -42,6 +45,8 @@ def float_products(model: ModelProto) -> list[NodeProto]:
 
 def comes_quantised(name: str, made: dict[str, NodeProto], constants: set[str]) -> bool:
     node = made.get(name)
+    while node is not None and node.op_type in CARRYING:
+        node = made.get(node.input[0])
     if node is None:
         return False
     return node.op_type == "DequantizeLinear" and node.input[0] not in constants

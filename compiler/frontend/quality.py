@@ -49,6 +49,8 @@ def rounded(model: ModelProto) -> list[tuple[str, str]]:
 
 def evaluated(model: ModelProto, names: Sequence[str], feeds: Mapping[str, Array]) -> list[Array]:
     """Inner values, by onnxruntime without optimisations."""
+    if not names:
+        return []  # which onnxruntime would take for all outputs
     whole = ModelProto()
     whole.CopyFrom(model)
     del whole.graph.output[:]

@@ -49,7 +49,8 @@ class Interleave(Join, name="interleave"):
     def run(cls, node: Node, tensors: Tensors, inputs: Sequence[Array]) -> Array:
         whole = np.empty(cls.shape(node, tensors), inputs[0].dtype)
         for place, part in zip(cls.places(node, tensors), inputs, strict=True):
-            whole[tuple(slice(b, None, s) for b, s in zip(*place, strict=True))] = part
+            spans = zip(place.starts, end(place, part.shape), place.steps, strict=True)
+            whole[tuple(slice(*span) for span in spans)] = part
         return whole
 
 

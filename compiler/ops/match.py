@@ -13,6 +13,12 @@ from ..ir.edit import Editor
 from ..ir.graph import Array, Node, Quant, Tensor
 from .op import limits
 
+INTEGER_OPS = (
+    *("Reshape", "Transpose", "Slice", "Pad", "MaxPool"),
+    *("Gather", "Expand", "Tile", "Resize", "Upsample"),
+)
+"""ONNX operators that choose among integers, without DequantizeLinear and QuantizeLinear."""
+
 
 class Refused(Exception):
     """The pattern is not one that the accelerator computes; the text is the reason."""

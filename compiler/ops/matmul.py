@@ -1,18 +1,17 @@
-"""Matrix products of quantised tensors, as ONNX QLinearMatMul and com.microsoft QGemm."""
+"""Matrix products of quantised tensors, as ONNX QLinearMatMul."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..ir.graph import Array, Node, Quant
+from ..ir.graph import Array, Node
 from ..ir.tile import Dim
-from ..mapping.build import Builder, requantize, scalar_quant, weight_zeros
+from ..mapping.build import Builder, broadcast_box, requantize, scalar_quant, weight_zeros
 from ..mapping.workload import StepSpec
-from .match import Match, Refused
+from .match import Match
 from .op import Op, Tensors, array_reason
 from .scale import centered, requantized
 
@@ -20,11 +19,11 @@ if TYPE_CHECKING:
     from dnncc.targets import Target
 
 
-class MatMul(Op, name="matmul", onnx=("MatMul", "Gemm")):
+class MatMul(Op, name="matmul", onnx=("MatMul",)):
     """y = clamp(requantize((a - zero) @ (b - zero) + bias)), as numpy.matmul; bias int32[N].
 
-    b is a constant [K, N], quantised per tensor or per column, or another value. attrs: low, high.
-    onnxruntime: contrib_ops/cpu/quantization/quant_gemm.cc, qlinear_matmul.cc.
+    b is quantised per tensor or per column. attrs: low, high.
+    onnxruntime: core/providers/cpu/quantization/quantize_linear_matmul.cc.
     """
 
     @classmethod
@@ -42,79 +41,85 @@ class MatMul(Op, name="matmul", onnx=("MatMul", "Gemm")):
 
     @classmethod
     def recognize(cls, match: Match) -> Node:
+        """A vector is a matrix of one row, or of one column."""
         a, b = match.operand(0), match.operand(1)
-        if match.node.op == "onnx.Gemm":
-            b = gemm_weight(match, b)
-        if min(len(match.shape(a)), len(match.shape(b))) < 2:
-            raise Refused("a vector operand")
-        inputs = [a, b]
-        bias = match.bias or (*match.node.inputs, "")[2]
-        if bias:
-            units = match.quant(a).scale.astype(np.float64) * match.quant(b).scale
-            units = np.broadcast_to(units, match.shape(b)[-1:])
-            inputs.append(match.bias_of(bias, units))
-        return match.make("matmul", inputs)
+        rows, columns = (match.shape(name) for name in (a, b))
+        if len(rows) > 1 < len(columns):
+            return product(match, a, b, match.bias)
+        a = match.reshaped(a, (1, *rows)) if len(rows) == 1 else a
+        b = match.reshaped(b, (*columns, 1)) if len(columns) == 1 else b
+        lead = np.broadcast_shapes(match.shape(a)[:-2], match.shape(b)[:-2])
+        inner = match.inside((*lead, match.shape(a)[-2], match.shape(b)[-1]))
+        return inner.view_as(match, product(inner, a, b, match.bias))
 
     @classmethod
     def reason_not(cls, node: Node, tensors: Tensors, target: Target | None) -> str | None:
-        b = tensors[node.inputs[1]]
+        a, b = (tensors[name] for name in node.inputs[:2])
+        if a.quant is not None and a.quant.axis is not None:
+            return "its first operand is not quantised per tensor"
         if b.quant is not None and b.quant.axis not in (None, len(b.shape) - 1):
             return f"its second operand is quantised along axis {b.quant.axis}, not per column"
-        return rank_reason(*(tensors[i].shape for i in node.inputs[:2])) or array_reason(
-            node, tensors, target
-        )
+        return array_reason(node, tensors, target)
 
     @classmethod
     def lower(cls, build: Builder, node: Node) -> None:
-        """a[.., M, C] by b[C, K]: rows of a are output columns q of a 1x1 convolution."""
-        a, b = build.tensor(node.inputs[0]), build.tensor(node.inputs[1])
-        batch = a.shape[0] if len(a.shape) == 3 else 1
+        """a[.., M, C] by b[.., C, K]: rows of a are output columns q of a 1x1 convolution."""
+        a, b, y = (build.tensor(name) for name in (*node.inputs[:2], node.outputs[0]))
         rows, (c, k) = a.shape[-2], b.shape[-2:]
-        build.dims |= {"n": batch, "g": 1, "k": k, "c": c, "p": 1, "q": rows}
+        names = loops_of(y.shape[:-2], b.shape[:-2])
+        build.dims |= {"n": 1, "g": 1, "k": k, "c": c, "p": 1, "q": rows}
+        build.dims |= dict(zip(names, y.shape, strict=False))
+        build.single = tuple(v for v in names if v not in "np")
         build.reduction = ("c",)
-        lead = (Dim(batch, (("n", 1),)),) * (len(a.shape) - 2)
         row, out, inner = Dim(rows, (("q", 1),)), Dim(k, (("k", 1),)), Dim(c, (("c", 1),))
+        lead = tuple(Dim(d, ((v, 1),)) for d, v in zip(y.shape, names, strict=False))
         build.box = (*lead, row, out)
-        b_lead = tuple(Dim(d, (("n", 1),) if d > 1 else ()) for d in b.shape[:-2])
-        if any(d > 1 for d in b.shape[:-2]):
-            build.single = ("n",)  # an instruction has the same weights for all its images
         zeros = weight_zeros(build, node, out)
+        a_box, b_box = (broadcast_box(t.shape[:-2], lead) for t in (a, b))
         uses = {
-            "weight": build.read("weight", node.inputs[1], (*b_lead, inner, out), "weight"),
+            "weight": build.read("weight", node.inputs[1], (*b_box, inner, out), "weight"),
             **zeros,
-            "ifmap": build.read("ifmap", node.inputs[0], (*lead, row, inner)),
-            "psum": build.accumulate((*lead, out, row)),
+            "ifmap": build.read("ifmap", node.inputs[0], (*a_box, row, inner)),
+            "psum": build.accumulate(sums_box(names, build.box)),
         }
+        axes = "".join(ROWS.get(v, v[-1]) for v in names)[len(names) - len(a_box) :]
         attrs = {
-            "ifmap_axes": "nwc"[3 - len(a.shape) :], "weight_axes": "bck"[3 - len(b.shape) :],
-            "psum_axes": "nkq"[3 - len(a.shape) :],
+            "ifmap_axes": f"{axes}wc", "weight_axes": " " * len(b_box) + "ck",
             "r": 1, "s": 1, "stride_y": 1, "stride_x": 1, "dilation_y": 1, "dilation_x": 1,
             "ifmap_zero": scalar_quant(a)[1],
             "weight_zero": 0 if zeros else scalar_quant(b)[1],
         }  # fmt: skip
         build.inner.append(StepSpec("tensor", uses, attrs))
-        requantize(build, node, "nqk"[3 - len(a.shape) :])
+        requantize(build, node, "".join(v[-1] for v in names) + "qk")
 
 
-def rank_reason(a: tuple[int, ...], b: tuple[int, ...]) -> str | None:
-    """Matrices, or one batch of them by one matrix or as many."""
-    if len(b) <= len(a) <= 3 and b[:-2] in ((), (1,), a[:-2]):
-        return None
-    return f"a product of {list(a)} by {list(b)}"
+ROWS = {"p": "h"}
+"""What the ifmap's axis of a loop is called, if not as the loop."""
 
 
-def gemm_weight(match: Match, b: str) -> str:
-    """The [K, N] operand of a Gemm; one that scales its operands is refused."""
-    for name, default in (("alpha", 1.0), ("beta", 1.0), ("transA", 0)):
-        if match.attr(name, default) != default:
-            raise Refused(f"Gemm with {name} = {match.attr(name, default)}")
-    if not match.attr("transB", 0):
-        return b
-    value, quant = match.edit.value(b), match.quant(b)
-    if value is None:
-        raise Refused("Gemm with transB of an operand that is not constant")
-    return match.edit.constant(f"{b}.transposed", value.T.copy(), transposed(quant))
+def loops_of(lead: Sequence[int], weights: Sequence[int]) -> tuple[str, ...]:
+    """The loop over each axis before the matrices. An instruction has one matrix of weights: of the
+    last two axes, those along which all have the same one are its images n and rows p."""
+    names = [f"d{i}" for i in range(len(lead))]
+    whole = (1,) * (len(lead) - len(weights)) + tuple(weights)
+    shared = [i for i, size in enumerate(whole) if size == 1 and i >= len(lead) - 2]
+    for i, name in zip(reversed(shared), "np", strict=False):
+        names[i] = name
+    return tuple(names)
 
 
-def transposed(quant: Quant) -> Quant:
-    return quant if quant.axis is None else replace(quant, axis=1 - quant.axis)
+def sums_box(names: Sequence[str], box: Sequence[Dim]) -> tuple[Dim, ...]:
+    """Psums are stored [n][k][p][q], whatever the order of the result's axes."""
+    ranks = {"n": 1, "k": 2, "p": 3, "q": 4}
+    loops = [*names, "q", "k"]
+    order = sorted(range(len(loops)), key=lambda i: ranks.get(loops[i], 0))
+    return tuple(box[i] for i in order)
+
+
+def product(match: Match, a: str, b: str, bias: str) -> Node:
+    """The product of two integer tensors, and a constant of a float or int32 `bias` per column."""
+    if not bias:
+        return match.make("matmul", [a, b])
+    units = match.quant(a).scale.astype(np.float64) * match.quant(b).scale
+    units = np.broadcast_to(units, match.shape(b)[-1:])
+    return match.make("matmul", [a, b, match.bias_of(bias, units)])

@@ -78,6 +78,8 @@ def border_reason(real: str, integer: str, tensors: Tensors) -> str | None:
     quant = tensors[integer].quant
     if quant is None or quant.axis is not None:
         return "it is not quantised per tensor"
+    if tensors[integer].dtype == np.uint16:
+        return "the instruction's limits and zero point are signed"
     if tensors[real].dtype != np.float32 or tensors[integer].dtype not in OPERANDS:
         return f"it is between {tensors[real].dtype} and {tensors[integer].dtype}"
     return None

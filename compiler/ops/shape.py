@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -12,13 +11,13 @@ import numpy as np
 from dnncc.isa import vector
 
 from ..ir.graph import Array, Node
-from ..ir.tile import Dim
-from ..mapping.build import OUT, PLANE, WINDOW_OF_ONE, Builder, elementwise_box
+from ..mapping.build import OUT, Builder, elementwise_box
 from ..mapping.workload import StepSpec
 from .join import Join, Place
 from .match import Match, Refused, dequantize, quantize
-from .op import LARGEST_WINDOW, Op, Tensors, limits, operand_reason
+from .op import Op, Tensors, limits, operand_reason
 from .table import entries
+from .take import taken
 
 if TYPE_CHECKING:
     from dnncc.targets import Target
@@ -68,7 +67,10 @@ class Transpose(Op, name="transpose", onnx=("Transpose",)):
 
 
 class Slice(Op, name="slice", onnx=("Slice",)):
-    """ONNX Slice with positive steps. attrs: starts, stops, steps, one per axis."""
+    """ONNX Slice with positive steps; others are of single elements.
+
+    attrs: starts, stops, steps, one per axis.
+    """
 
     is_view = True
 
@@ -87,8 +89,10 @@ class Slice(Op, name="slice", onnx=("Slice",)):
         starts, ends, axes, steps = slice_arguments(match, len(shape))
         for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
             ranges[axis] = slice(start, end, step)
-            if step < 0:
-                raise Refused(f"a slice with step {step}")
+        if min(steps, default=1) < 0:
+            picked = [list(range(*r.indices(n))) for r, n in zip(ranges, shape, strict=True)]
+            chosen = {axis: picked[axis] for axis in axes}
+            return taken(match, match.node.inputs[0], chosen)
         bounds = [r.indices(size) for r, size in zip(ranges, shape, strict=True)]
         attrs = dict(zip(("starts", "stops", "steps"), zip(*bounds, strict=True), strict=True))
         return Node("slice", match.node.inputs[:1], match.node.outputs, attrs, loc=match.loc)
@@ -162,72 +166,6 @@ def requantized(match: Match, index: int) -> str:
     return new
 
 
-class Pad(Op, name="pad", onnx=("Pad",)):
-    """Frame a tensor with a constant. attrs: before, after (one per axis), value (an integer)."""
-
-    @classmethod
-    def shape(cls, node: Node, tensors: Tensors) -> tuple[int, ...]:
-        shape, attrs = tensors[node.inputs[0]].shape, node.attrs
-        return tuple(map(sum, zip(shape, attrs["before"], attrs["after"], strict=True)))
-
-    @classmethod
-    def reason_not(cls, node: Node, tensors: Tensors, target: Target | None) -> str | None:
-        sides = list(zip(node.attrs["before"], node.attrs["after"], strict=True))
-        if len(sides) > 4 or sum(map(any, sides)) > 2:
-            return "it has more than four axes, or pads more than two"
-        if max(map(max, sides), default=0) > LARGEST_WINDOW:
-            return f"a pad of more than {LARGEST_WINDOW}"
-        return operand_reason(node, tensors)
-
-    @classmethod
-    def run(cls, node: Node, tensors: Tensors, inputs: Sequence[Array]) -> Array:
-        around = list(zip(node.attrs["before"], node.attrs["after"], strict=True))
-        return np.pad(inputs[0], around, constant_values=node.attrs["value"])
-
-    @classmethod
-    def recognize(cls, match: Match) -> Node:
-        value, before, after = pad_arguments(match)
-        if min(*before, *after) < 0:
-            raise Refused("a negative pad")
-        attrs = {"before": before, "after": after, "value": value}
-        return Node("pad", match.node.inputs[:1], match.node.outputs, attrs, loc=match.loc)
-
-    @classmethod
-    def lower(cls, build: Builder, node: Node) -> None:
-        """A window of one element that meets the fill outside of the tile; the padded axes are its
-        rows and columns, whichever they are."""
-        x, y = build.tensor(node.inputs[0]), build.tensor(node.outputs[0])
-        axes = frame_axes(node)
-        names = dict(zip("nchw", ("n", "k", "p", "q"), strict=True))
-        build.dims |= {v: 1 for v in PLANE}
-        build.dims |= {names[a]: d for a, d in zip(axes, y.shape, strict=True)}
-        build.box = tuple(Dim(d, ((names[a], 1),)) for a, d in zip(axes, y.shape, strict=True))
-        inside = tuple(
-            replace(d, bound=n, offset=-b)
-            for d, n, b in zip(build.box, x.shape, node.attrs["before"], strict=True)
-        )
-        uses = {"x": build.read("ifmap", node.inputs[0], inside), "out": (OUT, node.outputs[0])}
-        attrs = {
-            **WINDOW_OF_ONE,
-            "axes": axes,
-            "out_axes": axes.translate(RESULT_AXES),
-            "op": vector.FRAME,
-        }
-        build.outer.append(StepSpec("pool", uses, {**attrs, "out_zero": node.attrs["value"]}))
-
-
-def pad_arguments(match: Match) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
-    if match.attr("mode", "constant") != "constant" or len(match.node.inputs) > 3:
-        raise Refused("a pad that is not by a constant, of all axes")
-    pads = match.edit.value(match.node.inputs[1]) if len(match.node.inputs) > 1 else None
-    fill = match.edit.value(match.node.inputs[2]) if len(match.node.inputs) > 2 else None
-    if pads is None:
-        raise Refused("its pads are not constant")
-    sizes = tuple(int(p) for p in pads)
-    half = len(sizes) // 2
-    return (0 if fill is None else int(fill.reshape(-1)[0])), sizes[:half], sizes[half:]
-
-
 class Copy(Op, name="copy"):
     """The same tensor, stored elsewhere or in another order."""
 
@@ -248,16 +186,3 @@ class Copy(Op, name="copy"):
         build.box = elementwise_box(build, build.tensor(node.outputs[0]).shape)
         uses = {"x": build.read("ifmap", node.inputs[0], build.box), "out": (OUT, node.outputs[0])}
         build.outer.append(StepSpec("map", uses, {"op": vector.COPY}))
-
-
-RESULT_AXES = str.maketrans("hw", "pq")
-
-
-def frame_axes(node: Node) -> str:
-    """Names for up to four axes: h and w for the padded ones, n and c for the others."""
-    padded = [b or a for b, a in zip(node.attrs["before"], node.attrs["after"], strict=True)]
-    rest = [i for i, p in enumerate(padded) if not p]
-    order = [i for i, p in enumerate(padded) if p] + rest[::-1]
-    given = dict(zip(order[:2], "wh", strict=False))
-    given |= dict(zip(order[2:], "cn", strict=False))
-    return "".join(given[i] for i in range(len(padded)))

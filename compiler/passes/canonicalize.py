@@ -1,9 +1,10 @@
 """After it, each thing is written in one way.
 
-Identities are gone; Squeeze, Unsqueeze and Flatten are Reshape; transposes in a row are one; pads
-are explicit; batch normalisation is in its convolution's weights; and operators that only move
-elements stand on the integer side of QuantizeLinear and DequantizeLinear, so that a quantised
-operator touches its DequantizeLinears and its QuantizeLinear.
+Identities are gone; Squeeze, Unsqueeze and Flatten are Reshape, DepthToSpace and SpaceToDepth
+Transposes between them; transposes in a row are one; pads are explicit; batch normalisation is in
+its convolution's weights; and operators that only move elements stand on the integer side of
+QuantizeLinear and DequantizeLinear, so that a quantised operator touches its DequantizeLinears and
+its QuantizeLinear.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ import numpy as np
 
 from ..ir.edit import Editor
 from ..ir.graph import Array, Graph, Node
-from ..ops.match import constant_value, dequantizer
+from ..ops.match import INTEGER_OPS, constant_value, dequantizer
 from .context import Context
 from .fold_constants import fold_constants
 
-MOVES = ("onnx.Reshape", "onnx.Transpose", "onnx.Slice", "onnx.MaxPool", "onnx.Pad")
+MOVES = tuple(f"onnx.{name}" for name in INTEGER_OPS)
 RESHAPES = ("onnx.Squeeze", "onnx.Unsqueeze", "onnx.Flatten", "onnx.Reshape")
 MIRRORED = {"SAME_UPPER": 0, "SAME_LOWER": 1}
 
@@ -141,6 +142,31 @@ def pad_after_transpose(edit: Editor, node: Node) -> Sequence[Node] | None:
     ]
 
 
+def depth_to_space(edit: Editor, node: Node) -> Sequence[Node] | None:
+    """DepthToSpace and SpaceToDepth are a Transpose between two Reshapes."""
+    if node.op not in ("onnx.DepthToSpace", "onnx.SpaceToDepth"):
+        return None
+    b, (n, c, h, w) = node.attrs["blocksize"], edit.tensors[node.inputs[0]].shape
+    depth_first = node.attrs.get("mode", "DCR") == "DCR"
+    if node.op == "onnx.SpaceToDepth":
+        split = (n, c, h // b, b, w // b, b)
+        perm = (0, 3, 5, 1, 2, 4) if depth_first else (0, 1, 3, 5, 2, 4)
+    elif depth_first:
+        split, perm = (n, b, b, c // b**2, h, w), (0, 3, 4, 1, 5, 2)
+    else:
+        split, perm = (n, c // b**2, b, b, h, w), (0, 1, 4, 2, 5, 3)
+    (output,) = node.outputs
+    apart = edit.like(output, f"{output}.apart", shape=split)
+    turned = edit.like(output, f"{output}.turned", shape=tuple(split[axis] for axis in perm))
+    return [
+        reshape_to(edit, replace(node, outputs=(apart,)), node.inputs[0]),
+        replace(
+            node, op="onnx.Transpose", inputs=(apart,), outputs=(turned,), attrs={"perm": perm}
+        ),
+        reshape_to(edit, node, turned),
+    ]
+
+
 def split_to_slices(edit: Editor, node: Node) -> Sequence[Node] | None:
     """Split has become one Slice per part that is read."""
     if node.op != "onnx.Split" or edit.graph.opset < 10:
@@ -246,12 +272,14 @@ def drop_requantize(edit: Editor, node: Node) -> Sequence[Node] | None:
     same_type = edit.tensors[source].dtype == edit.tensors[node.outputs[0]].dtype
     if quant is None or not same_type or quant != dequantizer(edit, node):
         return None
+    if node.outputs[0] in edit.graph.outputs:
+        return [reshape_to(edit, node, source)]
     return drop(edit, node, source)
 
 
 def move_above_dequantize(edit: Editor, node: Node) -> Sequence[Node] | None:
     """move(DequantizeLinear(x)) is DequantizeLinear(move(x))."""
-    if node.op not in MOVES or any(node.outputs[1:]):
+    if not is_move(edit, node):
         return None
     before = edit.producer(node.inputs[0])
     if before is None or before.op != "onnx.DequantizeLinear" or not is_scalar(edit, before):
@@ -284,7 +312,7 @@ def move_below_quantize(edit: Editor, node: Node) -> Sequence[Node] | None:
     if node.op != "onnx.QuantizeLinear" or not is_scalar(edit, node):
         return None
     before = edit.producer(node.inputs[0])
-    if before is None or before.op not in MOVES or any(before.outputs[1:]):
+    if before is None or not is_move(edit, before):
         return None
     inputs = moved_inputs(edit, before, node)
     if inputs is None:
@@ -296,6 +324,15 @@ def move_below_quantize(edit: Editor, node: Node) -> Sequence[Node] | None:
     return [quantized, replace(before, inputs=(inner, *inputs), outputs=node.outputs)]
 
 
+def is_move(edit: Editor, node: Node) -> bool:
+    """Its result is made of elements of its first input, which of them being known."""
+    if node.op not in MOVES or any(node.outputs[1:]):
+        return False
+    if node.op in ("onnx.Resize", "onnx.Upsample"):
+        return bool(node.attrs.get("mode", "nearest") == "nearest")
+    return node.op != "onnx.Gather" or edit.value(node.inputs[1]) is not None
+
+
 def is_scalar(edit: Editor, node: Node) -> bool:
     quant = dequantizer(edit, node)
     return quant is not None and quant.axis is None
@@ -305,14 +342,14 @@ def moved_inputs(edit: Editor, node: Node, border: Node) -> Sequence[str] | None
     """The other inputs of `node` among integers: a Pad by zero is one by the zero point."""
     if node.op != "onnx.Pad":
         return node.inputs[1:]
-    has_value = len(node.inputs) > 2 and node.inputs[2]
-    fill = constant_value(edit, node.inputs[2]) if has_value else np.zeros(1)
-    if len(node.inputs) < 2 or len(node.inputs) > 3 or fill is None or fill.any():
-        return None
-    zero = zero_point(edit, border)
     if node.attrs.get("mode", "constant") != "constant":
         return node.inputs[1:]
-    return node.inputs[1], edit.constant(f"{node.outputs[0]}.zero", zero)
+    has_value = len(node.inputs) > 2 and node.inputs[2]
+    fill = constant_value(edit, node.inputs[2]) if has_value else np.zeros(1)
+    if len(node.inputs) < 2 or fill is None or fill.any():
+        return None
+    zero = edit.constant(f"{node.outputs[0]}.zero", zero_point(edit, border))
+    return node.inputs[1], zero, *node.inputs[3:]
 
 
 def zero_point(edit: Editor, border: Node) -> Array:
@@ -331,6 +368,7 @@ RULES: tuple[Rule, ...] = (
     drop_reshape,
     merge_transpose,
     pad_after_transpose,
+    depth_to_space,
     split_to_slices,
     pool_of_plane,
     fold_batch_norm,

@@ -13,11 +13,10 @@ from ..ir.edit import Editor
 from ..ir.graph import Graph, Node
 from ..ops import Op, find_op
 from ..ops.expression import table_of
-from ..ops.match import Match, Refused, constant_value, dequantizer, quantize
+from ..ops.match import INTEGER_OPS, Match, Refused, constant_value, dequantizer, quantize
 from ..ops.op import OPERANDS, limits
 from .context import Context
 
-INTEGER_OPS = ("Reshape", "Transpose", "Slice", "Pad", "MaxPool")
 CLAMPS = ("onnx.Relu", "onnx.Clip")
 
 

@@ -13,7 +13,9 @@ from dnncc.targets import Target
 from ..ir.graph import Graph, Node
 from ..ir.tile import SLOT_ALIGN
 from ..mapping.cost import Problem
+from ..mapping.given import Given, check
 from ..mapping.lowering import workload
+from ..mapping.nodes import assigned
 from ..mapping.search import smallest
 from ..mapping.workload import scratchpad_dtype
 from ..memory.lifetimes import lifetimes, storage
@@ -36,14 +38,45 @@ class Resident:
 
 
 def place_buffers(graph: Graph, ctx: Context) -> Graph:
-    target = target_of(ctx)
+    """Residents give way to the tiles of mappings that are given, which may need more room."""
+    target, given = target_of(ctx), assigned(graph, ctx.mapping)
     needs = [smallest_tiles(n, graph, target) for n in graph.nodes]
+    while True:
+        marked = mark(graph, residents(graph, needs, target), target)
+        short = crowded(marked, given, target)
+        if not short:
+            return marked
+        needs = [short.get(i, need) for i, need in enumerate(needs)]
+
+
+def residents(graph: Graph, needs: list[Mapping[str, int]], target: Target) -> list[Resident]:
+    """As many as leave room for what the tiles of each node need."""
     placed: list[Resident] = []
     for candidate in candidates(graph, target):
         fitted = fit(candidate, placed, needs, target)
         if fitted is not None:
             placed.append(fitted)
-    return mark(graph, placed, target)
+    return placed
+
+
+def crowded(
+    graph: Graph, given: Mapping[str, Given], target: Target
+) -> dict[int, Mapping[str, int]]:
+    """Nodes whose given mappings need more of a memory than residents leave, and what they need.
+
+    Where it is more than the whole memory, residents are not to blame. Raises CompileError where a
+    node cannot have what is given.
+    """
+    found: dict[int, Mapping[str, int]] = {}
+    for index, node in enumerate(graph.nodes):
+        if wish := given.get(node.outputs[0]):
+            free = node.attrs["free"]
+            problem = Problem(workload(node, graph, target), graph, target, free, wish)
+            check(problem)
+            need = smallest(problem)
+            if any(free[m.name] < need.get(m.name, 0) <= m.bytes for m in target.memories):
+                found[index] = need
+    return found
 
 
 def nothing_resident(graph: Graph, ctx: Context) -> Graph:

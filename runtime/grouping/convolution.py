@@ -28,6 +28,10 @@ PLANE_BYTES = 128 << 10
 """Depthwise: results that stay in the second-level cache while all taps pass over them."""
 
 
+SMALL = 1 << 14
+"""Zero points below this leave a byte's difference from them in 16 bits."""
+
+
 @dataclass(frozen=True)
 class Epilogue:
     """A Requantize step: mode and limits, its table, its result."""
@@ -98,10 +102,11 @@ class Convolution:
         return self.factors[peak, order]
 
     def weights(self, machine: Machine) -> Array:
-        """int32 [G, K, C, R, S] without their zero points."""
+        """Integers [G, K, C, R, S] without their zero points: int16 where these fit, or int32."""
         _, g, k, c, _, _ = self.sums.sizes
         held = block(machine, self.sums.weight, (g, k, c, *self.window.taps))[0]
-        w: Array = held.astype(np.int32)
+        narrow = held.itemsize == 1 and self.sums.zeros is None and abs(self.weight_zero) < SMALL
+        w: Array = held.astype(np.int16 if narrow else np.int32)
         if self.weight_zero:
             w -= self.weight_zero
         if self.sums.zeros is not None:

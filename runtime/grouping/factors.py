@@ -52,7 +52,7 @@ class Factors:
 
 
 def factors(w: Array, bias: Array, peak: int, order: str) -> Factors:
-    """Of weights int32 [G, K, C, R, S] and an ifmap whose magnitudes are at most `peak`."""
+    """Of integer weights [G, K, C, R, S] and an ifmap whose magnitudes are at most `peak`."""
     terms = np.abs(w).transpose(0, 1, *(a for a in ORDERS[order] if a > 1))
     terms = terms.reshape(terms.shape[0] * terms.shape[1], -1)
     reached = terms.sum(axis=1, dtype=np.int64) * peak
@@ -93,7 +93,8 @@ def cut(terms: Array, peak: int, whole: bool = False) -> tuple[Any, list[slice]]
     sums = np.zeros((len(terms), count + 1), np.int32 if small else np.int64)
     np.cumsum(terms, axis=1, out=sums[:, 1:])
     while not whole and first < count and len(slices) * numerics.SHORTEST_CHUNK <= count:
-        reached = (sums[:, first:] - sums[:, first : first + 1]).max(axis=0).astype(np.int64) * peak
+        since = sums[:, first:] - sums[:, first : first + 1] if first else sums
+        reached = since.max(axis=0).astype(np.int64) * peak
         last = first + int(np.searchsorted(reached, numerics.EXACT_F32)) - 1
         if last <= first:
             break

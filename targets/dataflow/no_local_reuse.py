@@ -21,7 +21,6 @@ The next block's weights, as many as a full block of the tile has, come in while
 so that with one pixel and many weights (a fully connected layer) the weights set the pace.
 """
 
-from collections.abc import Iterator
 from itertools import product
 from typing import NamedTuple
 
@@ -31,6 +30,7 @@ from ..schema import NoLocalReuse, Target
 from . import candidates
 from .blocks import Blocks
 from .candidates import LARGEST
+from .legality import Rules, all_kept, first_broken, sound
 from .loops import ArrayLoop, kept, passed, spread
 from .loops import nest as loop_nest
 from .work import Bools, Ints, Phases, Work, ceil_div
@@ -52,20 +52,17 @@ CHANNELS_INNERMOST = True
 
 def legal(target: Target, work: Work, params: Ints) -> Bools:
     """Whether groups and taps fit side by side, and the stripe in the accumulators: bool [...]."""
-    held = [fits for fits, _ in rules(array_of(target), work, mapping_of(params))]
-    return np.asarray(np.logical_and.reduce(np.broadcast_arrays(*held)))
+    return all_kept(rules(array_of(target), work, params))
 
 
 def explain(target: Target, work: Work, params: Ints) -> str:
     """The first rule that the parameters of one tile break, or ""."""
-    broken = (why for fits, why in rules(array_of(target), work, mapping_of(params)) if not fits)
-    return next(broken, "")
+    return first_broken(rules(array_of(target), work, params))
 
 
-def rules(array: NoLocalReuse, work: Work, m: Mapping) -> Iterator[tuple[Bools, str]]:
-    yield work.is_valid(), "the tile is empty"
-    for name, value in zip(Mapping._fields, m, strict=True):
-        yield (value >= 1) & (value <= LARGEST), f"{name} is not in 1..{LARGEST}"
+def rules(array: NoLocalReuse, work: Work, params: Ints) -> Rules:
+    yield from sound(work, Mapping._fields, params)
+    m = mapping_of(params)
     yield m.stripe <= array.stripe, f"a stripe has at most {array.stripe} pixels"
     yield (m.taps == 1) | array.joins_taps, "the array does not join taps"
     across = (m.packed * m.taps == 1) | (m.packed * m.taps * work.c <= array.cols)

@@ -30,6 +30,7 @@ from ..schema import OutputStationary, Target
 from . import candidates
 from .blocks import Blocks, shapes
 from .candidates import LARGEST, balanced, quotients
+from .legality import Rules, all_kept, first_broken, sound
 from .loops import ArrayLoop, kept, nest, passed, spread
 from .work import Bools, Ints, Phases, Work, ceil_div, flat
 
@@ -76,20 +77,17 @@ class Block(NamedTuple):
 
 def legal(target: Target, work: Work, params: Ints) -> Bools:
     """Whether the sets fit on the array: bool [...]."""
-    held = [fits for fits, _ in rules(array_of(target), work, mapping_of(params))]
-    return np.asarray(np.logical_and.reduce(np.broadcast_arrays(*held)))
+    return all_kept(rules(array_of(target), work, params))
 
 
 def explain(target: Target, work: Work, params: Ints) -> str:
     """The first rule that the parameters of one tile break, or ""."""
-    broken = (why for fits, why in rules(array_of(target), work, mapping_of(params)) if not fits)
-    return next(broken, "")
+    return first_broken(rules(array_of(target), work, params))
 
 
-def rules(array: OutputStationary, work: Work, m: Mapping) -> Iterator[tuple[Bools, str]]:
-    yield work.is_valid(), "the tile is empty"
-    for name, value in zip(Mapping._fields, m, strict=True):
-        yield (value >= 1) & (value <= LARGEST), f"{name} is not in 1..{LARGEST}"
+def rules(array: OutputStationary, work: Work, params: Ints) -> Rules:
+    yield from sound(work, Mapping._fields, params)
+    m = mapping_of(params)
     room = room_for(array, m.rows, m.cols)
     yield m.sets <= room, f"the sets do not fit on {array.rows} x {array.cols} PEs"
 

@@ -32,6 +32,7 @@ from ..schema import OutputSystolic, Target
 from . import candidates
 from .blocks import Blocks, shapes
 from .candidates import LARGEST
+from .legality import Rules, all_kept, first_broken, sound
 from .loops import ArrayLoop, kept, nest, passed, spread
 from .work import Bools, Ints, Phases, Work, flat, patches
 
@@ -53,21 +54,20 @@ class Folds(NamedTuple):
 
 def legal(target: Target, work: Work, params: Ints) -> Bools:
     """Whether the filters of the packed groups fit on the array side by side: bool [...]."""
-    packed = params[..., 0]
-    fits = (packed == 1) | (packed * work.k <= array_of(target).cols)
-    return np.asarray(work.is_valid() & (packed >= 1) & (packed <= LARGEST) & fits)
+    return all_kept(rules(array_of(target), work, params))
 
 
 def explain(target: Target, work: Work, params: Ints) -> str:
     """Why the parameters of one tile are not legal, or ""."""
-    packed = params[..., 0].item()
-    if not work.is_valid():
-        return "the tile is empty"
-    if not 1 <= packed <= LARGEST:
-        return f"packed is not in 1..{LARGEST}"
-    if bool(legal(target, work, params)):
-        return ""
-    return f"{packed} groups do not fit on {array_of(target).cols} columns"
+    why = first_broken(rules(array_of(target), work, params))
+    return why.format(packed=params[..., 0].item())
+
+
+def rules(array: OutputSystolic, work: Work, params: Ints) -> Rules:
+    yield from sound(work, PARAMETERS, params)
+    packed = params[..., 0]
+    why = f"{{packed}} groups do not fit on {array.cols} columns"
+    yield (packed == 1) | (packed * work.k <= array.cols), why
 
 
 # Cost

@@ -42,6 +42,7 @@ from ..schema import Target, WeightStationary
 from . import candidates
 from .blocks import Blocks, shapes
 from .candidates import LARGEST
+from .legality import Rules, all_kept, first_broken, sound
 from .loops import ArrayLoop, kept, nest, passed, spread
 from .work import Bools, Ints, Phases, Work, ceil_div, flat
 
@@ -63,22 +64,21 @@ class Folds(NamedTuple):
 
 def legal(target: Target, work: Work, params: Ints) -> Bools:
     """Whether the packed groups fit on the array side by side: bool [...]."""
-    array, packed = array_of(target), params[..., 0]
-    fits = (packed * depth(work) <= array.rows) & (packed * work.k <= array.cols)
-    in_range = (packed >= 1) & (packed <= LARGEST)
-    return np.asarray(work.is_valid() & in_range & ((packed == 1) | fits))
+    return all_kept(rules(array_of(target), work, params))
 
 
 def explain(target: Target, work: Work, params: Ints) -> str:
     """Why the parameters of one tile are not legal, or ""."""
-    array, packed = array_of(target), params[..., 0].item()
-    if not work.is_valid():
-        return "the tile is empty"
-    if not 1 <= packed <= LARGEST:
-        return f"packed is not in 1..{LARGEST}"
-    if bool(legal(target, work, params)):
-        return ""
-    return f"{packed} groups do not fit on {array.rows} x {array.cols} PEs"
+    why = first_broken(rules(array_of(target), work, params))
+    return why.format(packed=params[..., 0].item())
+
+
+def rules(array: WeightStationary, work: Work, params: Ints) -> Rules:
+    yield from sound(work, PARAMETERS, params)
+    packed = params[..., 0]
+    fits = (packed * depth(work) <= array.rows) & (packed * work.k <= array.cols)
+    why = f"{{packed}} groups do not fit on {array.rows} x {array.cols} PEs"
+    yield (packed == 1) | fits, why
 
 
 def depth(work: Work) -> Ints:

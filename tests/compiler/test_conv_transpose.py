@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import ModelProto
 
-from tests.compiler.qdq import SOME, Draw, Sketch, check
+from tests.compiler.qdq import SOME, WIDE, Draw, Sketch, check
 
 
 def sizes(sketch: Sketch, rank: int, low: int, high: int) -> list[int]:
@@ -53,3 +53,12 @@ def test_it_is_convolutions(data: Any) -> None:
     draw: Draw = data.draw
     sketch = Sketch(draw)
     check(sketch, transposed(sketch), steps=1)
+
+
+@SOME
+@given(st.data())
+def test_of_16_bits(data: Any) -> None:
+    sketch = Sketch(data.draw, ["int16"])
+    model = transposed(sketch)
+    model.opset_import[0].version = 21
+    check(sketch, model, steps=1, targets=WIDE)

@@ -4,10 +4,22 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from hypothesis import strategies as st
 
 from dnncc.targets import Target, dataflow
 
 Ints = npt.NDArray[np.int64]
+
+
+OF_SYSTOLIC_ARRAYS = st.fixed_dictionaries(
+    {
+        "accumulate": st.integers(0, 1),
+        **{name: st.integers(1, 2) for name in ("n", "stride_y", "stride_x", "dilation_x")},
+        **{name: st.integers(1, 3) for name in ("p", "q", "r", "s", "c", "dilation_y")},
+        **{name: st.integers(1, 5) for name in ("k", "g")},
+    }
+)
+"""Sizes of small tiles whose edges are smaller than the array."""
 
 
 def row(*params: int) -> Ints:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dnncc.targets import Target, dataflow, load, loads
-from tests.targets.pes import check, row
+from tests.targets.pes import OF_SYSTOLIC_ARRAYS, check, row
 
 Work = dataflow.Work
 os: Any = import_module("dnncc.targets.dataflow.output_systolic")
@@ -51,18 +51,10 @@ def test_depthwise_packs_groups() -> None:
     assert FLOW.explain(GEMMINI, empty, row(1)[None]) == "the tile is empty"
 
 
-SIZES = st.fixed_dictionaries(
-    {
-        "accumulate": st.integers(0, 1),
-        **{name: st.integers(1, 2) for name in ("n", "stride_y", "stride_x", "dilation_x")},
-        **{name: st.integers(1, 3) for name in ("p", "q", "r", "s", "c", "dilation_y")},
-        **{name: st.integers(1, 5) for name in ("k", "g")},
-    }
-)
 ARRAYS = st.builds(systolic, st.integers(1, 9), st.integers(1, 9))
 
 
-@given(SIZES, ARRAYS)
+@given(OF_SYSTOLIC_ARRAYS, ARRAYS)
 @settings(max_examples=100, deadline=None)
 def test_the_choice_is_the_best_of_all(sizes: dict[str, int], target: Target) -> None:
     work, every = Work.of(**sizes), np.arange(1, 10)[:, None]
@@ -72,7 +64,7 @@ def test_the_choice_is_the_best_of_all(sizes: dict[str, int], target: Target) ->
     assert FLOW.cycles(target, work, chosen) == FLOW.cycles(target, work, every[fits]).min()
 
 
-@given(SIZES, ARRAYS, st.integers(1, 5), st.integers(0, 2**32))
+@given(OF_SYSTOLIC_ARRAYS, ARRAYS, st.integers(1, 5), st.integers(0, 2**32))
 @settings(max_examples=500, deadline=None)
 def test_closed_forms_equal_the_pes(
     sizes: dict[str, int], target: Target, packed: int, seed: int

@@ -1,9 +1,13 @@
 """What is resident has its bytes to itself while it lives, and leaves room for tiles."""
 
-from hypothesis import given, settings
+import pytest
+from hypothesis import given as sampled
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from dnncc.ir.graph import Graph
+from dnncc.mapping.given import Given
+from dnncc.mapping.nodes import names_of
 from dnncc.memory.lifetimes import lifetimes
 from dnncc.passes.context import Context
 from dnncc.passes.pack_parameters import pack_parameters
@@ -36,7 +40,7 @@ def branching(draw: st.DrawFn) -> Graph:
 
 
 @settings(max_examples=120, deadline=None, derandomize=True)
-@given(branching(), st.sampled_from([ODD, WIDE]))
+@sampled(branching(), st.sampled_from([ODD, WIDE]))
 def test_residents_that_live_together_are_apart(graph: Graph, machine: object) -> None:
     wide = machine is WIDE
     memory = (WIDE if wide else ODD).memories[0]
@@ -76,6 +80,24 @@ def test_one_that_takes_the_tiles_room_does_not() -> None:
     """6000 bytes of 9000 are more than the half that is left for tiles."""
     placed = place_buffers(chain(150), Context(ODD))
     assert {t.memory for t in placed.tensors.values()} == {"dram"}
+
+
+@pytest.mark.parametrize("steps, home", [({}, "dram"), ({"p": 1}, "spad")])
+def test_residents_give_way_to_tiles_that_are_given(steps: dict[str, int], home: str) -> None:
+    """3120 of 9000 bytes live across a copy, whose whole tile takes twice as many."""
+    build = GraphBuilder(0)
+    shape = (1, 2, 78, 20)
+    x, other = build.input(shape), build.input(shape)
+    quant = build.tensors[x].quant
+    kept = build.group(build.node("copy", [x], quant=quant))
+    between = build.group(build.node("copy", [other], quant=quant))
+    last = build.group(build.node("copy", [kept], quant=quant))
+    graph = build.graph(between, last)
+    assert place_buffers(graph, Context(ODD)).tensors[kept].memory == "spad"
+    name = names_of(graph.nodes[1])[0]
+    wish = Given(name, steps=steps, order=tuple(steps))
+    placed = place_buffers(graph, Context(ODD, mapping={name: wish}))
+    assert placed.tensors[kept].memory == home
 
 
 def test_weights_of_a_product_that_are_computed_lie_where_weights_may() -> None:
