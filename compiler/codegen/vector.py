@@ -39,14 +39,14 @@ def broadcast_strides(operand: Located, out: Located) -> tuple[Any, Any, Any, An
     return aligned(tuple(spread), 0)
 
 
-def block(site: Site, step: Compute, env: Env, names: str) -> dict[str, Any]:
-    """Addresses, types and strides of operands over the result's block, and its sizes."""
-    out = locate(site, step.operands["out"], env)
-    fields: dict[str, Any] = {f"d{i}": size for i, size in enumerate(aligned(out.sizes, 1))}
+def block(site: Site, step: Compute, env: Env, names: str, largest: str = "out") -> dict[str, Any]:
+    """Addresses, types and strides of operands over the block of the largest, and its sizes."""
+    whole = locate(site, step.operands[largest], env)
+    fields: dict[str, Any] = {f"d{i}": size for i, size in enumerate(aligned(whole.sizes, 1))}
     for name in (*names, "out"):
         operand = locate(site, step.operands[name], env)
         fields |= {name: operand.address, f"{name}_dtype": operand.dtype}
-        strides = broadcast_strides(operand, out)
+        strides = broadcast_strides(operand, whole)
         fields |= {f"{name}_s{i}": stride for i, stride in enumerate(strides)}
     return turned(fields, ("d", *(f"{name}_s" for name in (*names, "out"))))
 
@@ -73,6 +73,11 @@ def map_(site: Site, step: Compute, env: Env) -> Any:
     return vector.Map.records(count_of(env), **fields, **step.attrs)
 
 
+def reduce(site: Site, step: Compute, env: Env) -> Any:
+    fields = block(site, step, env, "x", "x")
+    return vector.Reduce.records(count_of(env), **fields, **step.attrs)
+
+
 def pool(site: Site, step: Compute, env: Env) -> Any:
     x, out = (locate(site, step.operands[name], env) for name in ("x", "out"))
     axes, out_axes = step.attrs["axes"], step.attrs["out_axes"]
@@ -84,12 +89,5 @@ def pool(site: Site, step: Compute, env: Env) -> Any:
         fields[axis] = x.axis(axes, axis)[0]
         fields[pad] = x.extents[axes.index(axis)].before if axis in axes else 0
     attrs = {n: v for n, v in step.attrs.items() if n not in ("axes", "out_axes")}
-    return vector.Pool.records(
-        count_of(env),
-        x=x.address,
-        out=out.address,
-        x_dtype=x.dtype,
-        out_dtype=out.dtype,
-        **fields,
-        **attrs,
-    )
+    fields |= {"x": x.address, "out": out.address, "x_dtype": x.dtype, "out_dtype": out.dtype}
+    return vector.Pool.records(count_of(env), **{**fields, **attrs})

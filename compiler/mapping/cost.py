@@ -120,7 +120,9 @@ def elements(shape: tuple[Any, ...]) -> Ints:
 
 
 def slots(problem: Problem, access: Access, choice: Choice, count: Steps) -> Ints:
-    """Tiles that its buffer holds: as deep as there are tiles."""
+    """Tiles that its buffer holds: as deep as there are tiles; one where only the lanes use it."""
+    if access in problem.load.temps:
+        return np.ones_like(product_of(count, ()))
     if access.kind in ("psum", "ofmap"):
         outer = product_of(count, [v for v in choice.order if v not in problem.load.reduction])
         return np.minimum(outer, choice.room(access.role))
@@ -243,11 +245,12 @@ def vector_cycles(problem: Problem, choice: Choice, steps: Steps) -> Ints:
     load, unit = problem.load, problem.target.vector
     times = stored(problem, choice, trips(load, steps))
     total: Any = np.zeros((), np.int64)
-    every = math.prod(d.bound for d in load.result.box)
+    by_role = {a.role: a for a in load.accesses()}
     for spec in load.outer:
+        counted = by_role[spec.uses["x" if spec.op == "reduce" else "out"][0]]
         taps = spec.attrs["r"] * spec.attrs["s"] if spec.op == "pool" else 1
-        total = total + cost.vector_cycles(every * taps, unit.lanes, 0)
-        total = total + times * unit.latency_cycles
+        every = math.prod(d.bound for d in counted.box) * taps
+        total = total + cost.vector_cycles(every, unit.lanes, 0) + times * unit.latency_cycles
     return np.asarray(total)
 
 
