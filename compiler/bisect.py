@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from .cli import BUG, add_compile_options, failed, options_of
 
 if TYPE_CHECKING:
-    from .debug.reproducer import Case, Record
+    from .debug.record import Record
+    from .debug.reproducer import Case
 
 
 def parser() -> argparse.ArgumentParser:
@@ -36,10 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
-    from .debug.reproducer import Case, load_whole
+    from .debug.reproducer import case_of
     from .passes.pipeline import PIPELINE
 
-    case = Case(load_whole(options.model), options_of(options), options.input, PIPELINE)
+    case = case_of(options.model, options_of(options), options.input, PIPELINE)
     folder = options.output or Path(f"{Path(options.model).stem}.bisect")
     record = find(case, folder, options.seconds)
     if record is None:

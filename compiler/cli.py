@@ -214,13 +214,21 @@ def compile_file(options: argparse.Namespace) -> None:
     except Exception as error:
         from .debug.failure import is_internal
 
-        if is_internal(error) and options.model is not None:
-            from .debug.reproducer import report_failure
-            from .passes.pipeline import PIPELINE
-
-            source = options.check_each_pass
-            report_failure(error, options.model, options_of(options), source, PIPELINE)
+        if is_internal(error):
+            report_internal(error, options)
         raise
+
+
+def report_internal(error: Exception, options: argparse.Namespace) -> None:
+    from .debug.reproducer import report_failure
+    from .debug.resumed import report_resumed
+    from .passes.pipeline import PIPELINE
+
+    how = options_of(options), options.check_each_pass, PIPELINE
+    if options.start_from:
+        report_resumed(error, tuple(options.start_from), *how)
+    else:
+        report_failure(error, options.model, *how)
 
 
 def compile_and_write(options: argparse.Namespace) -> None:

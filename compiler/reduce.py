@@ -53,10 +53,10 @@ def run(options: argparse.Namespace) -> int:
 
 def by_check(options: argparse.Namespace) -> int:
     from .bisect import find
-    from .debug.reproducer import Case, load_whole
+    from .debug.reproducer import case_of
     from .passes.pipeline import PIPELINE
 
-    case = Case(load_whole(options.model), options_of(options), options.input, PIPELINE)
+    case = case_of(options.model, options_of(options), options.input, PIPELINE)
     record = find(case, options.output, options.seconds)
     if record is None:
         print(f"error: {options.model}: no pass changes a value", file=sys.stderr)
