@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dnncc.isa.command import BUG, finish
+
 from .debug.flags import add_flags, listed, print_times, with_values
 from .options import DEFAULT_LEVEL, GOALS, OMITTED, PRECISIONS, Options
 
@@ -16,7 +18,6 @@ if TYPE_CHECKING:  # all else is imported when it is needed: --help has to be qu
     from .driver import Artifact
     from .passes.pipeline import Program
 
-FAILED, BUG = 1, 70
 EMITTED = ("elf", "asm", "tile", "graph", "mapping", "dot", "onnx")
 
 
@@ -76,10 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
     given = sys.argv[1:] if arguments is None else arguments
     options = parser().parse_args(with_values(given))
-    try:
-        return run(options)
-    except Exception as error:
-        return failed(error, options.verbose)
+    return finish(lambda: run(options), told, options.verbose)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -106,34 +104,13 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def failed(error: Exception, verbose: bool) -> int:
-    """One line on stderr: an error that the user can mend, or a bug of ours."""
+def told(error: Exception) -> list[str]:
+    """What the user can mend."""
     from dnncc.targets import TargetError
 
     from .diagnostics import CompileError
 
-    if isinstance(error, BrokenPipeError):
-        sys.stderr.close()  # or Python complains that it cannot flush
-        return FAILED
-    if verbose:
-        import traceback
-
-        traceback.print_exc()
-    if isinstance(error, OSError):
-        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
-        return FAILED
-    if isinstance(error, (CompileError, TargetError)):
-        print(f"error: {error}", file=sys.stderr)
-        return FAILED
-    what = " ".join(f"{type(error).__name__}: {error}".split())
-    print(f"internal error: {what}{remedy(error)}", file=sys.stderr)
-    return BUG
-
-
-def remedy(error: Exception) -> str:
-    """What to do about a bug: notes on the error, or where it is."""
-    notes = getattr(error, "__notes__", ())
-    return "; ".join(("", *notes)) if notes else "; -v shows where; please report it"
+    return [str(error)] if isinstance(error, (CompileError, TargetError)) else []
 
 
 def repeat(folder: Path) -> int:
@@ -260,8 +237,8 @@ def compile_and_write(options: argparse.Namespace) -> None:
         report(artifact, options)
         if options.accuracy:
             print_accuracy(artifact, options, asked)
-    for told in filter(None, (o.summary() for o in observers if not options.quiet)):
-        print(told, file=sys.stderr)
+    for summary_line in filter(None, (o.summary() for o in observers if not options.quiet)):
+        print(summary_line, file=sys.stderr)
     print_times(options, watch)
 
 
