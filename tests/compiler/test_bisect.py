@@ -185,8 +185,8 @@ def float_model() -> onnx.ModelProto:
 def test_of_a_float_model_the_quantised_one_is_cut_down(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     onnx.save(float_model(), tmp_path / "net.onnx")
-    samples = {"x": np.linspace(-7, 7, 4 * 4 * 64, dtype=np.float32).reshape(4, 4, 8, 8)}
-    np.savez(tmp_path / "data.npz", **samples)
+    ramp = np.linspace(-7, 7, 4 * 4 * 64, dtype=np.float32).reshape(4, 4, 8, 8)
+    np.savez(tmp_path / "data.npz", x=ramp)
     options = Options(target="tpu-like", calibrate=str(tmp_path / "data.npz"))
     spoilt = faults.planted("legalize", wrong_pooling)
     case = case_of(str(tmp_path / "net.onnx"), options, "random:0", spoilt)
