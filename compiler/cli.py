@@ -62,7 +62,7 @@ def add_compile_options(p: argparse.ArgumentParser) -> None:
     add("--mapping-node", metavar="'NODE: steps.k=64'", action="append", default=[],
         help="the same for one node; goes before --mapping")  # fmt: skip
     add("--no-cache", action="store_true", help="neither use nor keep mappings of earlier runs")
-    add("--budget", type=float, default=float("inf"), metavar="SECONDS", help="give up after that")
+    add("--budget", type=seconds, default=float("inf"), metavar="SECONDS", help="then give up")
     add(
         "--disable-pass",
         metavar="P",
@@ -71,6 +71,13 @@ def add_compile_options(p: argparse.ArgumentParser) -> None:
         help="leave out an optional pass",
     )
     add("--opt-bisect-limit", metavar="N", type=int, help="run the first N optional passes only")
+
+
+def seconds(text: str) -> float:
+    """A positive number. Raises ValueError."""
+    if not float(text) > 0:
+        raise ValueError
+    return float(text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -106,11 +113,13 @@ def run(options: argparse.Namespace) -> int:
 
 def told(error: Exception) -> list[str]:
     """What the user can mend."""
-    from dnncc.targets import TargetError
-
     from .diagnostics import CompileError
 
-    return [str(error)] if isinstance(error, (CompileError, TargetError)) else []
+    if isinstance(error, CompileError):  # without an import that the budget's end may have cut off
+        return [str(error)]
+    from dnncc.targets import TargetError
+
+    return [str(error)] if isinstance(error, TargetError) else []
 
 
 def repeat(folder: Path) -> int:
@@ -186,8 +195,14 @@ def options_of(options: argparse.Namespace) -> Options:
 
 def compile_file(options: argparse.Namespace) -> None:
     """Compile; an error of ours gets a note that says where its reproducer is."""
+    from .deadline import limited
+    from .diagnostics import CompileError
+
     try:
-        compile_and_write(options)
+        with limited(options.budget):
+            compile_and_write(options)
+    except CompileError:
+        raise
     except Exception as error:
         from .debug.failure import is_internal
 
