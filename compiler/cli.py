@@ -74,8 +74,8 @@ def add_compile_options(p: argparse.ArgumentParser) -> None:
 
 
 def seconds(text: str) -> float:
-    """A positive number. Raises ValueError."""
-    if not float(text) > 0:
+    """A number that is not negative. Raises ValueError."""
+    if not float(text) >= 0:
         raise ValueError
     return float(text)
 

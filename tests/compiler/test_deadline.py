@@ -56,7 +56,7 @@ def test_the_command_is_refused_by_name(
     assert list(tmp_path.iterdir()) == [tmp_path / "net.onnx"]
 
 
-@pytest.mark.parametrize("budget", ["0", "-1", "nan", "soon"])
-def test_a_budget_is_a_positive_number(budget: str) -> None:
+@pytest.mark.parametrize("budget", ["-1", "nan", "soon"])
+def test_a_budget_is_a_number_of_seconds(budget: str) -> None:
     with pytest.raises(SystemExit):
         cli.main(["net.onnx", "--budget", budget])
