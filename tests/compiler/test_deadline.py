@@ -50,9 +50,9 @@ def test_the_command_is_refused_by_name(
     out = tmp_path / "out.elf"
     start = time.monotonic()
     assert cli.main([str(tmp_path / "net.onnx"), "-o", str(out), "-q", "--budget", "2"]) == 1
-    assert time.monotonic() - start < 4
+    assert time.monotonic() - start < 8
     err = capsys.readouterr().err
-    assert "the budget of 2 s is used up in dnncc." in err and err.count("\n") == 1
+    assert "the budget of 2 s is used up in " in err and err.count("\n") == 1
     assert list(tmp_path.iterdir()) == [tmp_path / "net.onnx"]
 
 
