@@ -5,6 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from dnncc.isa.command import finish
+
 
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
@@ -21,26 +23,22 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
+    return finish(
+        lambda: run(options.file, options.output, options.target),
+        lambda error: told(error, options.file),
+    )
+
+
+def told(error: Exception, file: Path) -> list[str]:
     from dnncc.isa import asm, core
     from dnncc.targets import TargetError
 
-    try:
-        run(options.file, options.output, options.target)
-    except asm.AssemblyError as error:
+    if isinstance(error, asm.AssemblyError):
         line = f":{error.line}" if error.line else ""
-        return fail(f"{options.file}{line}: {error.message}")
-    except (core.IsaError, UnicodeDecodeError) as error:
-        return fail(f"{options.file}: {error}")
-    except TargetError as error:
-        return fail(str(error))
-    except OSError as error:
-        return fail(f"{error.filename or options.file}: {error.strerror}")
-    return 0
-
-
-def fail(message: str) -> int:
-    print(f"error: {message}", file=sys.stderr)
-    return 1
+        return [f"{file}{line}: {error.message}"]
+    if isinstance(error, (core.IsaError, UnicodeDecodeError)):
+        return [f"{file}: {error}"]
+    return [str(error)] if isinstance(error, TargetError) else []
 
 
 def run(source: Path, output: Path, target: str | None) -> None:

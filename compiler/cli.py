@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dnncc.isa.command import BUG, finish
+
 from .debug.flags import add_flags, listed, print_times, with_values
 from .options import DEFAULT_LEVEL, GOALS, OMITTED, PRECISIONS, Options
 
@@ -16,7 +18,6 @@ if TYPE_CHECKING:  # all else is imported when it is needed: --help has to be qu
     from .driver import Artifact
     from .passes.pipeline import Program
 
-FAILED, BUG = 1, 70
 EMITTED = ("elf", "asm", "tile", "graph", "mapping", "dot", "onnx")
 
 
@@ -61,7 +62,7 @@ def add_compile_options(p: argparse.ArgumentParser) -> None:
     add("--mapping-node", metavar="'NODE: steps.k=64'", action="append", default=[],
         help="the same for one node; goes before --mapping")  # fmt: skip
     add("--no-cache", action="store_true", help="neither use nor keep mappings of earlier runs")
-    add("--budget", type=float, default=float("inf"), metavar="SECONDS", help="give up after that")
+    add("--budget", type=seconds, default=float("inf"), metavar="SECONDS", help="then give up")
     add(
         "--disable-pass",
         metavar="P",
@@ -72,14 +73,18 @@ def add_compile_options(p: argparse.ArgumentParser) -> None:
     add("--opt-bisect-limit", metavar="N", type=int, help="run the first N optional passes only")
 
 
+def seconds(text: str) -> float:
+    """A number that is not negative. Raises ValueError."""
+    if not float(text) >= 0:
+        raise ValueError
+    return float(text)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
     given = sys.argv[1:] if arguments is None else arguments
     options = parser().parse_args(with_values(given))
-    try:
-        return run(options)
-    except Exception as error:
-        return failed(error, options.verbose)
+    return finish(lambda: run(options), told, options.verbose)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -106,34 +111,15 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def failed(error: Exception, verbose: bool) -> int:
-    """One line on stderr: an error that the user can mend, or a bug of ours."""
-    from dnncc.targets import TargetError
-
+def told(error: Exception) -> list[str]:
+    """What the user can mend."""
     from .diagnostics import CompileError
 
-    if isinstance(error, BrokenPipeError):
-        sys.stderr.close()  # or Python complains that it cannot flush
-        return FAILED
-    if verbose:
-        import traceback
+    if isinstance(error, CompileError):  # without an import that the budget's end may have cut off
+        return [str(error)]
+    from dnncc.targets import TargetError
 
-        traceback.print_exc()
-    if isinstance(error, OSError):
-        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
-        return FAILED
-    if isinstance(error, (CompileError, TargetError)):
-        print(f"error: {error}", file=sys.stderr)
-        return FAILED
-    what = " ".join(f"{type(error).__name__}: {error}".split())
-    print(f"internal error: {what}{remedy(error)}", file=sys.stderr)
-    return BUG
-
-
-def remedy(error: Exception) -> str:
-    """What to do about a bug: notes on the error, or where it is."""
-    notes = getattr(error, "__notes__", ())
-    return "; ".join(("", *notes)) if notes else "; -v shows where; please report it"
+    return [str(error)] if isinstance(error, TargetError) else []
 
 
 def repeat(folder: Path) -> int:
@@ -209,18 +195,32 @@ def options_of(options: argparse.Namespace) -> Options:
 
 def compile_file(options: argparse.Namespace) -> None:
     """Compile; an error of ours gets a note that says where its reproducer is."""
+    from .deadline import limited
+    from .diagnostics import CompileError
+
     try:
-        compile_and_write(options)
+        with limited(options.budget):
+            compile_and_write(options)
+    except CompileError:
+        raise
     except Exception as error:
         from .debug.failure import is_internal
 
-        if is_internal(error) and options.model is not None:
-            from .debug.reproducer import report_failure
-            from .passes.pipeline import PIPELINE
-
-            source = options.check_each_pass
-            report_failure(error, options.model, options_of(options), source, PIPELINE)
+        if is_internal(error):
+            report_internal(error, options)
         raise
+
+
+def report_internal(error: Exception, options: argparse.Namespace) -> None:
+    from .debug.reproducer import report_failure
+    from .debug.resumed import report_resumed
+    from .passes.pipeline import PIPELINE
+
+    how = options_of(options), options.check_each_pass, PIPELINE
+    if options.start_from:
+        report_resumed(error, tuple(options.start_from), *how)
+    else:
+        report_failure(error, options.model, *how)
 
 
 def compile_and_write(options: argparse.Namespace) -> None:
@@ -252,8 +252,8 @@ def compile_and_write(options: argparse.Namespace) -> None:
         report(artifact, options)
         if options.accuracy:
             print_accuracy(artifact, options, asked)
-    for told in filter(None, (o.summary() for o in observers if not options.quiet)):
-        print(told, file=sys.stderr)
+    for summary_line in filter(None, (o.summary() for o in observers if not options.quiet)):
+        print(summary_line, file=sys.stderr)
     print_times(options, watch)
 
 

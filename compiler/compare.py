@@ -9,7 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .cli import FAILED, failed, shape_of
+from dnncc.isa.command import FAILED, finish
+
+from .cli import shape_of, told
 
 if TYPE_CHECKING:  # all else is imported when it is needed: --help has to be quick
     from dnncc.runtime import InferenceSession
@@ -52,19 +54,14 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status: 1 also where outputs differ."""
     options = parser().parse_args(arguments)
-    try:
-        return run(options)
-    except Exception as error:
-        return failed(as_ours(error), options.verbose)
+    return finish(lambda: run(options), told_of_both, options.verbose)
 
 
-def as_ours(error: Exception) -> Exception:
-    """Errors of running are told as those of compiling are."""
+def told_of_both(error: Exception) -> list[str]:
+    """Errors of compiling and of running."""
     from dnncc.runtime import RunError
 
-    from .diagnostics import CompileError
-
-    return CompileError(str(error)) if isinstance(error, RunError) else error
+    return [str(error)] if isinstance(error, RunError) else told(error)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .cli import failed
+from dnncc.isa.command import finish
+
+from .cli import told
 from .debug.flags import add_flags, listed, print_times, with_values
 
 if TYPE_CHECKING:
@@ -32,11 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
     given = sys.argv[1:] if arguments is None else arguments
     options = parser().parse_args(with_values(given))
-    try:
-        run(options)
-    except Exception as error:
-        return failed(error, options.verbose)
-    return 0
+    return finish(lambda: run(options), told, options.verbose)
 
 
 def run(options: argparse.Namespace) -> None:

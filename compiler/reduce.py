@@ -11,7 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .cli import FAILED, add_compile_options, failed, options_of, shape_of
+from dnncc.isa.command import FAILED, finish
+
+from .bisect import add_cutting_options, checked, output_folder
+from .cli import shape_of, told
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -26,38 +29,25 @@ MODEL, INPUTS = "{model}", "{inputs}"
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser("dnncc-reduce", description=(__doc__ or "").partition(": ")[2])
     add = p.add_argument
-    add("model", help="an ONNX model")
     add("--failing", metavar="COMMAND", help="fails if it exits with the status that it has on the "
         "whole model; {model} and {inputs} are paths. Default: a check of every pass")  # fmt: skip
-    add("--input", metavar="X.npz|random[:SEED]", default="random:0", help="default: %(default)s")
-    add("-o", "--output", metavar="DIR", type=Path, help="default: MODEL.reduced")
-    add("--seconds", type=float, default=600.0, help="then take the best so far (%(default)g)")
     add("--timeout", type=float, default=60.0, help="seconds for one COMMAND (%(default)g)")
-    add("-v", "--verbose", action="store_true", help="tracebacks of errors, too")
-    add_compile_options(p)
+    add_cutting_options(p, "reduced", 600.0)
     return p
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
-    try:
-        return run(options)
-    except Exception as error:
-        return failed(error, options.verbose)
+    return finish(lambda: run(options), told, options.verbose)
 
 
 def run(options: argparse.Namespace) -> int:
-    options.output = options.output or Path(f"{Path(options.model).stem}.reduced")
+    options.output = output_folder(options, "reduced")
     return by_command(options) if options.failing else by_check(options)
 
 
 def by_check(options: argparse.Namespace) -> int:
-    from .bisect import find
-    from .debug.reproducer import Case, load_whole
-    from .passes.pipeline import PIPELINE
-
-    case = Case(load_whole(options.model), options_of(options), options.input, PIPELINE)
-    record = find(case, options.output, options.seconds)
+    _, record = checked(options, options.output)
     if record is None:
         print(f"error: {options.model}: no pass changes a value", file=sys.stderr)
         return FAILED

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from . import (
         asm,
         blocks,
+        command,
         control,
         core,
         dma,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "asm",
     "blocks",
+    "command",
     "control",
     "core",
     "dma",

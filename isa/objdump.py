@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .command import finish
+
 if TYPE_CHECKING:
     from .image import Image
     from .program import Program
@@ -30,17 +32,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = made.parse_args(arguments)
     if not (options.disassemble or options.section_headers or options.syms or options.json):
         made.error("say what to show: -d, -h, -t or --json")
+    return finish(lambda: show(options), lambda error: told(error, options.file))
+
+
+def told(error: Exception, file: Path) -> list[str]:
     from .core import IsaError
 
-    try:
-        show(options)
-    except BrokenPipeError:
-        sys.stderr.close()  # or Python complains that it cannot flush stdout
-    except (IsaError, OSError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        print(f"error: {options.file}: {reason}", file=sys.stderr)
-        return 1
-    return 0
+    return [f"{file}: {error}"] if isinstance(error, IsaError) else []
 
 
 def show(options: argparse.Namespace) -> None:

@@ -85,7 +85,8 @@ def of_region(part: programs.Part, is_write: bool, region: core.Region) -> Acces
             sizes[:, at], strides[:, at] = size, stride * element
     run, sizes, strides = merged(sizes, strides, element)
     columns = (part.indices, np.full(count, is_write), memory, start, stop, run, sizes, strides)
-    return Accesses(*columns).take(np.flatnonzero(stop > start))
+    found = Accesses(*columns)
+    return found if (stop > start).all() else found.take(np.flatnonzero(stop > start))
 
 
 def of_symbols(index: int, is_write: bool, symbols: Sequence[images.Symbol]) -> Accesses:

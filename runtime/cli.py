@@ -1,11 +1,12 @@
 """dnncc-run: run a binary on inputs; print and save its outputs and what they cost."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from dnncc.isa.command import finish
 
 from .threads import before_numpy
 
@@ -13,7 +14,6 @@ if TYPE_CHECKING:  # all else is imported when it is needed: --help has to be qu
     from .machine import Array
     from .session import InferenceSession
 
-FAILED, BUG = 1, 70
 MOST_CLASSES = 5
 
 
@@ -75,15 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     options = parser().parse_args(arguments)
     before_numpy(options.threads)
-    try:
-        run(options)
-        sys.stdout.flush()
-    except BrokenPipeError:  # whoever reads our output has gone, as `| head` does
-        sys.stdout = open(os.devnull, "w")
-        return FAILED
-    except Exception as error:
-        return failed(error, options.verbose)
-    return 0
+    return finish(lambda: run(options), told, options.verbose)
 
 
 def print_version(command: str) -> None:
@@ -92,30 +84,16 @@ def print_version(command: str) -> None:
     print(f"{command} {version('dnncc')}")
 
 
-def failed(error: Exception, verbose: bool) -> int:
-    """Say what went wrong on stderr: one line for the user's errors, more for bugs of ours."""
+def told(error: Exception) -> list[str]:
+    """What the user can mend."""
     from dnncc.targets import TargetError
 
     from .errors import RunError, SanitizerError
     from .findings import shown
 
-    if verbose:
-        import traceback
-
-        traceback.print_exc()
-    if isinstance(error, OSError):
-        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
-        return FAILED
     if isinstance(error, SanitizerError):
-        for line in shown(error.findings):
-            print(f"error: {error.source}: {line}", file=sys.stderr)
-        return FAILED
-    if isinstance(error, (RunError, TargetError)):
-        print(f"error: {error}", file=sys.stderr)
-        return FAILED
-    what = " ".join(f"{type(error).__name__}: {error}".split())
-    print(f"internal error: {what}; -v shows where; please report it", file=sys.stderr)
-    return BUG
+        return [f"{error.source}: {line}" for line in shown(error.findings)]
+    return [str(error)] if isinstance(error, (RunError, TargetError)) else []
 
 
 def run(options: argparse.Namespace) -> None:

@@ -13,6 +13,7 @@ from dnncc.isa import program as programs
 
 Ints = npt.NDArray[np.int64]
 ENGINES = len(core.ENGINES)
+ROUNDS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,9 @@ class Clocks:
         through = np.cumsum(mine, axis=0)
         number = (through * mine).sum(axis=1)
         waits = np.minimum(drained(program, through), through - mine)
-        return cls(engine, number, through - mine, known(engine, waits))
+        begins = known_at_once(engine, waits)
+        begins = known(engine, waits) if begins is None else begins
+        return cls(engine, number, through - mine, begins)
 
     def queue(self, engine: int) -> Ints:
         """The instructions of an engine, in order."""
@@ -46,6 +49,31 @@ def drained(program: programs.Program, issued: Ints) -> Ints:
     halts = np.asarray(program.opcodes) == control.Halt.opcode
     waits[halts] = issued[halts]
     return waits
+
+
+def known_at_once(engine: Ints, waits: Ints) -> Ints | None:
+    """As `known`, over all instructions at a time: what is known grows along waits, queues and
+    barriers until it grows no more. None if that takes more than ROUNDS; compiled programs take
+    four, whatever their length."""
+    queues = [np.flatnonzero(engine == e) for e in range(ENGINES)]
+    control = np.flatnonzero(engine < 0)
+    grown = waits.astype(np.int32)
+    for e, queue in enumerate(queues):
+        grown[queue, e] = np.arange(len(queue))
+    told = [
+        (rows, queues[e][waits[rows, e] - 1]) for e, rows in enumerate(map(np.flatnonzero, waits.T))
+    ]
+    freed = np.arange(control[0] + 1, len(engine)) if len(control) else control
+    told.append((freed, control[np.searchsorted(control, freed) - 1]))
+    for _ in range(ROUNDS):
+        before = int(grown.sum(dtype=np.int64))
+        for rows, sources in told:
+            grown[rows] = np.maximum(grown[rows], grown[sources])
+        for queue in (*queues, control):
+            grown[queue] = np.maximum.accumulate(grown[queue], axis=0)
+        if int(grown.sum(dtype=np.int64)) == before:
+            return grown.astype(np.int64)
+    return None
 
 
 def known(engine: Ints, waits: Ints) -> Ints:

@@ -33,16 +33,25 @@ def moves(found: Accesses, home: Ints, image: images.Image, listing: Listing) ->
     debug, symbols = image.debug, {s.name: s for s in image.symbols}
     for part in (p for p in listing.program.parts if p.cls in (dma.Load, dma.Store)):
         step_of = debug.step_of[part.indices] if debug else np.full(len(part.indices), -1)
-        for number in np.unique(step_of[step_of >= 0]).tolist():
-            mine = step_of == number
-            chosen = programs.Part(part.cls, part.indices[mine], part.records[mine])
+        side = (found.memory != core.DRAM) & (found.is_write == (part.cls is dma.Load))
+        rows = np.flatnonzero(side & (home > NOWHERE))
+        for chosen in of_steps(part, step_of):
             tensor, buffer = named(listing.step(int(chosen.indices[0])), part.cls is dma.Load)
             if not tensor:
                 continue
             wrong = misplaced(chosen, symbols.get(tensor), len(image.rodata))
-            wrong |= elsewhere(chosen, found, home, buffer, listing)
+            wrong |= elsewhere(chosen, found, home, buffer, rows, listing)
             for index, what in sorted(wrong.items()):
                 yield Finding("symbol", f"{listing.instruction(index)} {what}", (index,))
+
+
+def of_steps(part: programs.Part, step_of: Any) -> Iterator[programs.Part]:
+    """The instructions of each step that the debug map names."""
+    order = np.argsort(step_of, kind="stable")
+    order = order[step_of[order] >= 0]
+    for rows in np.split(order, np.flatnonzero(np.diff(step_of[order])) + 1):
+        if len(rows):
+            yield programs.Part(part.cls, part.indices[rows], part.records[rows])
 
 
 def named(step: str, loads: bool) -> tuple[str, str]:
@@ -76,11 +85,18 @@ def misplaced(part: programs.Part, symbol: images.Symbol | None, constants: int)
 
 
 def elsewhere(
-    part: programs.Part, found: Accesses, home: Ints, buffer: str, listing: Listing
+    part: programs.Part,
+    found: Accesses,
+    home: Ints,
+    buffer: str,
+    rows: Ints,
+    listing: Listing,
 ) -> dict[int, str]:
-    """Instructions whose block in a scratchpad is in a unit, but not in a slot of the buffer."""
-    side = (found.memory != core.DRAM) & (found.is_write == (part.cls is dma.Load))
-    rows = np.flatnonzero(side & (home > NOWHERE) & np.isin(found.instruction, part.indices))
+    """Instructions whose block in a scratchpad, one of `rows`, is in a unit, but not in a slot of
+    the buffer."""
+    near = np.searchsorted(found.instruction[rows], part.indices)
+    near = near[near < len(rows)]
+    rows = rows[near[np.isin(found.instruction[rows[near]], part.indices)]]
     units = listing.image.debug.units if listing.image.debug else ()
     names = {n: units[n].name for n in np.unique(home[rows]).tolist()}
     foreign = [n for n, name in names.items() if name.rpartition("[")[0] != buffer]

@@ -56,6 +56,10 @@ class Shadow:
         """What the bytes hold is of no one's concern any more."""
         self.memories[memory][start:stop] = UNWRITTEN
 
+    def note(self, instructions: Ints) -> None:
+        """Someone has read what these wrote."""
+        self.used[FIRST + instructions] = True
+
     def unused(self, found: Accesses) -> Ints:
         """Instructions that write, but nothing that anyone has read."""
         writers = np.unique(found.instruction[found.is_write])

@@ -17,6 +17,7 @@ from .accesses import Accesses, Ints, accesses
 from .clocks import Clocks
 from .errors import RunError
 from .findings import Finding, Listing
+from .handovers import Handovers, Kinds, handovers
 from .hazards import Race, races, too_open
 from .host import part_problems
 from .shadow import Shadow, Unwritten
@@ -127,14 +128,31 @@ class Verification:
 
         What a buffer's bytes hold from before its life counts as unwritten.
         """
-        shadow, born = Shadow(self.accesses, self.image, self.program.count), self.born
-        for index in range(self.program.count):
+        made, rows = self.handovers
+        found, born = self.accesses.take(rows), self.born
+        shadow = Shadow(found, self.image, self.program.count)
+        shadow.note(made)
+        for index in np.union1d(found.instruction, np.array(list(born), np.int64)).tolist():
             for unit in born.get(index, ()):
                 shadow.forget(unit.memory, unit.start, unit.stop)
             for missing in shadow.step(index):
-                yield unwritten_finding(missing, self.accesses, self.listing)
+                yield unwritten_finding(missing, found, self.listing)
         unused = shadow.unused(self.accesses)
         yield from (self.unused(i) for i in unused[~np.isin(unused, self.sliced)].tolist())
+
+    @property
+    def handovers(self) -> Handovers:
+        """Of a program whose buffers are apart, and which keeps to them; of another, that all rows
+        have to be looked at."""
+        units = self.image.debug.units if self.image.debug else ()
+        writes_constants = (self.home == placement.CONSTANT) & self.accesses.is_write
+        astray = (self.home == placement.NOWHERE) | writes_constants
+        if astray.any() or any(placement.overlaps(units, self.listing)):
+            return Handovers(np.zeros(0, np.int64), np.arange(len(self.accesses)))
+        inputs = {s.name for s in self.image.symbols if s.kind == "input"}
+        tensor = np.array([bool(u.tensors) for u in units], np.bool_)
+        given = np.array([not inputs.isdisjoint(u.tensors) for u in units], np.bool_)
+        return handovers(self.accesses, self.home, Kinds(tensor, given))
 
     @cached_property
     def sliced(self) -> Ints:

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .cli import FAILED, failed, print_version
+from dnncc.isa.command import FAILED, finish
+
+from .cli import print_version, told
 
 if TYPE_CHECKING:  # all else is imported when it is needed: --help has to be quick
     from .findings import Finding
@@ -29,11 +31,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print_version("dnncc-verify")
         return 0
     options = parser().parse_args(arguments)
-    try:
-        wrong = [report(path, options) for path in options.models]
-        sys.stdout.flush()
-    except Exception as error:
-        return failed(error, options.verbose)
+    return finish(lambda: run(options), told, options.verbose)
+
+
+def run(options: argparse.Namespace) -> int:
+    wrong = [report(path, options) for path in options.models]
     return FAILED if any(wrong) else 0
 
 

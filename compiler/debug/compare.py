@@ -1,6 +1,6 @@
 """Values of a program against values expected of it, in the order in which it computes them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -102,13 +102,24 @@ class Reference:
         operators = {o: n.op for n in graph.walk() for o in n.outputs if o}
         return cls(feeds, {**feeds, **values}, find_ties(graph, values), operators)
 
-    def allowed(self, name: str, node: Node) -> Array | None:
-        """Where the arithmetic of `node` may round otherwise; None where it must not at all."""
-        if is_view(node) or node.op in MOVING or node.op == self.operators.get(name):
+    def allowed(self, name: str, node: Node, unknown: Collection[str]) -> Array | None:
+        """Where the arithmetic of `node` may round otherwise; None where it must not at all.
+
+        What only moves values that are `unknown` here, and so were not compared, tells of theirs.
+        """
+        if (is_moving(node) and not reads(node, unknown)) or node.op == self.operators.get(name):
             return None
         if node.op.startswith("onnx."):  # an integer kernel on the host: any element may differ
             return np.ones(self.values[name].shape, np.bool_)
         return self.ties.get(name, np.zeros(self.values[name].shape, np.bool_))
+
+
+def is_moving(node: Node) -> bool:
+    return is_view(node) or node.op in MOVING
+
+
+def reads(node: Node, names: Collection[str]) -> bool:
+    return any(name in names for name in node.inputs)
 
 
 def first_step_mismatch(graph: Graph, reference: Reference, tally: Tally) -> Mismatch | None:
@@ -119,12 +130,14 @@ def first_step_mismatch(graph: Graph, reference: Reference, tally: Tally) -> Mis
     """
     expected = reference.values
     values = {name: checked(graph, name, reference.feeds) for name in graph.inputs}
+    unknown = set[str]()
     for node in graph.nodes:
         execute(graph, node, values)
         for name in [o for n in (*node.body, node) for o in n.outputs]:
             if name not in values or not comparable(values[name], expected.get(name)):
+                unknown.update([name] if not is_moving(node) or reads(node, unknown) else [])
                 continue
-            ties = reference.allowed(name, node)
+            ties = reference.allowed(name, node, unknown)
             found = difference(name, node, values[name], expected[name], ties, tally)
             if found is not None:
                 return found

@@ -1,6 +1,6 @@
 """How a compilation fails: in which pass, and with what."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from onnx import ModelProto
@@ -10,11 +10,13 @@ from dnncc.targets import TargetError
 
 from ..check import Checking, watchers
 from ..diagnostics import CompileError
-from ..driver import compile_model
+from ..driver import compile_model, lower
 from ..ir.graph import Array
 from ..options import Options
 from ..passes.pipeline import Pass, Program
 from .observer import Observer
+from .origins import Origins
+from .verifying import Verifying
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +64,31 @@ def attempt(
     source: str | Mapping[str, Array] | None,
     pipeline: Sequence[Pass],
 ) -> Trial:
-    """Compile, and with a `source` of inputs check every pass. Raises only what users can mend."""
+    """Compile; with a `source` of inputs every pass is checked. Raises only what users can mend."""
+    return watched(lambda seen: compile_model(model, options, seen, pipeline), options, source)
+
+
+def attempt_from(
+    program: Program,
+    steps: Sequence[Pass],
+    options: Options,
+    source: str | Mapping[str, Array] | None,
+) -> Trial:
+    """The same, for what the steps make of a program."""
+    return watched(lambda seen: lower(program, steps, options, seen), options, source)
+
+
+def watched(
+    run: Callable[[Sequence[Observer]], object],
+    options: Options,
+    source: str | Mapping[str, Array] | None,
+) -> Trial:
     target, seen = targets.load(options.target), LastSeen()
-    watching = watchers(source, target) if source is not None else ()
+    legal = Origins(), Verifying(target)
+    watching = legal if source is None else watchers(source, target)
     checking = next((w for w in watching if isinstance(w, Checking)), None)
     try:
-        compile_model(model, options, (*watching, seen), pipeline)
+        run((*watching, seen))
     except (CompileError, TargetError, OSError):
         raise
     except Exception as error:

@@ -70,7 +70,7 @@ def observers_of(
 
 def printers(options: argparse.Namespace, target: Target) -> Iterator[Observer]:
     """Those that print programs, or how large they are."""
-    from .prints import Changes, Printing, Progress, Sheet
+    from .prints import Changes, Present, Printing, Progress, Sheet
 
     sheet = Sheet(sys.stderr, target, options.filter)
     before, after = listed(options.print_before), listed(options.print_after)
@@ -80,6 +80,8 @@ def printers(options: argparse.Namespace, target: Target) -> Iterator[Observer]:
         yield Changes(sheet)
     if before or after:
         yield Printing(sheet, before, after)
+    if options.filter:
+        yield Present(options.filter)
 
 
 def print_times(options: argparse.Namespace, watch: Stopwatch) -> None:

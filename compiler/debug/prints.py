@@ -3,16 +3,17 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from difflib import unified_diff
+from difflib import get_close_matches, unified_diff
 from typing import TextIO
 
 from dnncc.targets import Target
 
+from ..diagnostics import CompileError
 from ..ir.graph import Graph
 from ..ir.tile import TileProgram
 from ..passes.pipeline import Pass, Program, level_of
 from .observer import Observer
-from .text import comment, part_of, text_of
+from .text import comment, graph_of, is_from, part_of, text_of
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,30 @@ class Sheet:
     def print(self, program: Program, title: str, body: str) -> None:
         self.stream.write(f"{comment(program, f'----- {title} -----')}\n{body}")
         self.stream.flush()
+
+
+class Present(Observer):
+    """Refuses a --filter that no ONNX node of the first program is called."""
+
+    def __init__(self, node: str) -> None:
+        self.node, self.is_known = node, False
+
+    def before(self, step: Pass, program: Program | None) -> None:
+        if program is not None:
+            self.check(program)
+
+    def after(self, step: Pass, program: Program) -> None:
+        self.check(program)
+
+    def check(self, program: Program) -> None:
+        if self.is_known:
+            return
+        names = list(dict.fromkeys(name for node in graph_of(program).walk() for name in node.loc))
+        if not is_from(tuple(names), self.node):
+            near = get_close_matches(self.node, names) or names[:3]
+            hint = f"there are {', '.join(near)}" if near else "* stands for anything"
+            raise CompileError(f"--filter {self.node}: no node is called so", hint=hint)
+        self.is_known = True
 
 
 class Printing(Observer):

@@ -1,62 +1,43 @@
 """A failure in a folder: the model, cut down; inputs, target, options; how to repeat it."""
 
-import platform
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import msgspec
+import numpy as np
 from onnx import ModelProto
 
 from dnncc import targets
 
-from .. import __version__
 from ..codegen.stream import Stream
-from ..diagnostics import CompileError
+from ..diagnostics import CompileError, Remarks
+from ..driver import quantised_model, starting
+from ..frontend.calibration import inputs_of, read_samples
 from ..frontend.importer import import_model, node_name
 from ..frontend.loading import load_model
 from ..ir.graph import Array
 from ..ir.interpret import interpret
-from ..mapping.files import from_tables
 from ..mapping.given import Given
-from ..options import PRECISIONS, Options
+from ..options import Options
 from ..passes.pipeline import Pass
 from .compare import random_feeds
 from .cut import Values, cut, feeds_of
-from .dumps import append_arrays, load_arrays, save_program
-from .failure import Failure, Trial, attempt
+from .dumps import append_arrays, load_arrays, load_program, save_program
+from .failure import Failure, Trial, attempt, attempt_from
+from .record import (
+    INPUTS,
+    MODEL,
+    PROGRAM,
+    RECORD,
+    SAMPLES,
+    Record,
+    read_record,
+    record_of,
+    write_record,
+)
 from .reduce import Fails, Search
-
-RECORD, MODEL, INPUTS, TARGET = "repro.json", "model.onnx", "inputs.npz", "target.toml"
-RECORD_LIMIT = 1 << 20
-
-
-@dataclass(frozen=True)
-class Record:
-    """repro.json. `inputs` says where the inputs came from; None where no pass was checked."""
-
-    kind: str
-    step: str
-    message: str
-    inputs: str | None
-    nodes: int
-    level: int = 2
-    goal: str = "latency"
-    strict: bool = False
-    disabled: tuple[str, ...] = ()
-    bisect_limit: int | None = None
-    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    precision: str = PRECISIONS[0]
-    mapping: dict[str, dict[str, Any]] = field(default_factory=dict)
-    versions: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def failure(self) -> Failure:
-        return Failure(self.kind, self.step, self.message)
 
 
 @dataclass(frozen=True)
@@ -67,6 +48,33 @@ class Case:
     options: Options
     source: str | None
     pipeline: Sequence[Pass]
+
+
+def case_of(model: str, options: Options, source: str | None, pipeline: Sequence[Pass]) -> Case:
+    """Of a float model, what quantisation makes of it, if that is not what fails.
+
+    Raises CompileError, OSError.
+    """
+    whole, notes = load_whole(model), Remarks()
+    try:
+        made = quantised_model(whole, options, notes)
+    except (CompileError, OSError):
+        raise
+    except Exception:  # then that is what the reproducer is about
+        return Case(whole, with_samples(whole, options), source, pipeline)
+    if not notes.quantisation:
+        return Case(whole, options, source, pipeline)
+    settled = replace(options, shapes={}, calibrate=None, precision="float")
+    return Case(made, settled, source, pipeline)
+
+
+def with_samples(model: ModelProto, options: Options) -> Options:
+    """The calibration data as arrays, which can be written into a folder."""
+    if options.calibrate is None:
+        return options
+    samples = read_samples(options.calibrate, inputs_of(model))
+    arrays = {name: np.stack([s[name] for s in samples]) for name in samples[0]}
+    return replace(options, calibrate=arrays)
 
 
 def write_reproducer(case: Case, trial: Trial, folder: Path, seconds: float) -> Record:
@@ -81,33 +89,33 @@ def write_reproducer(case: Case, trial: Trial, folder: Path, seconds: float) -> 
     folder.mkdir(parents=True, exist_ok=True)
     target = targets.load(case.options.target)
     (folder / MODEL).write_bytes(model.SerializeToString(deterministic=True))
-    (folder / TARGET).write_text(target.dumps(), encoding="utf-8")
-    (folder / INPUTS).unlink(missing_ok=True)
-    append_arrays(folder / INPUTS, feeds)
+    write_samples(folder, case, model, feeds)
     if again.before is not None and not isinstance(again.before, Stream):
-        save_program(folder / "before.mlir", again.before, target)
-    record = record_of(case, again.failure, model)
-    (folder / RECORD).write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=1))
+        save_program(folder / PROGRAM, again.before, target)
+    record = model_record(case, again.failure, model)
+    write_record(folder, record, case.options.target, feeds)
     return record
 
 
-def record_of(case: Case, failure: Failure, model: ModelProto) -> Record:
+def write_samples(folder: Path, case: Case, model: ModelProto, feeds: Mapping[str, Array]) -> None:
+    """What a float model is calibrated with: a part of one with its own inputs."""
+    (folder / SAMPLES).unlink(missing_ok=True)
+    if isinstance(case.options.calibrate, Mapping):
+        held = case.options.calibrate if model is case.model else feeds
+        append_arrays(folder / SAMPLES, held)
+
+
+def model_record(case: Case, failure: Failure, model: ModelProto) -> Record:
     options, inputs = case.options, {v.name for v in model.graph.input}
-    return Record(
-        kind=failure.kind,
-        step=failure.step,
-        message=failure.message,
-        inputs=case.source,
+    return record_of(
+        failure,
+        options,
+        case.source,
         nodes=len(model.graph.node),
-        level=options.level,
-        goal=options.goal,
-        strict=options.strict,
-        disabled=options.disabled,
-        bisect_limit=options.bisect_limit,
         precision=options.precision,
+        samples=options.calibrate is not None,
         mapping={k: v.table() for k, v in given_for(model, options).items()},
         shapes={k: tuple(v) for k, v in options.shapes.items() if k in inputs},
-        versions=versions(),
     )
 
 
@@ -115,16 +123,6 @@ def given_for(model: ModelProto, options: Options) -> dict[str, Given]:
     """What is given of the mappings of nodes that the model has."""
     names = {node_name(n, i) for i, n in enumerate(model.graph.node)}
     return {k: v for k, v in options.mapping.items() if k.partition("#")[0] in names}
-
-
-def versions() -> dict[str, str]:
-    found = {"dnncc": __version__, "python": platform.python_version()}
-    for name in ("numpy", "onnx", "lark"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "unknown"
-    return found
 
 
 def smallest(case: Case, trial: Trial, seconds: float) -> tuple[ModelProto, Values]:
@@ -156,7 +154,9 @@ def attempt_cut(case: Case, part: ModelProto, feeds: Mapping[str, Array]) -> Tri
     shapes = case.options.shapes if part is case.model else {}
     try:
         given = given_for(part, case.options)
-        options = replace(case.options, shapes=shapes, calibrate=None, mapping=given)
+        samples = case.options.calibrate if part is case.model or not feeds else feeds
+        samples = samples if case.options.calibrate is not None else None
+        options = replace(case.options, shapes=shapes, calibrate=samples, mapping=given)
         return attempt(part, options, source, case.pipeline)
     except CompileError:
         return None
@@ -189,13 +189,25 @@ def report_failure(
     error: Exception, model: str, options: Options, source: str | None, pipeline: Sequence[Pass]
 ) -> None:
     """Write a reproducer of an internal error, and note on it where that is."""
+
+    def write(folder: Path) -> bool:
+        case = case_of(model, options, source, pipeline)
+        trial = attempt(case.model, case.options, source, pipeline)
+        if trial.failure is not None:
+            write_reproducer(case, trial, folder, SECONDS)
+        return trial.failure is not None
+
+    note_folder(error, write)
+
+
+def note_folder(error: Exception, write: Callable[[Path], bool]) -> None:
+    """Note on an error where `write` put what repeats it; it says whether it did."""
     try:
-        case = Case(load_whole(model), options, source, pipeline)
-        trial = attempt(case.model, options, source, pipeline)
-        if trial.failure is None:
-            return
         folder = Path(tempfile.mkdtemp(prefix="dnncc-repro-"))
-        write_reproducer(case, trial, folder, SECONDS)
+        if not write(folder):
+            folder.rmdir()
+            error.add_note("no reproducer: it did not fail again")
+            return
     except Exception as second:  # the error itself must be told, whatever comes of this
         error.add_note(f"no reproducer: {' '.join(str(second).split())}")
         return
@@ -206,30 +218,13 @@ def replay(folder: Path, pipeline: Sequence[Pass]) -> tuple[Record, Trial]:
     """Compile again what the folder holds. Raises CompileError, OSError."""
     folder = folder.parent if folder.name == RECORD else folder
     record = read_record(folder / RECORD)
-    options = Options(
-        target=str(folder / TARGET),
-        shapes=record.shapes,
-        precision=record.precision,
-        mapping=from_tables(record.mapping, RECORD),
-        strict=record.strict,
-        level=record.level,
-        goal=record.goal,
-        disabled=record.disabled,
-        bisect_limit=record.bisect_limit,
-        cache=False,
-    )
+    options = record.options(folder)
     feeds = load_arrays(folder / INPUTS) if record.inputs is not None else None
-    return record, attempt(str(folder / MODEL), options, feeds, pipeline)
-
-
-def read_record(path: Path) -> Record:
-    data = path.read_bytes()
-    try:
-        if len(data) > RECORD_LIMIT:
-            raise ValueError("too long")
-        return msgspec.json.decode(data, type=Record)
-    except (msgspec.MsgspecError, ValueError) as error:
-        raise CompileError(f"not a reproducer: {error}", file=str(path)) from None
+    if not record.start:
+        return record, attempt(str(folder / MODEL), options, feeds, pipeline)
+    program = load_program(folder / PROGRAM)
+    steps = starting(record.start, program, pipeline)
+    return record, attempt_from(program, steps, options, feeds)
 
 
 def load_whole(path: str) -> ModelProto:

@@ -12,7 +12,7 @@ import pytest
 from dnncc import bisect, cli, reduce
 from dnncc.debug.cut import cut, feeds_of
 from dnncc.debug.reduce import Search
-from dnncc.debug.reproducer import Case, replay
+from dnncc.debug.reproducer import Case, case_of, replay
 from dnncc.frontend.importer import import_model
 from dnncc.ir.graph import Graph
 from dnncc.ir.interpret import interpret
@@ -22,6 +22,7 @@ from dnncc.passes.context import Context
 from dnncc.passes.pipeline import PIPELINE, Pass
 from tests.compiler import faults
 from tests.compiler.networks import small_network
+from tests.models import make_model
 
 
 def wrong_pooling(graph: Graph) -> Graph | None:
@@ -124,6 +125,95 @@ def test_an_internal_error_leaves_a_reproducer(
     assert kept.count("Add") == 1 and len(kept) <= 5
     assert cli.main(["--repro", str(folder)]) == 70
     assert "KeyError: 'residual'; fails as before" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("checked", [[], ["--check-each-pass", "random:3"]])
+def test_an_internal_error_after_a_dump_leaves_a_reproducer(
+    checked: list[str],
+    model: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It begins as late as it can: with the pass that fails."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    dump = tmp_path / "legal.mlir"
+    assert cli.main([str(model), "--stop-after", "legalize", "-o", str(dump), "-q"]) == 0
+    monkeypatch.setattr(pipeline, "PIPELINE", crashing())
+    resume = ["--start-from", "fuse", str(dump), "-q", "-o", str(tmp_path / "out.elf")]
+    monkeypatch.setattr("dnncc.driver.starting.__defaults__", (crashing(),))
+    assert cli.main([*resume, *checked]) == 70
+    (folder,) = tmp_path.glob("dnncc-repro-*")
+    assert f"dnncc --repro {folder} repeats it" in capsys.readouterr().err
+    assert '"start": "reorder_ops"' in (folder / "repro.json").read_text()
+    assert "dnncc.group" in (folder / "before.mlir").read_text()
+    assert cli.main(["--repro", str(folder)]) == 70
+    assert "KeyError: 'residual'; fails as before" in capsys.readouterr().err
+    monkeypatch.setattr(pipeline, "PIPELINE", PIPELINE)
+    assert cli.main(["--repro", str(folder)]) == 0
+
+
+def test_an_illegal_program_leaves_a_reproducer(
+    model: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Found by what looks on as passes run, unasked."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    spoil = faults.on_node("conv2d", faults.with_attrs(strides=(1, 2)))
+    monkeypatch.setattr(pipeline, "PIPELINE", faults.planted("legalize", spoil))
+    assert cli.main([str(model), "-o", str(tmp_path / "out.elf"), "-q"]) == 70
+    assert "repeats it" in capsys.readouterr().err
+    (folder,) = tmp_path.glob("dnncc-repro-*")
+    assert cli.main(["--repro", str(folder)]) == 70
+    assert "BrokenProgram" in capsys.readouterr().err
+
+
+def float_model() -> onnx.ModelProto:
+    rng = np.random.default_rng(0)
+    weights = {f"w{i}": rng.standard_normal((4, 4, 3, 3)).astype(np.float32) for i in range(2)}
+    like = np.zeros((1, 4, 8, 8), np.float32)
+    nodes = [
+        onnx.helper.make_node("Conv", ["x", "w0"], ["a"], name="first", pads=[1] * 4),
+        onnx.helper.make_node("MaxPool", ["a"], ["b"], name="pool", kernel_shape=[2, 2]),
+        onnx.helper.make_node("Conv", ["b", "w1"], ["y"], name="second", pads=[1] * 4),
+    ]
+    return make_model(nodes, {"x": like}, {"y": np.zeros((1, 4, 7, 7), np.float32)}, weights)
+
+
+def test_of_a_float_model_the_quantised_one_is_cut_down(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    onnx.save(float_model(), tmp_path / "net.onnx")
+    ramp = np.linspace(-7, 7, 4 * 4 * 64, dtype=np.float32).reshape(4, 4, 8, 8)
+    np.savez(tmp_path / "data.npz", x=ramp)
+    options = Options(target="tpu-like", calibrate=str(tmp_path / "data.npz"))
+    spoilt = faults.planted("legalize", wrong_pooling)
+    case = case_of(str(tmp_path / "net.onnx"), options, "random:0", spoilt)
+    record = bisect.find(case, tmp_path / "found", 60.0)
+    assert record is not None and (record.kind, record.step) == ("BrokenProgram", "legalize")
+    assert record.nodes <= 3 and (record.precision, record.samples) == ("float", False)
+    _, trial = replay(tmp_path / "found", spoilt)
+    assert record.failure.is_like(trial.failure)
+
+
+def test_a_failing_quantisation_keeps_its_samples(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    onnx.save(float_model(), tmp_path / "net.onnx")
+    np.savez(tmp_path / "data.npz", x=np.ones((3, 4, 8, 8), np.float32))
+
+    def fails(model: Any, samples: Any, precision: str) -> Any:
+        raise AssertionError(f"{len(samples)} samples, {precision}")
+
+    monkeypatch.setattr("dnncc.frontend.quantize.quantized", fails)
+    options = Options(calibrate=str(tmp_path / "data.npz"), precision="int8")
+    case = case_of(str(tmp_path / "net.onnx"), options, None, PIPELINE)
+    record = bisect.find(case, tmp_path / "found", 0.0)
+    assert record is not None and record.samples and record.step == "import"
+    assert record.message == "3 samples, int8"
+    _, trial = replay(tmp_path / "found", PIPELINE)
+    assert trial.failure == record.failure
 
 
 def test_a_spoilt_reproducer_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

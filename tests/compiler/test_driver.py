@@ -203,6 +203,7 @@ def test_bisect_limit_runs_the_first_passes(
         (["--print-after", "polish"], "there is no pass 'polish'; the passes are fold_constants, "),
         (["--disable-pass", "polish"], "there is no pass 'polish'"),
         (["--stop-after", "polish"], "there is no pass 'polish'"),
+        (["--print-after", "all", "--filter", "N_x"], "--filter N_x: no node is called so; there"),
         (["--budget", "0"], "the budget of 0 s is used up in what comes before"),
     ],
 )

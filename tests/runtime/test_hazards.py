@@ -124,6 +124,16 @@ def test_the_known_past_is_the_closure_of_order(build: Any, seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(10))
+def test_the_past_is_known_at_once_or_step_by_step(
+    build: Any, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = build.program(random_rows(build, np.random.default_rng(300 + seed), 80))
+    at_once = clocks.Clocks.of(program)
+    monkeypatch.setattr(clocks, "ROUNDS", 0)
+    np.testing.assert_array_equal(at_once.known, clocks.Clocks.of(program).known)
+
+
+@pytest.mark.parametrize("seed", range(10))
 def test_unwritten_bytes_are_those_of_byte_sets(build: Any, image: Any, seed: int) -> None:
     program = build.program(random_rows(build, np.random.default_rng(200 + seed), 40))
     found = accesses.accesses(program, image, {})

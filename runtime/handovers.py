@@ -1,0 +1,140 @@
+"""Reads that need no look at bytes: it is plain who wrote what they take.
+
+A piece of memory is what accesses of one buffer's life overlap in. There are two plain cases, and
+most of a tiled program is one of them. Of the accesses to a piece, in program order, the last
+write before a read made all of it: it is of the same block, or one run of bytes around it. Or the
+writes to a piece of a tensor come before its reads, and are tiles that fill it without a gap.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .accesses import Accesses, Bools, Ints
+from .hazards import spread
+
+UNIT_SHIFT = 44
+"""No memory has more bytes than that many bits can count."""
+
+MOST = 1 << 26
+"""Runs, and bytes, that are looked at at once."""
+
+NOWHERE = np.iinfo(np.int64).max
+
+
+class Kinds(NamedTuple):
+    """Of each unit: whether it is a tensor, whose parts need not all be read, and whether it is
+    there from the start."""
+
+    tensor: Bools
+    given: Bools
+
+
+class Handovers(NamedTuple):
+    """`made` are instructions whose results are read; `rest` the rows of the pieces of memory in
+    which there is a read that is not plain."""
+
+    made: Ints
+    rest: Ints
+
+
+def handovers(found: Accesses, home: Ints, kinds: Kinds) -> Handovers:
+    """`home` is the unit that each row lies in; rows without one are left out."""
+    rows = np.flatnonzero(home >= 0)
+    piece = pieces(found.start[rows], found.stop[rows], home[rows])
+    order = np.argsort(piece, kind="stable")
+    rows, piece = rows[order], piece[order]
+    made, other = last_writes(found, rows, piece)
+    rest = among(piece, piece[other])[piece]
+    rows, piece = rows[rest], piece[rest]
+    plain = filled(found, rows, piece, home, kinds)[piece]
+    tiles = rows[plain & found.is_write[rows]]
+    return Handovers(np.append(made, found.instruction[tiles]), np.sort(rows[~plain]))
+
+
+def among(every: Ints, some: Ints) -> Bools:
+    """By number, whether it is one of `some`; `every` has all numbers."""
+    is_one = np.zeros(1 + int(every.max(initial=0)), np.bool_)
+    is_one[some] = True
+    return is_one
+
+
+def pieces(start: Ints, stop: Ints, unit: Ints) -> Ints:
+    """Numbers of the pieces of each unit that no access goes across the border of."""
+    order = np.lexsort((start, unit))
+    base = unit[order] << UNIT_SHIFT
+    reach = np.maximum.accumulate(base + stop[order])
+    begins = np.ones(len(order), np.bool_)
+    begins[1:] = (base + start[order])[1:] >= reach[:-1]
+    number = np.empty(len(order), np.int64)
+    number[order] = np.cumsum(begins)
+    return number
+
+
+def last_writes(found: Accesses, rows: Ints, piece: Ints) -> tuple[Ints, Ints]:
+    """Instructions that made all that a later read takes; where in `rows` all other reads are."""
+    is_write = found.is_write[rows]
+    last = np.maximum.accumulate(np.where(is_write, np.arange(len(rows)), -1))
+    at = np.flatnonzero(~is_write)
+    source = np.maximum(last[at], 0)
+    whole = (last[at] >= 0) & (piece[source] == piece[at])
+    whole &= makes_all(found, rows[source], rows[at])
+    return found.instruction[rows[source[whole]]], at[~whole]
+
+
+def makes_all(found: Accesses, write: Ints, read: Ints) -> Bools:
+    """Whether each write is of all bytes that a read, of the same unit, takes."""
+    equal = (found.start[write] == found.start[read]) & (found.run[write] == found.run[read])
+    for column in (found.sizes, found.strides):
+        equal &= (column[write] == column[read]).all(axis=1)
+    around = found.dense()[write] & (found.start[write] <= found.start[read])
+    return np.asarray(equal | (around & (found.stop[write] >= found.stop[read])))
+
+
+def filled(found: Accesses, rows: Ints, piece: Ints, home: Ints, kinds: Kinds) -> Bools:
+    """By piece, whether it is of a tensor that is written before it is read, tile by tile and
+    whole; or there from the start, and not written."""
+    is_write, unit = found.is_write[rows], home[rows]
+    late = piece[1:][(np.diff(piece) == 0) & is_write[1:] & ~is_write[:-1]]
+    tiled = among(piece, piece[kinds.tensor[unit]]) & ~among(piece, late)
+    tiles = is_write & tiled[piece]
+    first, last = without_gaps(found, rows[tiles], piece[tiles], len(tiled))
+    within = (found.start[rows] >= first[piece]) & (found.stop[rows] <= last[piece])
+    given = among(piece, piece[kinds.given[unit]]) & ~among(piece, piece[is_write])
+    return np.asarray(given | (tiled & ~among(piece, piece[~within])))
+
+
+def without_gaps(found: Accesses, rows: Ints, piece: Ints, pieces: int) -> tuple[Ints, Ints]:
+    """By piece, the bytes [first, last) that its rows fill, each byte once; [0, 0) if they do not.
+
+    Runs follow each other to the byte if each starts where another one stops, but for the first
+    and the last, and no two at the same.
+    """
+    first, last = np.full(pieces, NOWHERE, np.int64), np.zeros(pieces, np.int64)
+    np.minimum.at(first, piece, found.start[rows])
+    np.maximum.at(last, piece, found.stop[rows])
+    places = np.where(last > 0, last - first + 1, 0)
+    offset = np.cumsum(places) - places
+    count = found.sizes[rows].prod(axis=1)
+    if count.sum() > MOST or places.sum() > MOST:
+        return np.zeros(pieces, np.int64), np.zeros(pieces, np.int64)
+    start = run_starts(found, rows, count) + np.repeat((offset - first)[piece], count)
+    starts, stops = np.zeros((2, int(places.sum()) + 1), np.bool_)
+    starts[start] = stops[start + np.repeat(found.run[rows], count)] = True
+    held = np.flatnonzero(places)
+    starts[(offset + places - 1)[held]] = stops[offset[held]] = True
+    runs = np.bincount(piece, count, pieces).astype(np.int64)
+    fits = np.zeros(pieces, np.bool_)
+    fits[held] = ~np.logical_or.reduceat(starts != stops, offset[held])
+    fits[held] &= np.add.reduceat(starts, offset[held], dtype=np.int64) == runs[held] + 1
+    return np.where(fits, first, 0), np.where(fits, last, 0)
+
+
+def run_starts(found: Accesses, rows: Ints, count: Ints) -> Ints:
+    """The first bytes of all `count` runs of each row."""
+    start, number = np.repeat(found.start[rows], count), spread(np.zeros_like(count), count)
+    for size, stride in zip(found.sizes[rows].T[::-1], found.strides[rows].T[::-1], strict=True):
+        if (size > 1).any():
+            number, index = np.divmod(number, np.repeat(size, count))
+            start += index * np.repeat(stride, count)
+    return start

@@ -1,0 +1,1 @@
+from compiler.debug.resumed import *
