@@ -54,10 +54,7 @@ def choose(model: bytes, host: str = "auto") -> Choice:
 
 def compiled(model: bytes, sparing: bool) -> Choice:
     """The part as machine code. Raises Unsuitable."""
-    proto, size = measured(model)
-    for why in (small(size, sparing), obstacle(proto), rounded(proto, sparing)):
-        if why:
-            raise Unsuitable(why)
+    proto, size = judged(model, sparing)
     conditions = installed()
     place = usable_folder()
     if place is None:
@@ -66,13 +63,17 @@ def compiled(model: bytes, sparing: bool) -> Choice:
     return from_cache(model, proto, place, cache.key(model, *conditions), size, sparing)
 
 
-def measured(model: bytes) -> tuple[onnx.ModelProto, int]:
-    """The model with the shapes of its values, and its operations."""
+def judged(model: bytes, sparing: bool) -> tuple[onnx.ModelProto, int]:
+    """The model with the shapes of its values, and its operations. Raises Unsuitable."""
     try:
         proto = work.inferred(onnx.load_model_from_string(model))
-        return proto, work.operations(proto)
-    except Exception as error:  # ONNX refuses a model in many ways
-        raise Unsuitable(f"its shapes cannot be found: {one_line(error)}") from None
+        size = work.operations(proto)
+        reasons = small(size, sparing), obstacle(proto), rounded(proto, sparing)
+    except Exception as error:  # a malformed model fails in many ways
+        raise Unsuitable(f"it cannot be judged: {one_line(error)}") from None
+    for why in filter(None, reasons):
+        raise Unsuitable(why)
+    return proto, size
 
 
 def small(size: int, sparing: bool) -> str:

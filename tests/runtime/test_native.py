@@ -108,6 +108,13 @@ def test_a_host_without_tvm_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     assert made.runner == "onnx.reference" and "TVM is not installed" in made.why
 
 
+def test_a_malformed_part_is_left_to_onnx_reference() -> None:
+    proto = model([("Div", ["x", "x"], "y")])
+    del proto.graph.node[0].output[:]
+    made = choice.choose(proto.SerializeToString(), "tvm")
+    assert made.runner == "onnx.reference" and made.why.startswith("it cannot be judged")
+
+
 @needs_tvm
 def test_importing_leaves_the_excepthook() -> None:
     hook = sys.excepthook
