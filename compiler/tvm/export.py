@@ -11,7 +11,7 @@ from tvm import ir, relax
 
 from ..host.export import IR_VERSION, OPSET
 from .bias import with_biases
-from .operators import Unsupported, operator, shape
+from .operators import Unsupported, operator, shape, tensors
 
 
 def export(function: Any, name: str) -> ModelProto:
@@ -65,7 +65,7 @@ class Writing:
             return made
         known = operator(call)
         made = f"{binding.var.name}.{len(self.nodes)}"
-        nodes = known.export(call, [self.value(a, values) for a in call.args[: known.inputs]], made)
+        nodes = known.export(call, [self.value(t, values) for t in tensors(call)], made)
         nodes[-1].name = f"{known.name.removeprefix('relax.')}_{len(self.nodes)}"
         self.nodes += nodes
         return made

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from onnx import NodeProto, helper, numpy_helper
+from tvm import relax
 
 Nodes = list[NodeProto]
 Export = Callable[[Any, Sequence[str], str], Nodes]
@@ -23,7 +24,7 @@ class Unsupported(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """A Relax operator: how many tensors it takes, and how it is written in ONNX.
+    """A Relax operator: how many tensors, or tuples of them, it takes, and its ONNX form.
 
     `computes`: it is worth a part of its own; what only moves or quantises is not.
     """
@@ -51,6 +52,17 @@ def operator(call: Any) -> Operator:
     if name not in OPERATORS:
         raise Unsupported(f"{name or 'a function'} has no ONNX form here")
     return OPERATORS[name]
+
+
+def tensors(call: Any) -> list[Any]:
+    """The tensors that a call reads, those of a tuple one by one. Raises Unsupported."""
+    given = call.args[: operator(call).inputs]
+    require(not any(isinstance(a, relax.Var) and is_tuple(a) for a in given), "a tuple by name")
+    return [t for a in given for t in (a.fields if isinstance(a, relax.Tuple) else [a])]
+
+
+def is_tuple(expression: Any) -> bool:
+    return isinstance(expression.ty, relax.TupleType)
 
 
 def same(name: str, relax_name: str, inputs: int) -> None:
@@ -150,6 +162,11 @@ def clip(call: Any, given: Sequence[str], made: str) -> Nodes:
 @relax_op("nn.leakyrelu", 1)
 def leaky_relu(call: Any, given: Sequence[str], made: str) -> Nodes:
     return [helper.make_node("LeakyRelu", given, [made], alpha=float(call.attrs.alpha))]
+
+
+@relax_op("concat", 1)
+def concat(call: Any, given: Sequence[str], made: str) -> Nodes:
+    return [helper.make_node("Concat", given, [made], axis=int(call.attrs.axis or 0))]
 
 
 @relax_op("permute_dims", 1, computes=False)

@@ -13,7 +13,7 @@ from typing import Any
 
 from tvm import relax
 
-from .operators import Operator, Unsupported, operator
+from .operators import Operator, Unsupported, operator, tensors
 
 QUANTIZE, DEQUANTIZE = "relax.quantize", "relax.dequantize"
 
@@ -55,11 +55,11 @@ def candidates(function: Any) -> Iterator[Step]:
             continue
         try:
             known = operator(call)
-            names = [f"x{i}" for i in range(known.inputs)]
-            known.export(call, names, "y")
+            given = tensors(call)
+            known.export(call, [f"x{i}" for i in range(len(given))], "y")
         except Unsupported:
             continue
-        read = tuple(a for a in call.args[: known.inputs] if isinstance(a, relax.Var))
+        read = tuple(t for t in given if isinstance(t, relax.Var))
         yield Step(binding.var, read, call, known)
 
 

@@ -15,8 +15,10 @@ from onnx import ModelProto, helper
 from dnncc.diagnostics import CompileError
 from tests.compiler.networks import weights
 from tests.compiler.small import Sketch
+from tests.compiler.test_random_graphs import LENGTH, Grower
 from tests.markdown import blocks, execute
 from tests.models import random_feeds
+from tests.oracle import exact
 
 tvm = pytest.importorskip("tvm")
 relax = pytest.importorskip("tvm.relax")
@@ -83,6 +85,22 @@ def floating() -> ModelProto:
 
 def test_a_small_network_is_one_part() -> None:
     same(clipped())
+
+
+@pytest.mark.parametrize("seed", [0, 6, 12])
+def test_random_graphs(seed: int) -> None:
+    """With what TVM keeps between the parts: each seed has two outputs, joined and cut values."""
+    sketch = Grower(seed)
+    for step in range(LENGTH):
+        sketch.grow(step)
+    outputs = list(sketch.shapes)[-2:]
+    model = sketch.model({"x": (np.int8, sketch.shapes["x"])}, outputs)
+    model.opset_import[0].version = 14
+    module, feeds = imported(model), random_feeds(model, seed)
+    made = dnncc.tvm.partition(module, "tpu-like")
+    assert dnncc.tvm.binaries(made)
+    for one, other in zip(onnxruntime(exact(model), feeds), run(made, feeds), strict=True):
+        assert np.array_equal(one, other)
 
 
 def test_what_reads_floats_is_left_to_tvm() -> None:
