@@ -1,4 +1,5 @@
 # make demo     compile an example network and run it, from a fresh checkout
+# make digits   train, quantise and simulate a network on real data, and say how often it is right
 # make test     lint, types, tests
 # make docs     write the generated documents again
 # make validate the models beside published measurements
@@ -13,14 +14,23 @@ PYTHON ?= python3
 TARGET ?= eyeriss-like
 BIN := .venv/bin
 RESNET8 := examples/resnet8
+DIGITS := build/digits
+QUANTISE := --calibrate $(DIGITS)/calibrate.npz --precision int8
 
-.PHONY: demo test docs validate bench speed bounds clean
+.PHONY: demo digits test docs validate bench speed bounds clean
 
 demo: .venv/installed
 	mkdir -p build
 	$(BIN)/dnncc $(RESNET8)/model.onnx --target $(TARGET) -o build/resnet8.elf
 	$(BIN)/dnncc-run build/resnet8.elf --input $(RESNET8)/input.npz --output build/resnet8.npz
 	$(BIN)/python $(RESNET8)/show.py build/resnet8.npz
+
+digits: .venv/installed-dev
+	$(BIN)/python examples/digits/train.py $(DIGITS)
+	$(BIN)/dnncc $(DIGITS)/model.onnx $(QUANTISE) --emit onnx -o $(DIGITS)/int8.onnx
+	$(BIN)/dnncc $(DIGITS)/model.onnx $(QUANTISE) --target $(TARGET) -o $(DIGITS)/model.elf
+	$(BIN)/dnncc-run $(DIGITS)/model.elf --input $(DIGITS)/test.npz --output $(DIGITS)/scores.npz
+	$(BIN)/python examples/digits/show.py $(DIGITS)
 
 # One BLAS thread per test process: two of them on two cores get in each other's way.
 test: .venv/installed-dev

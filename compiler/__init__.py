@@ -68,8 +68,12 @@ def compile(
     return compile_model(model, options)
 
 
-def load(path: str | PathLike[str]) -> InferenceSession:
-    """A binary, ready to run on the simulator, with the interface of onnxruntime's session."""
+def load(path: str | PathLike[str], host: str = "auto") -> InferenceSession:
+    """A binary, ready to run on the simulator, with the interface of onnxruntime's session.
+
+    `host` is what runs host parts: "reference" (onnx.reference), "tvm" (machine code made here,
+    wherever that is safe and right) or "auto" (that for heavy parts that do not round).
+    """
     from dnncc.runtime import load as load_session
 
-    return load_session(path)
+    return load_session(path, host=host)

@@ -169,7 +169,7 @@ def run_stream(stream: Stream, feeds: Mapping[str, Array], target: Target) -> di
     lie there. Where there are waits, outputs are also taken from another legal order."""
     from dnncc.runtime import load
 
-    session = load(image(stream, target, "", {}))
+    session = load(image(stream, target, "", {}), host="reference")
     machine = session.machine(1)
     machine.poison()
     for name, value in feeds.items():

@@ -38,6 +38,12 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--no-grouping", action="store_true", help="execute one instruction after the other"
     )
+    p.add_argument(
+        "--host",
+        default="auto",
+        choices=("auto", "tvm", "reference"),
+        help="what runs host parts; auto: TVM for heavy ones that do not round (default)",
+    )
     add_inspection(p)
     p.add_argument("-q", "--quiet", action="store_true", help="print nothing but errors")
     p.add_argument(
@@ -100,7 +106,7 @@ def run(options: argparse.Namespace) -> None:
     from .files import write_json, write_npz
     from .session import load, named
 
-    session = load(options.model, options.target)
+    session = load(options.model, options.target, options.host)
     feeds = inputs(session, options.input, options.random)
     with named(options.model):
         if options.debug:
@@ -110,6 +116,7 @@ def run(options: argparse.Namespace) -> None:
             return
         values = executed(session, feeds, options)
         report = session.report_with_zeros() if options.count_zeros else session.profile.report
+        report = session.with_host_time(report)
     outputs = dict(zip((t.name for t in session.get_outputs()), values, strict=True))
     if not options.quiet and options.until is None:
         show(outputs, report, options.verbose)

@@ -1,6 +1,11 @@
-"""Host parts: nodes that are not on the accelerator, run by onnx.reference on tensors in DRAM."""
+"""Host parts: nodes that are not on the accelerator, run on tensors in DRAM.
+
+By onnx.reference, or by machine code that TVM makes of them here (native/). Their time is wall
+clock of this computer; the accelerator's cycles do not include it.
+"""
 
 from collections.abc import Iterator, Mapping
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -10,30 +15,57 @@ from dnncc.isa import image as images
 from .errors import RunError
 from .machine import Array, Machine
 
+HOSTS = ("auto", "tvm", "reference")
+"""What may run host parts: native/choice.py says when which does."""
+
 
 class HostError(RunError):
     """A host part that cannot run; the text is one line."""
 
 
 class HostRunner:
-    """A host part, ready to run. Raises HostError when its model is not valid."""
+    """A host part, ready to run. Raises HostError when its model is not valid.
+
+    `choice` is what runs it, and why; `seconds` what that took for `inputs_seen` inputs.
+    """
 
     def __init__(
-        self, number: int, part: images.HostPart, symbols: Mapping[str, images.Symbol]
+        self,
+        number: int,
+        part: images.HostPart,
+        symbols: Mapping[str, images.Symbol],
+        host: str = "auto",
     ) -> None:
         self.name = f"host part {number}"
         self.inputs = {n: symbols[n] for n in part.inputs}
         self.outputs = {n: symbols[n] for n in part.outputs}
-        self.evaluate = evaluator(self.name, part.model)
+        reference = evaluator(self.name, part.model)
+        from .native.choice import choose  # it needs onnx, as the above does
+
+        self.choice = choose(part.model, host)
+        self.evaluate = self.choice.evaluate or reference
+        self.seconds, self.inputs_seen = 0.0, 0
 
     def run(self, machine: Machine) -> None:
         """Run the part for each input of the batch and put its outputs where their symbols are."""
         sources = {n: machine.symbol(s) for n, s in self.inputs.items()}
         targets = {n: machine.symbol(s) for n, s in self.outputs.items()}
+        start = perf_counter()
         for b in range(machine.batch):
-            feeds = {n: np.array(v[b]) for n, v in sources.items()}
+            feeds = {n: np.array(v[b], order="C") for n, v in sources.items()}
             for (name, target), value in zip(targets.items(), self.results(feeds), strict=True):
                 self.write(target[b, ...], np.asarray(value), name)
+        self.seconds += perf_counter() - start
+        self.inputs_seen += machine.batch
+
+    def told(self) -> dict[str, Any]:
+        """What ran it, why, and how long, for the report."""
+        return {
+            "runner": self.choice.runner,
+            "why": self.choice.why,
+            "inputs": self.inputs_seen,
+            "seconds": self.seconds,
+        }
 
     def results(self, feeds: dict[str, Array]) -> list[Any]:
         try:

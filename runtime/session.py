@@ -19,7 +19,7 @@ from dnncc.targets import load as load_target
 from . import loading, worth
 from .errors import RunError, SanitizerError
 from .findings import Finding, Listing
-from .host import HostRunner
+from .host import HOSTS, HostRunner
 from .machine import Array, Machine, private_rows
 from .observe import Observer, observed
 from .order import order
@@ -49,9 +49,14 @@ class Profile:
 class InferenceSession:
     """A binary ready to run, with the interface of onnxruntime's class of this name."""
 
-    def __init__(self, image: images.Image, source: str = "model") -> None:
-        """Check the image. Raises RunError or IsaError, one line, if it is not safe to run."""
-        self.image, self.source = image, source
+    def __init__(
+        self, image: images.Image, source: str = "model", host: str = "auto"
+    ) -> None:
+        """Check the image. Raises RunError or IsaError, one line, if it is not safe to run.
+
+        `host` is what runs host parts: "reference", "tvm" or "auto" (native/choice.py).
+        """
+        self.image, self.source, self.host = image, source, host
         self.target: Target = loading.target_of(image)
         self.program: programs.Program = loading.decode(image, self.target)
         self.symbols: dict[str, images.Symbol] = {s.name: s for s in image.symbols}
@@ -174,6 +179,13 @@ class InferenceSession:
         if self._zeros is None:
             raise RunError("zeros are not counted: run with count_zeros=True")
         return with_zeros(self.profile.report, self._zeros, self.image, self.profile.timeline)
+
+    def with_host_time(self, report: dict[str, Any]) -> dict[str, Any]:
+        """The report with what ran each host part, why, and its wall clock in all runs so far."""
+        ran: list[HostRunner] = self.__dict__.get("hosts", [])
+        parts = report["host_parts"]
+        timed = [row | part.told() for row, part in zip(parts, ran, strict=True)] if ran else parts
+        return report | {"host_parts": timed, "host_seconds": sum(part.seconds for part in ran)}
 
     def symbol(self, name: str) -> images.Symbol:
         if name not in self.symbols:
@@ -312,20 +324,25 @@ class InferenceSession:
     @cached_property
     def hosts(self) -> list[HostRunner]:
         """The host parts, ready to run."""
-        return [HostRunner(n, part, self.symbols) for n, part in enumerate(self.image.host)]
+        return [HostRunner(n, p, self.symbols, self.host) for n, p in enumerate(self.image.host)]
 
 
 def load(
-    model: str | PathLike[str] | bytes | images.Image, target: str | Target | None = None
+    model: str | PathLike[str] | bytes | images.Image,
+    target: str | Target | None = None,
+    host: str = "auto",
 ) -> InferenceSession:
     """A session for a binary: its path, its bytes or its image.
 
     With `target`, a name, a file or a Target, a binary for another one is refused with the
-    differences. Raises RunError, one line (but for those) that names the file; OSError.
+    differences. `host` is what runs host parts: "reference", "tvm" or "auto". Raises RunError, one
+    line (but for those) that names the file; OSError.
     """
     source = fspath(model) if isinstance(model, (str, PathLike)) else "model"
+    if host not in HOSTS:
+        raise RunError(f"host {host!r}: it is one of {', '.join(HOSTS)}")
     with named(source):
-        session = InferenceSession(image_of(model), source)
+        session = InferenceSession(image_of(model), source, host)
         if target is not None:
             wanted = target if isinstance(target, Target) else load_target(target)
             loading.check_target(session.target, wanted)

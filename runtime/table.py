@@ -1,5 +1,6 @@
 """A report as text for terminals."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -83,7 +84,19 @@ def levels(energy: Row) -> str:
 def host_lines(report: Row) -> list[str]:
     """One line per ONNX node that the host runs."""
     nodes = [node for part in report["host_parts"] for node in part["nodes"]]
-    return [printable(f"on the host  {node['node']}: {node['reason']}") for node in nodes]
+    lines = [printable(f"on the host  {node['node']}: {node['reason']}") for node in nodes]
+    return [*lines, *host_time(report)]
+
+
+def host_time(report: Row) -> list[str]:
+    """What ran the host parts and for how long, after a run."""
+    runners = Counter(part["runner"] for part in report["host_parts"] if "runner" in part)
+    if not runners:
+        return []
+    who = ", ".join(f"{runner} ran {count}" for runner, count in runners.items())
+    inputs = max(part["inputs"] for part in report["host_parts"])
+    total = f"{report['host_seconds'] * 1e3:,.1f} ms of this computer for {inputs:,} inputs"
+    return [f"host time    {total}, not in the cycles; {who}"]
 
 
 def table(report: Row, width: int = 100) -> str:

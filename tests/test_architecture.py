@@ -27,6 +27,7 @@ MAY_IMPORT = {
 }
 WIRING = {
     "compiler/__init__.py": {"runtime"},
+    "compiler/tvm/invoke.py": {"runtime"},
     "compiler/accuracy.py": {"runtime"},
     "compiler/backend.py": {"runtime"},
     "compiler/check.py": {"runtime"},
