@@ -178,11 +178,12 @@ class Case:
 
     def remapped(self, group: Node, given: Any) -> Run:
         """With something given of one node's mapping."""
-        from .passes.choose_mapping import mapped
+        from .mapping.cache import Cache
+        from .passes.choose_mapping import Known, mapped
         from .passes.context import Context
 
         ctx = Context(self.run.artifact.target, self.options.level, goal=self.options.goal)
-        other = mapped(group, self.graph, ctx, replace(given, node=group.loc[0]), {})
+        other = mapped(group, self.graph, ctx, replace(given, node=group.loc[0]), Known(Cache()))
         nodes = tuple(other if node is group else node for node in self.graph.nodes)
         return self.finished(replace(self.graph, nodes=nodes))
 

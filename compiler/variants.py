@@ -17,8 +17,8 @@ def variants(target: Target) -> Iterator[tuple[str, Target]]:
     )
     yield "DRAM latency / 2", channels(target, lambda c: {"latency_cycles": c.latency_cycles // 2})
     yield "scratchpads x2", with_memories(target)
-    yield "array rows x2", replace(target, array=replace(array, rows=2 * array.rows))
-    yield "array columns x2", replace(target, array=replace(array, cols=2 * array.cols))
+    yield "array rows x2", with_array(target, rows=2 * array.rows)
+    yield "array columns x2", with_array(target, cols=2 * array.cols)
     lanes = replace(target.vector, lanes=2 * target.vector.lanes)
     yield "vector lanes x2", replace(target, vector=lanes)
 
@@ -27,6 +27,12 @@ def channels(target: Target, change: Callable[[Any], dict[str, Any]]) -> Target:
     """With other fields of every DRAM channel."""
     changed = tuple(replace(c, **change(c)) for c in target.dram.channels)
     return replace(target, dram=replace(target.dram, channels=changed))
+
+
+def with_array(target: Target, **sides: int) -> Target:
+    """With other sides of the array, and memories whose ports are as much wider."""
+    wider = (replace(m, bytes_per_cycle=2 * m.bytes_per_cycle) for m in target.memories)
+    return replace(target, array=replace(target.array, **sides), memories=tuple(wider))
 
 
 def with_memories(target: Target) -> Target:
