@@ -12,7 +12,7 @@ import numpy.typing as npt
 from dnncc.targets import dataflow
 from dnncc.targets import energy as energies
 
-from .cost import Problem, elements, product_of, repetitions, stored, tensor_work, transfer
+from .cost import Beside, Problem, elements, product_of, repetitions, stored, tensor_work, transfer
 from .mapping import Mapping
 from .search import (
     Ints,
@@ -23,10 +23,11 @@ from .search import (
     channel_split,
     fixed,
     hindrance,
+    runnable,
     search,
     to_mapping,
 )
-from .space import Choice, choices, trips
+from .space import Choice, choices, tilings, trips
 from .workload import StepSpec
 
 Floats = npt.NDArray[np.float64]
@@ -44,38 +45,43 @@ def search_for(goal: str, problem: Problem, limit: int) -> Mapping:
     if goal == "latency":
         return search(problem, limit)
     options = list(choices(problem.load, problem.given))
-    pool = bounded(problem, options)
+    steps = tilings(problem.load, problem.given)
+    steps = {v: s[runnable(problem, steps)] for v, s in steps.items()}
+    pool = bounded(problem, options, steps)
     if not len(pool.choice):
         raise hindrance(problem)
-    spent = outside_energy(problem, options, pool)
+    spent = outside_energy(problem, options, pool, steps)
     if problem.load.inner:
-        rows = promising(pool, spent, SPREAD * limit)
-        pool = pool.take(rows)
-        pool = pool._replace(array=array_cycles(problem, pool.steps))
-        spent = spent[rows] + array_energy(problem, pool.steps)
+        rows = promising(pool, spent, channel_split(steps), SPREAD * limit)
+        tiles, tile = np.unique(pool.tile[rows], return_inverse=True)
+        steps = {v: s[tiles] for v, s in steps.items()}
+        more = Beside(*(column[rows] for column in pool.beside))
+        pool = Pool(pool.choice[rows], tile, array_cycles(problem, steps), more)
+        spent = spent[rows] + array_energy(problem, steps)[tile]
     score = spent * pool.cycles if goal == "edp" else spent
-    best = np.lexsort((pool.code, pool.cycles, score))[0]
-    steps = {v: int(s[best]) for v, s in pool.steps.items()}
-    return to_mapping(problem, options[int(pool.choice[best])], steps)
+    best = np.lexsort((pool.beside.code, pool.cycles, score))[0]
+    chosen = {v: int(s[pool.tile[best]]) for v, s in steps.items()}
+    return to_mapping(problem, options[int(pool.choice[best])], chosen)
 
 
-def promising(pool: Pool, outside: Floats, limit: int) -> Ints:
+def promising(pool: Pool, outside: Floats, split: Ints, limit: int) -> Ints:
     """Rows of the least energy outside the array, over all and in each split of the channels, on
     which most of the energy in it depends; and those of the least cycles."""
-    frugal = np.lexsort((pool.code, pool.cycles, outside))
-    _, first = np.unique(channel_split(pool.steps)[frugal], return_index=True)
+    code, cycles = pool.beside.code, pool.cycles
+    frugal = np.lexsort((code, cycles, outside))
+    _, first = np.unique(split[pool.tile[frugal]], return_index=True)
     each = frugal[np.sort(first)[:limit]]
-    fast = np.lexsort((pool.code, outside, pool.cycles))
+    fast = np.lexsort((code, outside, cycles))
     return np.unique(np.concatenate((frugal[:limit], each, fast[:limit])))
 
 
-def outside_energy(problem: Problem, options: list[Choice], pool: Pool) -> Floats:
+def outside_energy(problem: Problem, options: list[Choice], pool: Pool, steps: Steps) -> Floats:
     """Of all candidates, what DMA and SIMD lanes take."""
     total = np.zeros(len(pool.choice))
     for number in np.unique(pool.choice):
         rows = np.flatnonzero(pool.choice == number)
-        steps = {v: s[rows] for v, s in pool.steps.items()}
-        counted = outside_words(problem, options[int(number)], steps)
+        columns = {v: s[pool.tile[rows]] for v, s in steps.items()}
+        counted = outside_words(problem, options[int(number)], columns)
         total[rows] = energies.energy(counted, problem.target)
     return total
 

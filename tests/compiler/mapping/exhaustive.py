@@ -17,7 +17,7 @@ from dnncc.mapping.given import ANY
 from dnncc.mapping.lowering import workload
 from dnncc.mapping.mapping import Mapping
 from dnncc.mapping.search import array_cycles, bounded, to_mapping
-from dnncc.mapping.space import choices
+from dnncc.mapping.space import choices, tilings
 from dnncc.options import Options
 from dnncc.passes.pipeline import PIPELINE, find
 from dnncc.runtime.timing import simulate
@@ -84,13 +84,12 @@ class Space:
     def priced(self, steps: Steps[str, int]) -> Iterator[tuple[Mapping, int]]:
         """All mappings, of given tile sizes or of any, with the estimates of the search."""
         problem = replace(self.problem, given=replace(ANY, steps=steps))
+        columns = tilings(problem.load, problem.given)
+        array = array_cycles(problem, columns)
         for choice in choices(problem.load):
-            pool = bounded(problem, [choice])
-            if not len(pool.choice):
-                continue
-            pool = pool._replace(array=array_cycles(problem, pool.steps))
-            for row, estimate in enumerate(pool.cycles.tolist()):
-                one = {v: int(s[row]) for v, s in pool.steps.items()}
+            pool = bounded(problem, [choice], columns)._replace(array=array)
+            for tile, estimate in zip(pool.tile.tolist(), pool.cycles.tolist(), strict=True):
+                one = {v: int(s[tile]) for v, s in columns.items()}
                 yield to_mapping(problem, choice, one), estimate
 
     def mappings(self) -> Iterator[tuple[Mapping, int]]:
