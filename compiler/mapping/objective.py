@@ -23,11 +23,11 @@ from .search import (
     channel_split,
     fixed,
     hindrance,
-    runnable,
     search,
+    space,
     to_mapping,
 )
-from .space import Choice, choices, tilings, trips
+from .space import Choice, choices, trips
 from .workload import StepSpec
 
 Floats = npt.NDArray[np.float64]
@@ -45,9 +45,8 @@ def search_for(goal: str, problem: Problem, limit: int) -> Mapping:
     if goal == "latency":
         return search(problem, limit)
     options = list(choices(problem.load, problem.given))
-    steps = tilings(problem.load, problem.given)
-    steps = {v: s[runnable(problem, steps)] for v, s in steps.items()}
-    pool = bounded(problem, options, steps)
+    mesh, legal, steps = space(problem)
+    pool = bounded(problem, options, mesh, legal)
     if not len(pool.choice):
         raise hindrance(problem)
     spent = outside_energy(problem, options, pool, steps)

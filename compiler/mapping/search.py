@@ -67,10 +67,7 @@ def search(problem: Problem, limit: int) -> Mapping:
     The array's model prices a few times `limit` tilings.
     """
     options = list(choices(problem.load, problem.given))
-    mesh = grid(problem.load, problem.given)
-    shape = np.broadcast_shapes(*(s.shape for s in mesh.values()))
-    legal = np.broadcast_to(boxes(problem.load, mesh) & runnable(problem, mesh), shape)
-    steps = {v: np.broadcast_to(s, shape)[legal] for v, s in mesh.items()}
+    mesh, legal, steps = space(problem)
     pool = bounded(problem, options, mesh, legal)
     if not len(pool.choice):
         raise hindrance(problem)
@@ -81,6 +78,14 @@ def search(problem: Problem, limit: int) -> Mapping:
     best = near[np.lexsort((cycles[near], pool.beside.bytes[near]))[0]]
     chosen = {v: int(s[pool.tile[best]]) for v, s in steps.items()}
     return to_mapping(problem, options[int(pool.choice[best])], chosen)
+
+
+def space(problem: Problem) -> tuple[Steps, Bools, Steps]:
+    """All tile sizes as a mesh, which of its points are legal, and these as columns."""
+    mesh = grid(problem.load, problem.given)
+    shape = np.broadcast_shapes(*(s.shape for s in mesh.values()))
+    legal = np.broadcast_to(boxes(problem.load, mesh) & runnable(problem, mesh), shape)
+    return mesh, legal, {v: np.broadcast_to(s, shape)[legal] for v, s in mesh.items()}
 
 
 def bounded(problem: Problem, options: list[Choice], mesh: Steps, legal: Bools) -> Pool:

@@ -16,8 +16,8 @@ from dnncc.mapping.cost import Problem
 from dnncc.mapping.given import ANY
 from dnncc.mapping.lowering import workload
 from dnncc.mapping.mapping import Mapping
-from dnncc.mapping.search import array_cycles, bounded, to_mapping
-from dnncc.mapping.space import choices, tilings
+from dnncc.mapping.search import array_cycles, bounded, space, to_mapping
+from dnncc.mapping.space import choices
 from dnncc.options import Options
 from dnncc.passes.pipeline import PIPELINE, find
 from dnncc.runtime.timing import simulate
@@ -84,10 +84,10 @@ class Space:
     def priced(self, steps: Steps[str, int]) -> Iterator[tuple[Mapping, int]]:
         """All mappings, of given tile sizes or of any, with the estimates of the search."""
         problem = replace(self.problem, given=replace(ANY, steps=steps))
-        columns = tilings(problem.load, problem.given)
+        mesh, legal, columns = space(problem)
         array = array_cycles(problem, columns)
         for choice in choices(problem.load):
-            pool = bounded(problem, [choice], columns)._replace(array=array)
+            pool = bounded(problem, [choice], mesh, legal)._replace(array=array)
             for tile, estimate in zip(pool.tile.tolist(), pool.cycles.tolist(), strict=True):
                 one = {v: int(s[tile]) for v, s in columns.items()}
                 yield to_mapping(problem, choice, one), estimate
