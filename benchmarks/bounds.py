@@ -143,7 +143,7 @@ def measure(case: Case, options: dict[str, str]) -> Row:
     from dnncc.targets.floor import bound, link_cycles, total
 
     start = time.process_time()
-    artifact = dnncc.compile(case.path, case.target, **values(options))
+    artifact = dnncc.compile(case.path, case.target, cache=False, **values(options))
     seconds = time.process_time() - start
     report = InferenceSession(artifact.image).profile.report
     target, rows = artifact.target, floors(artifact.graph, artifact.target)

@@ -32,6 +32,7 @@ def compile(
     strict: bool = False,
     verify: bool = True,
     level: int = 2,
+    opt_for: str = "latency",
     disable: Sequence[str] = (),
     calibrate: str | PathLike[str] | Mapping[str, Any] | None = None,
     precision: str = "auto",
@@ -40,14 +41,15 @@ def compile(
 ) -> Artifact:
     """Compile an ONNX model for a target, given by name or by the path of its TOML file.
 
-    `shapes` fixes dynamic inputs, by name; `strict` refuses models of which a part would run on
-    the host; `verify` checks the program after every pass; `level` is that of -O, and `disable`
-    names passes to leave out. A float model is quantised to `precision`: int8, int16, float (it
-    stays on the host) or auto (int16 on 16-bit targets, else int8); `calibrate` is a file, a folder
-    or the arrays of its sample inputs. `mapping` is a mapping file, or tables by ONNX node with any
-    of steps, order, whole, slots and array; the rest is searched, or known from an earlier run if
-    `cache`: it is kept in the user's cache folder, unless DNNCC_CACHE is "off". Raises
-    CompileError, TargetError or, for files, OSError.
+    `shapes` fixes dynamic inputs, by name; `strict` refuses models of which a part would run on the
+    host; `verify` checks the program after every pass; `level` is that of -O, `opt_for` is latency,
+    energy or edp, their product, and `disable` names passes to leave out. A float model is
+    quantised to `precision`: int8, int16, float (it stays on the host) or auto (int16 on 16-bit
+    targets, else int8); `calibrate` is a file, a folder or the arrays of its sample inputs.
+    `mapping` is a mapping file, or tables by ONNX node with any of steps, order, whole, slots and
+    array; the rest is searched, or known from an earlier run if `cache`: it is kept in the user's
+    cache folder, unless DNNCC_CACHE is "off". Raises CompileError, TargetError or, for files,
+    OSError.
     """
     from .driver import compile_model
     from .mapping.files import from_source
@@ -59,6 +61,7 @@ def compile(
         strict=strict,
         verify=verify,
         level=level,
+        goal=opt_for,
         disabled=tuple(disable),
         calibrate=calibrate,
         precision=precision,

@@ -144,7 +144,8 @@ def lower(
         raise CompileError("mappings are given, but choose_mapping does not run")
     target = wide_enough(targets.load(options.target))
     kept = folder(os.environ) if options.cache else None
-    ctx = Context(target, options.level, Budget.of(options.budget), options.mapping, kept)
+    wishes = options.mapping, kept, options.goal
+    ctx = Context(target, options.level, Budget.of(options.budget), *wishes)
     watching = (*standing(options, target, ctx.budget), *observers)
     for step in steps:
         for observer in watching:

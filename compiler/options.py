@@ -20,7 +20,7 @@ OMITTED: tuple[tuple[str, ...], ...] = (
 """Passes that each -O level leaves out; the level also says how many mappings are priced."""
 
 DEFAULT_LEVEL = 2
-GOALS = ("latency",)
+GOALS = ("latency", "energy", "edp")
 PRECISIONS = ("auto", "int8", "int16", "float")
 Data = str | PathLike[str] | Mapping[str, Any]
 """A file or folder of samples, or the arrays."""
@@ -33,7 +33,8 @@ class Options:
     `disabled` names passes to leave out; of those that can be left out, only the first
     `bisect_limit` run. `budget` is in seconds. A float model is quantised to `precision`, with the
     ranges that the samples in `calibrate` reach. `mapping` is what is given of the mappings of
-    nodes; those that are searched are kept in the user's `cache` folder.
+    nodes; those that are searched are to make the `goal` small, one of GOALS, and are kept in the
+    user's `cache` folder.
     """
 
     target: str = "eyeriss-like"
@@ -63,6 +64,8 @@ class Options:
         noted: dict[str, Any] = {"shapes": {k: list(v) for k, v in sorted(self.shapes.items())}}
         if self.level != DEFAULT_LEVEL:
             noted["level"] = self.level
+        if self.goal != GOALS[0]:
+            noted["goal"] = self.goal
         if self.disabled:
             noted["disabled"] = sorted(set(self.disabled))
         if self.precision != PRECISIONS[0]:

@@ -4,9 +4,10 @@ import numpy as np
 import numpy.typing as npt
 
 from dnncc.targets import Target
+from dnncc.targets.energy import LEVELS
 
 from .attribution import per_node
-from .pricing import LEVELS, Prices
+from .pricing import Prices
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

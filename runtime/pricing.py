@@ -14,11 +14,9 @@ from dnncc.isa import core, dma, elementwise, pool, tensor, vector
 from dnncc.isa import program as programs
 from dnncc.isa.distinct import distinct
 from dnncc.targets import Channel, Engine, Target, cost, dataflow
+from dnncc.targets.energy import level_sums, words
 
 Ints = npt.NDArray[np.int64]
-LEVELS = ("mac", "rf", "noc", "glb", "dram")
-"""Where energy goes: MACs, the registers of PEs, the array's network, on-chip memories, DRAM."""
-
 LOADED, STORED = 0, 1
 PIPELINE = ("head", "tail", "hide")
 
@@ -146,11 +144,6 @@ def product(sizes: tuple[Any, ...]) -> Any:
     return np.prod(np.broadcast_arrays(*sizes), axis=0, dtype=np.int64)
 
 
-def words(size: Any, target: Target) -> Any:
-    """Operand words that hold `size` bytes."""
-    return cost.ceil_div(size, target.datapath.operand_bytes)
-
-
 # The array
 
 
@@ -180,17 +173,6 @@ def array_params(item: tensor.Tensor, flow: dataflow.Dataflow) -> Ints:
     """How the records map their tiles onto the array, int64[..., parameters]."""
     columns = [getattr(item, f"map{i}") for i in range(len(flow.PARAMETERS))]
     return np.stack(columns, axis=-1) if columns else np.zeros((*np.shape(item.k), 0), np.int64)
-
-
-def level_sums(counted: dict[str, Ints], target: Target) -> dict[str, Any]:
-    """Operand words per level; counts come per level and operand, those of psums in psum words."""
-    wide = target.datapath.accumulator_bits / target.datapath.operand_bits
-    sums: dict[str, Any] = dict.fromkeys(LEVELS[:-1], 0)
-    for name, count in counted.items():
-        level, _, operand = name.partition("_")
-        factor = wide if operand.startswith("psum") else 1
-        sums[level] = sums[level] + np.rint(count * factor).astype(np.int64)
-    return sums
 
 
 # The SIMD lanes

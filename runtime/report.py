@@ -10,11 +10,11 @@ from dnncc.isa import image as images
 from dnncc.isa import program as programs
 from dnncc.isa.distinct import distinct
 from dnncc.targets import Target
+from dnncc.targets.energy import LEVELS
 
 from .attribution import node_index, owners, per_node
 from .energy import accesses, energies
 from .gap import Gap, gaps, per_label
-from .pricing import LEVELS
 from .timing import CAUSES, Timeline
 
 SCHEMA = 1

@@ -17,9 +17,10 @@ from dnncc.isa import blocks, core, dma, tensor
 from dnncc.isa import image as images
 from dnncc.isa import program as programs
 from dnncc.targets import Target, coding, cost, dataflow
+from dnncc.targets.energy import level_sums, words
 
 from .machine import Array, Machine
-from .pricing import Prices, array_params, array_work, level_sums, words
+from .pricing import Prices, array_params, array_work
 from .report import report
 from .timing import Timeline
 

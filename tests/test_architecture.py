@@ -32,9 +32,10 @@ WIRING = {
     "compiler/backend.py": {"runtime"},
     "compiler/check.py": {"runtime"},
     "compiler/compare.py": {"runtime"},
+    "compiler/explain.py": {"runtime"},
 }
-"""The compiler also reaches the runtime for `dnncc.load`, to check what instructions compute,
-and to compare targets."""
+"""The compiler also reaches the runtime for `dnncc.load`, to check what instructions compute, to
+compare targets and to explain what a program costs."""
 
 MOST_LINES = 400
 VAGUE = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "handler", "base"}

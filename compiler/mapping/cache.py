@@ -1,8 +1,8 @@
 """Mappings that earlier compilations chose, in a file of the user's cache folder.
 
-There is a file for each target, effort and text of the code that chooses: another dnncc, or another
-machine, never meets a mapping that it would not have chosen itself. A line is a checksum, the hash
-of a problem, and its mapping:
+There is a file for each target, effort, goal and text of the code that chooses: another dnncc, or
+another machine, never meets a mapping that it would not have chosen itself. A line is a checksum,
+the hash of a problem, and its mapping:
 
     <sha256 of the rest> <sha256 of the problem> {"choice": 3, "steps": {"k": 64, ...}}
 
@@ -84,12 +84,12 @@ def folder(environment: Mapping[str, str]) -> Path | None:
     return Path(home) / ".cache" / "dnncc" if os.path.isabs(home) else None
 
 
-def open_cache(where: Path | None, target: Target, effort: int) -> Cache:
-    """Of the mappings for a target, searched for with that effort; empty where there is none."""
+def open_cache(where: Path | None, target: Target, effort: int, goal: str = "latency") -> Cache:
+    """Of the mappings for a target, of one effort and goal; empty where there is none."""
     code = code_hash() if where else None
     if where is None or code is None:
         return Cache()
-    identity = json.dumps([__version__, code, effort, target.document()], sort_keys=True)
+    identity = json.dumps([__version__, code, effort, goal, target.document()], sort_keys=True)
     path = where / f"mappings-{hashed(identity)[:32]}.txt"
     return Cache(path, dict(read(path)))
 

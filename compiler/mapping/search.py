@@ -79,10 +79,7 @@ def search(problem: Problem, limit: int) -> Mapping:
     The array's model prices a few times `limit` tilings.
     """
     options = list(choices(problem.load, problem.given))
-    mesh = grid(problem.load, problem.given)
-    shape = np.broadcast_shapes(*(s.shape for s in mesh.values()))
-    legal = np.broadcast_to(boxes(problem.load, mesh) & runnable(problem, mesh), shape)
-    steps = {v: np.broadcast_to(s, shape)[legal] for v, s in mesh.items()}
+    mesh, legal, steps = space(problem)
     pool = bounded(problem, options, mesh, legal)
     if not len(pool.choice):
         raise hindrance(problem)
@@ -111,6 +108,14 @@ def streams(load: Workload, options: list[Choice], steps: Steps) -> Ints:
     rows = np.minimum(count.get("p", 1), STREAMED)
     outside = (product_of(count, takewhile("p".__ne__, o.order)) for o in options)
     return np.array([np.where(before == 1, rows, 1) for before in outside])
+
+
+def space(problem: Problem) -> tuple[Steps, Bools, Steps]:
+    """All tile sizes as a mesh, which of its points are legal, and these as columns."""
+    mesh = grid(problem.load, problem.given)
+    shape = np.broadcast_shapes(*(s.shape for s in mesh.values()))
+    legal = np.broadcast_to(boxes(problem.load, mesh) & runnable(problem, mesh), shape)
+    return mesh, legal, {v: np.broadcast_to(s, shape)[legal] for v, s in mesh.items()}
 
 
 def bounded(problem: Problem, options: list[Choice], mesh: Steps, legal: Bools) -> Pool:

@@ -13,7 +13,8 @@ from ..mapping.given import ANY, Given, check
 from ..mapping.lowering import workload
 from ..mapping.mapping import Mapping
 from ..mapping.nodes import assigned
-from ..mapping.search import NoMapping, NoRoom, search
+from ..mapping.objective import search_for
+from ..mapping.search import NoMapping, NoRoom
 from ..memory.lifetimes import lifetimes, storage_bytes
 from .context import Context, target_of
 
@@ -24,7 +25,7 @@ PRICED = (4, 16, 64, 512)
 def choose_mapping(graph: Graph, ctx: Context) -> Graph:
     check_dram(graph, target_of(ctx))
     given = assigned(graph, ctx.mapping)
-    known = Known(open_cache(ctx.cache, target_of(ctx), ctx.effort))
+    known = Known(open_cache(ctx.cache, target_of(ctx), ctx.effort, ctx.goal))
     nodes = tuple(
         mapped(n, graph, ctx, given.get(n.outputs[0], ANY), known) if n.op == "group" else n
         for n in graph.nodes
@@ -77,7 +78,7 @@ def mapped(group: Node, graph: Graph, ctx: Context, given: Given, known: Known) 
 
 def found(problem: Problem, group: Node, ctx: Context) -> Mapping:
     try:
-        return search(problem, PRICED[ctx.effort])
+        return search_for(ctx.goal, problem, PRICED[ctx.effort])
     except NoMapping as hindrance:
         raise CompileError(
             f"does not fit target '{problem.target.name}' in any tiling: {hindrance}",
@@ -91,7 +92,7 @@ def forced(problem: Problem, ctx: Context) -> Mapping:
     given, whole = problem.given, {m.name: m.bytes for m in problem.target.memories}
     check(problem)
     try:
-        return search(problem, PRICED[ctx.effort])
+        return search_for(ctx.goal, problem, PRICED[ctx.effort])
     except NoMapping as hindrance:
         refusal = given.refusal("", f"cannot be mapped so: {hindrance}")
         if isinstance(hindrance, NoRoom) and any(problem.free[m] < b for m, b in whole.items()):

@@ -40,7 +40,8 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """`effort` is the level of -O: 0 takes what comes first, 3 looks at the most candidates.
+    """`effort` is the level of -O: 0 takes what comes first, 3 looks at the most candidates; `goal`
+    is what they are to make small.
 
     `mapping` is what is given of the mappings of nodes, by their names. `cache` is the folder with
     the mappings that earlier compilations chose, if there is to be one.
@@ -51,6 +52,7 @@ class Context:
     budget: Budget = Budget()
     mapping: Mapping[str, Given] = field(default_factory=dict)
     cache: Path | None = None
+    goal: str = "latency"
 
 
 def target_of(ctx: Context) -> Target:

@@ -3,7 +3,7 @@
 Among orders that need the same, the one that was given stays.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -12,8 +12,11 @@ from ..memory.lifetimes import storage, storage_bytes
 from .context import Context
 
 BEAM = 256
-"""Partial orders kept per step: with fewer ready sets than this, as in all small graphs, the result
-is optimal; beyond it the least peaks go on."""
+"""Partial orders kept per step; beyond it the least peaks go on."""
+
+PROVED = 20
+"""Nodes up to which the result is optimal, in all graphs; in larger ones it is where there never
+are more partial orders than are kept."""
 
 
 class State(NamedTuple):
@@ -22,6 +25,9 @@ class State(NamedTuple):
     peak: int
     live: int
     order: tuple[int, ...]
+
+
+States = dict[frozenset[int], State]
 
 
 def reorder_ops(graph: Graph, ctx: Context) -> Graph:
@@ -52,6 +58,7 @@ class Lifetimes:
                 self.users.setdefault(root, set()).add(index)
         self.kept = {storage(graph, o) for o in graph.outputs}
         self.bytes = {r: storage_bytes(graph, r) for r in self.users}
+        self.least = max((sum(self.bytes[r] for r in t) for t in self.touched), default=0)
 
     def roots(self, node: Node) -> set[str]:
         names = (*node.inputs, *node.outputs)
@@ -79,29 +86,59 @@ class Lifetimes:
 
 def best_order(problem: Lifetimes) -> tuple[int, ...]:
     """Breadth first over sets of nodes that have run: for one set, only the least peak matters."""
-    states: Mapping[frozenset[int], State] = {frozenset(): State(0, 0, ())}
+    states: States = {frozenset(): State(0, 0, ())}
+    optimal = True
     for _ in problem.needs:
-        states = beam(expand(problem, states))
-    return next(iter(states.values())).order
+        states = expand(problem, states)
+        optimal = optimal and len(states) <= BEAM
+        states = beam(states)
+    order = next(iter(states.values())).order
+    return order if optimal or len(problem.needs) > PROVED else proved(problem, order)
 
 
-def expand(
-    problem: Lifetimes, states: Mapping[frozenset[int], State]
-) -> dict[frozenset[int], State]:
-    found: dict[frozenset[int], State] = {}
+def proved(problem: Lifetimes, order: tuple[int, ...]) -> tuple[int, ...]:
+    """The order, or one of a lower peak if there is any: no partial order is left out that could
+    become one."""
+    most = problem.peak(order)
+    states: States = {frozenset(): State(0, 0, ())}
+    for _ in problem.needs:
+        if most <= problem.least:
+            return order
+        reached = expand(problem, states, eager=True)
+        states = {done: state for done, state in reached.items() if state.peak < most}
+    return next((state.order for state in states.values()), order)
+
+
+def expand(problem: Lifetimes, states: States, eager: bool = False) -> States:
+    """All sets with one node more; with `eager`, of a state that has one only a harmless node."""
+    found: States = {}
     for done, state in states.items():
-        for index, needs in enumerate(problem.needs):
-            if index in done or not needs <= done:
-                continue
-            during, live = problem.step(done, state.live, index)
-            new = State(max(state.peak, during), live, (*state.order, index))
-            key = done | {index}
+        for new in steps(problem, done, state, eager):
+            key = done | {new.order[-1]}
             if key not in found or new < found[key]:
                 found[key] = new
     return found
 
 
-def beam(states: dict[frozenset[int], State]) -> Mapping[frozenset[int], State]:
+def steps(problem: Lifetimes, done: frozenset[int], state: State, eager: bool) -> list[State]:
+    """A state for each node that can run next.
+
+    A node that raises neither the peak nor what lives after it is harmless: it does so at no later
+    time either, when as much is born and no less dies, so that no order is worse for it now.
+    """
+    found = []
+    for index, needs in enumerate(problem.needs):
+        if index in done or not needs <= done:
+            continue
+        during, live = problem.step(done, state.live, index)
+        new = State(max(state.peak, during), live, (*state.order, index))
+        if eager and during <= state.peak and live <= state.live:
+            return [new]
+        found.append(new)
+    return found
+
+
+def beam(states: States) -> States:
     if len(states) <= BEAM:
         return states
     return dict(sorted(states.items(), key=lambda item: item[1])[:BEAM])

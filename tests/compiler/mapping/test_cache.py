@@ -35,7 +35,7 @@ def the_file(home: Path) -> Path:
     return path
 
 
-def no_search(problem: Any, limit: int) -> Any:
+def no_search(goal: str, problem: Any, limit: int) -> Any:
     raise AssertionError("searched")
 
 
@@ -45,15 +45,16 @@ def test_a_second_compilation_searches_nothing_and_makes_the_same_bytes(
     expected = compiled(cache=False)
     assert not home.exists()
     assert compiled() == expected
-    monkeypatch.setattr(choosing, "search", no_search)
+    monkeypatch.setattr(choosing, "search_for", no_search)
     assert compiled() == expected
 
 
 def test_other_targets_efforts_and_given_mappings_have_their_own(home: Path) -> None:
     compiled()
     compiled(level=3)
+    compiled(opt_for="energy")
     dnncc.compile(small_network(), "tpu-like")
-    assert len(list(home.iterdir())) == 3
+    assert len(list(home.iterdir())) == 4
     before = the_file_of(home, "tpu-like").read_bytes()
     dnncc.compile(small_network(), "tpu-like", mapping={"N_b_y": {"steps": {"k": 4}}})
     assert the_file_of(home, "tpu-like").read_bytes() == before

@@ -1,0 +1,137 @@
+"""What a mapping is to make small: cycles, energy, or their product.
+
+Energy is counted as the simulator does: the target's table, times the array's accesses in closed
+form, what DMA moves on both of its sides, and what the SIMD lanes take and give.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from dnncc.targets import dataflow
+from dnncc.targets import energy as energies
+
+from .cost import Beside, Problem, elements, product_of, repetitions, stored, tensor_work, transfer
+from .mapping import Mapping
+from .search import (
+    Ints,
+    Pool,
+    Steps,
+    array_cycles,
+    bounded,
+    channel_split,
+    fixed,
+    hindrance,
+    search,
+    space,
+    to_mapping,
+)
+from .space import Choice, choices, trips
+from .workload import StepSpec
+
+Floats = npt.NDArray[np.float64]
+
+SPREAD = 4
+"""How many times as many candidates are priced as for latency: what is outside the array tells
+less of a candidate's energy than of its cycles."""
+
+
+def search_for(goal: str, problem: Problem, limit: int) -> Mapping:
+    """The mapping that is best for a goal, "latency", "energy" or "edp". Raises NoMapping.
+
+    The array's model prices a few times `limit` candidates.
+    """
+    if goal == "latency":
+        return search(problem, limit)
+    options = list(choices(problem.load, problem.given))
+    mesh, legal, steps = space(problem)
+    pool = bounded(problem, options, mesh, legal)
+    if not len(pool.choice):
+        raise hindrance(problem)
+    spent = outside_energy(problem, options, pool, steps)
+    if problem.load.inner:
+        rows = promising(pool, spent, channel_split(steps), SPREAD * limit)
+        tiles, tile = np.unique(pool.tile[rows], return_inverse=True)
+        steps = {v: s[tiles] for v, s in steps.items()}
+        more = Beside(*(column[rows] for column in pool.beside))
+        pool = Pool(pool.choice[rows], tile, array_cycles(problem, steps), more)
+        spent = spent[rows] + array_energy(problem, steps)[tile]
+    score = spent * pool.cycles if goal == "edp" else spent
+    best = np.lexsort((pool.beside.code, pool.cycles, score))[0]
+    chosen = {v: int(s[pool.tile[best]]) for v, s in steps.items()}
+    return to_mapping(problem, options[int(pool.choice[best])], chosen)
+
+
+def promising(pool: Pool, outside: Floats, split: Ints, limit: int) -> Ints:
+    """Rows of the least energy outside the array, over all and in each split of the channels, on
+    which most of the energy in it depends; and those of the least cycles."""
+    code, cycles = pool.beside.code, pool.cycles
+    frugal = np.lexsort((code, cycles, outside))
+    _, first = np.unique(split[pool.tile[frugal]], return_index=True)
+    each = frugal[np.sort(first)[:limit]]
+    fast = np.lexsort((code, outside, cycles))
+    return np.unique(np.concatenate((frugal[:limit], each, fast[:limit])))
+
+
+def outside_energy(problem: Problem, options: list[Choice], pool: Pool, steps: Steps) -> Floats:
+    """Of all candidates, what DMA and SIMD lanes take."""
+    total = np.zeros(len(pool.choice))
+    for number in np.unique(pool.choice):
+        rows = np.flatnonzero(pool.choice == number)
+        columns = {v: s[pool.tile[rows]] for v, s in steps.items()}
+        counted = outside_words(problem, options[int(number)], columns)
+        total[rows] = energies.energy(counted, problem.target)
+    return total
+
+
+def outside_words(problem: Problem, choice: Choice, steps: Steps) -> dict[str, Ints]:
+    """Words in DRAM and in the memories beside the array, as if all tiles were of full size."""
+    load, target = problem.load, problem.target
+    count = trips(load, steps)
+    results = stored(problem, choice, count)
+    dram, glb = np.zeros_like(results), np.zeros_like(results)
+    for access in filter(problem.moves, load.accesses()):
+        times = results if access is load.result else repetitions(access, choice, count)
+        bus, spad = transfer(problem, access, choice, steps)
+        dram = dram + energies.words(bus, target) * times
+        glb = glb + energies.words(spad, target) * times
+    for spec in load.outer:
+        glb = glb + energies.words(vector_bytes(problem, spec, steps), target) * results
+    return {"dram": dram, "glb": glb}
+
+
+def vector_bytes(problem: Problem, spec: StepSpec, steps: Steps) -> Ints:
+    """Bytes that a step of the SIMD lanes takes and gives, of a tile of full size."""
+    load = problem.load
+    held = {a.role: a for a in load.accesses()}
+    tile = elements(load.result.tile_shape(steps))
+    taps = spec.attrs["r"] * spec.attrs["s"] if spec.op == "pool" else 1
+    total = np.zeros_like(tile)
+    for use, (role, _) in spec.uses.items():
+        access = held[role]
+        if access.kind == "params":
+            total = total + elements(access.tile_shape(steps)) * access.dtype.itemsize
+        else:
+            reads = taps if use != "out" else 1
+            total = total + tile * reads * access.dtype.itemsize
+    return np.asarray(total)
+
+
+def array_energy(problem: Problem, steps: Steps) -> Floats:
+    """What the array takes over all tiles, were they all of full size. The first tile of a sum does
+    not read psums."""
+    count = trips(problem.load, steps)
+    work = tensor_work(problem.load, steps, count)
+    if work is None:
+        return np.zeros(len(next(iter(steps.values()))))
+    model, target = dataflow.model(problem.target), problem.target
+    params = model.choose(target, work, fixed(problem))
+    times = product_of(count, count)
+    first = times // product_of(count, problem.load.reduction)
+    total = np.zeros(len(times))
+    for accumulate, share in ((0, first), (1, times - first)):
+        tile = replace(work, accumulate=np.full_like(times, accumulate))
+        counted = energies.level_sums(model.accesses(target, tile, params), target)
+        total += energies.energy(counted, target) * share
+    return total

@@ -1,0 +1,109 @@
+"""Every mapping of a space, simulated: what the search should have found."""
+
+from collections.abc import Iterator
+from collections.abc import Mapping as Steps
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from onnx import ModelProto
+
+from dnncc.diagnostics import Remarks
+from dnncc.driver import importing, lower, until
+from dnncc.ir.graph import Graph, Node
+from dnncc.isa.program import Program
+from dnncc.mapping.cost import Problem
+from dnncc.mapping.given import ANY
+from dnncc.mapping.lowering import workload
+from dnncc.mapping.mapping import Mapping
+from dnncc.mapping.search import array_cycles, bounded, space, to_mapping
+from dnncc.mapping.space import choices
+from dnncc.options import Options
+from dnncc.passes.pipeline import PIPELINE, find
+from dnncc.runtime.timing import simulate
+from dnncc.targets import Target, load
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A mapping, its estimated cycles, and those of the simulation of its program."""
+
+    mapping: Mapping
+    estimate: int
+    simulated: int
+
+
+@dataclass(frozen=True)
+class Space:
+    """All mappings of a model of one layer that fit."""
+
+    model: ModelProto
+    target: str
+    level: int = 2
+
+    @cached_property
+    def options(self) -> Options:
+        return Options(target=self.target, level=self.level, verify=False, cache=False)
+
+    @cached_property
+    def machine(self) -> Target:
+        return load(self.target)
+
+    @cached_property
+    def graph(self) -> Graph:
+        """With the mapping that the search has chosen."""
+        steps = (
+            importing(self.model, self.options, Remarks()),
+            *until("choose_mapping", PIPELINE),
+        )
+        made: Any = lower(None, steps, self.options)
+        return made  # type: ignore[no-any-return]
+
+    @cached_property
+    def group(self) -> Node:
+        (group,) = (n for n in self.graph.nodes if n.op == "group")
+        return group
+
+    @cached_property
+    def problem(self) -> Problem:
+        load = workload(self.group, self.graph, self.machine)
+        return Problem(load, self.graph, self.machine, self.group.attrs["free"])
+
+    @property
+    def chosen(self) -> Mapping:
+        return Mapping.from_attr(self.group.attrs["mapping"])
+
+    def cycles(self, mapping: Mapping) -> int:
+        """Of the whole program, in the simulator."""
+        group = replace(self.group, attrs={**self.group.attrs, "mapping": mapping.to_attr()})
+        nodes = tuple(group if n is self.group else n for n in self.graph.nodes)
+        rest = PIPELINE[PIPELINE.index(find("choose_mapping")) + 1 :]
+        stream: Any = lower(replace(self.graph, nodes=nodes), rest, self.options)
+        return simulate(Program.decode(stream.encode()), self.machine).cycles
+
+    def priced(self, steps: Steps[str, int]) -> Iterator[tuple[Mapping, int]]:
+        """All mappings, of given tile sizes or of any, with the estimates of the search."""
+        problem = replace(self.problem, given=replace(ANY, steps=steps))
+        mesh, legal, columns = space(problem)
+        array = array_cycles(problem, columns)
+        for choice in choices(problem.load):
+            pool = bounded(problem, [choice], mesh, legal)._replace(array=array)
+            for tile, estimate in zip(pool.tile.tolist(), pool.cycles.tolist(), strict=True):
+                one = {v: int(s[tile]) for v, s in columns.items()}
+                yield to_mapping(problem, choice, one), estimate
+
+    def mappings(self) -> Iterator[tuple[Mapping, int]]:
+        """Each different one once."""
+        seen: set[str] = set()
+        for mapping, estimate in self.priced({}):
+            if repr(mapping) not in seen:
+                seen.add(repr(mapping))
+                yield mapping, estimate
+
+    def estimate(self, mapping: Mapping) -> int:
+        """What the search takes a mapping for."""
+        found = [estimate for other, estimate in self.priced(mapping.steps) if other == mapping]
+        return min(found)
+
+    def candidates(self) -> list[Candidate]:
+        return [Candidate(m, estimate, self.cycles(m)) for m, estimate in self.mappings()]
