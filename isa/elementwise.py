@@ -29,6 +29,7 @@ from .core import (
 from .numerics import fma, quantize, round_and_shift, saturate
 
 QADD, QMUL, REAL_ADD, REAL_MUL = 0, 1, 8, 9
+REAL_DIV, REAL_MAX, REAL_MIN, REAL_PRELU = 10, 11, 12, 13
 COPY, DEQUANTIZE, QUANTIZE, TABLE = 0, 1, 2, 13
 TABLE_ENTRIES = 256
 
@@ -39,13 +40,14 @@ BinaryOp = Annotated[
     Any,
     choice(
         "qadd", "qmul", "add", "sub", "mul", "div", "max", "min", "real_add", "real_mul",
+        "real_div", "real_max", "real_min", "real_prelu",
     ),
 ]  # fmt: skip
 UnaryOp = Annotated[
     Any,
     choice(
         "copy", "dequantize", "quantize", "exp", "log", "sqrt", "reciprocal", "tanh", "sigmoid",
-        "erf", "abs", "neg", "floor", "table",
+        "erf", "abs", "neg", "floor", "table", "ceil", "round", "sign",
     ),
 ]  # fmt: skip
 
@@ -57,9 +59,10 @@ class Elementwise(Instruction, opcode=0x31, engine="vector"):
     qadd, its QLinearAdd: clip(rint(fma(a', scale_a, fma(b', scale_b, offset))) + zero) with scale_a
     = sA / sY, scale_b = sB / sY, offset = zY - fma(scale_a, zA, scale_b * zB); zero_a, zero_b and
     zero move the operands to the range on which it computes. qmul, its QLinearMul: clip(rint(a' *
-    b' * scale_a + offset) + zero) with scale_a = sA * sB / sY, offset = zY. real_add and real_mul,
-    the float operator between DequantizeLinear and QuantizeLinear: clip(rint((a' * scale_a op b' *
-    scale_b) / offset) + zero). All are clipped to `low`..`high`, cut to what out_dtype holds.
+    b' * scale_a + offset) + zero) with scale_a = sA * sB / sY, offset = zY. real_add, real_mul,
+    real_div, real_max, real_min, the float operator between DequantizeLinear and QuantizeLinear:
+    clip(rint((a' * scale_a op b' * scale_b) / offset) + zero); real_prelu, the same for a PRelu of
+    a with slope b. All are clipped to `low`..`high`, cut to what out_dtype holds.
     add, sub, mul, max, min: in float32 if an operand is, else in int32, which wraps; div: in
     float32; the result saturates to out_dtype, rounded with ties to even.
     """
@@ -135,8 +138,7 @@ class Elementwise(Instruction, opcode=0x31, engine="vector"):
         if self.op in QUANTISED:
             real = QUANTISED[self.op](self, a, b)
             return round_and_shift(real, self.zero, self.low, self.high, dtype)
-        kind = np.float32 if FLOAT in (self.a_dtype, self.b_dtype) or self.op == DIV else np.int32
-        return saturate(BINARY[self.op](a.astype(kind), b.astype(kind)), dtype)
+        return binary(self.op, a, b, dtype)
 
     def centered(self, a: Array, b: Array) -> tuple[Array, Array]:
         return a.astype(np.int32) - self.zero_a, b.astype(np.int32) - self.zero_b
@@ -154,19 +156,34 @@ class Elementwise(Instruction, opcode=0x31, engine="vector"):
     def real_result(self, a: Array, b: Array) -> Array:
         a, b = (v.astype(np.float32) for v in self.centered(a, b))
         a, b = a * np.float32(self.scale_a), b * np.float32(self.scale_b)
-        result: Array = (a + b if self.op == REAL_ADD else a * b) / np.float32(self.offset)
+        result: Array = REAL[self.op](a, b) / np.float32(self.offset)
         return result
+
+
+def prelu(x: Array, slope: Array) -> Array:
+    return np.where(x < 0, x * slope, x)
+
+
+REAL: dict[int, Callable[[Array, Array], Array]] = {
+    REAL_ADD: np.add,
+    REAL_MUL: np.multiply,
+    REAL_DIV: np.divide,
+    REAL_MAX: np.maximum,
+    REAL_MIN: np.minimum,
+    REAL_PRELU: prelu,
+}
 
 
 QUANTISED: dict[int, Callable[[Elementwise, Array, Array], Array]] = {
     QADD: Elementwise.quantized_sum,
     QMUL: Elementwise.quantized_product,
-    REAL_ADD: Elementwise.real_result,
-    REAL_MUL: Elementwise.real_result,
+    **dict.fromkeys(REAL, Elementwise.real_result),
 }
 
 
 DIV = 5
+BINARY_NAMES = ("add", "sub", "mul", "div", "max", "min")
+BINARY_CODES = {name: code for code, name in enumerate(BINARY_NAMES, 2)}
 BINARY: dict[int, Callable[..., Array]] = {
     2: np.add,
     3: np.subtract,
@@ -177,14 +194,21 @@ BINARY: dict[int, Callable[..., Array]] = {
 }
 
 
+def binary(op: int, a: Array, b: Array, dtype: np.dtype[Any]) -> Array:
+    """Of plain numbers: in float32 if an operand is, or for div, else in int32, which wraps."""
+    kind = np.float32 if "f" in (a.dtype.kind, b.dtype.kind) or op == DIV else np.int32
+    with np.errstate(all="ignore"):
+        return saturate(BINARY[op](a.astype(kind), b.astype(kind)), dtype)
+
+
 class Map(Instruction, opcode=0x32, engine="vector"):
     """out = op(x) over a 4-D block, saturating to out_dtype, rounded with ties to even.
 
     copy: x. dequantize: float32(x - zero) * scale. quantize: rint(x / scale) + zero, in float32,
     clipped to `low`..`high`, cut to what out_dtype holds. table: table[x - first] of 256 elements
     of out_dtype; an index outside takes the nearest. The functions exp, log, sqrt, reciprocal,
-    tanh, sigmoid, erf, abs, neg, floor of float32(x) are evaluated in float64, then rounded to
-    float32.
+    tanh, sigmoid, erf, abs, neg, floor, ceil, round (to even) and sign of float32(x) are evaluated
+    in float64, then rounded to float32.
     """
 
     moving = ("x", "out")
@@ -252,9 +276,7 @@ class Map(Instruction, opcode=0x32, engine="vector"):
         if self.op == QUANTIZE:
             limits = (self.zero, self.low, self.high, DTYPES[self.out_dtype])
             return quantize(x, self.scale, *limits)
-        with np.errstate(all="ignore"):
-            wide = x.astype(np.float32).astype(np.float64)
-            return np.asarray(UNARY[self.op](wide), np.float32)
+        return unary(self.op, x)
 
     def dequantized(self, x: Array) -> Array:
         if x.dtype.kind == "f":
@@ -278,8 +300,22 @@ def sigmoid(x: Array) -> Array:
 
 
 def erf(x: Array) -> Array:
-    values: Array = np.vectorize(scalar_erf, otypes=[np.float64])(x)
-    return values
+    """In float64, to 2e-16: the Taylor series around the nearest of a grid of exact values."""
+    near = np.clip(np.nan_to_num(np.abs(x)), 0, ERF_REACH)
+    index = np.rint(near / ERF_STEP).astype(np.intp)
+    at = index * ERF_STEP
+    h = near - at
+    term = 2 / np.sqrt(np.pi) * np.exp(-(at**2)) * h
+    before, total = np.zeros_like(near), ERF_GRID[index] + term
+    for n in range(1, ERF_TERMS):
+        # Derivatives of exp(-x^2) follow Hermite's recurrence.
+        term, before = -2 * h * (at * term + h * before * (n - 1) / n) / (n + 1), term
+        total = total + term
+    return np.where(np.isnan(x), x, np.copysign(total, x))
+
+
+ERF_STEP, ERF_REACH, ERF_TERMS = 1 / 64, 6.0, 8
+ERF_GRID = np.array([scalar_erf(i * ERF_STEP) for i in range(int(ERF_REACH / ERF_STEP) + 1)])
 
 
 UNARY: dict[int, Callable[..., Array]] = {
@@ -293,4 +329,16 @@ UNARY: dict[int, Callable[..., Array]] = {
     10: np.abs,
     11: np.negative,
     12: np.floor,
+    14: np.ceil,
+    15: np.rint,
+    16: np.sign,
 }
+UNARY_NAMES = ("exp", "log", "sqrt", "reciprocal", "tanh", "sigmoid", "erf", "abs", "neg", "floor")
+UNARY_CODES = dict(zip((*UNARY_NAMES, "ceil", "round", "sign"), UNARY, strict=True))
+
+
+def unary(op: int, x: Array) -> Array:
+    """A function of float32(x), evaluated in float64 and rounded to float32."""
+    with np.errstate(all="ignore"):
+        wide = x.astype(np.float32).astype(np.float64)
+        return np.asarray(UNARY[op](wide), np.float32)

@@ -29,6 +29,7 @@ from .core import (
 from .numerics import pad_window, reach, round_and_shift, saturate, shift_and_round, windows
 
 MAX, AVERAGE, SUM, FRAME, MEAN = 0, 1, 2, 3, 4
+REDUCE_SUM, REDUCE_MAX, REDUCE_MIN = 0, 1, 2
 FLOAT = dtype_code(np.dtype("<f4"))
 
 PoolOp = Annotated[Any, choice("max", "average", "sum", "frame", "mean")]
@@ -43,8 +44,8 @@ class Pool(Instruction, opcode=0x34, engine="vector"):
     QLinearAveragePool, in float32: dequantised elements are summed row by row, divided by their
     count (r * s with `include_pad`), then clip(rint(mean / out_scale + out_zero)) to `low`..`high`,
     cut to what out_dtype holds. mean is its float AveragePool between DequantizeLinear and
-    QuantizeLinear: as average, but rint(mean / out_scale) + out_zero. sum is int32, of x - x_zero,
-    saturating to out_dtype. frame, with a window of one element, copies x and puts out_zero where
+    QuantizeLinear: as average, but rint(mean / out_scale) + out_zero. sum is int32, of x - x_zero, or
+    float32, row by row, saturating to out_dtype. frame, with a window of one element, copies x and puts out_zero where
     there is none: ONNX Pad.
     """
 
@@ -117,7 +118,8 @@ class Pool(Instruction, opcode=0x34, engine="vector"):
         yield collides(*self.out_layout()), "elements of out coincide"
         yield (self.op == FRAME) & (self.r * self.s != 1), "a frame's window is one element"
         is_float = (self.x_dtype == FLOAT) | (self.out_dtype == FLOAT)
-        yield is_float & (self.op != MAX), "only max is of floats"
+        taken = (self.op == MAX) | (self.op == SUM)
+        yield is_float & ~taken, "only max and sum are of floats"
 
     def taps(self, x: Array, fill: Any) -> Array:
         """The windows [..., R, S, P, Q] of x, with `fill` outside of it."""
@@ -138,7 +140,7 @@ class Pool(Instruction, opcode=0x34, engine="vector"):
                 self.taps(x.astype(np.int32), self.out_zero)[..., 0, 0, :, :], out.dtype
             )
         else:
-            real = x.astype(np.int32) - self.x_zero
+            real = x if x.dtype.kind == "f" else x.astype(np.int32) - self.x_zero
             out[...] = saturate(self.fold(np.add, self.taps(real, 0)), out.dtype)
 
     def average(self, x: Array, dtype: np.dtype[Any]) -> Array:
@@ -166,10 +168,10 @@ class Pool(Instruction, opcode=0x34, engine="vector"):
 
 
 class Reduce(Instruction, opcode=0x35, engine="vector"):
-    """out[d0] = sum, max or min over d1 of x[d0, d1].
+    """out = sum, max or min of a 4-D block x over the axes where the stride of out is 0.
 
-    Integers less `zero`, in int32, which wraps; floats in float32, summed in order. The result
-    saturates to out_dtype.
+    Integers less `zero`, in int32, which wraps; floats in float32, summed one after the other, the
+    last axis innermost. The result saturates to out_dtype.
     """
 
     moving = ("x", "out")
@@ -178,33 +180,61 @@ class Reduce(Instruction, opcode=0x35, engine="vector"):
     out: Address
     d0: Size16 = 1
     d1: Size16 = 1
-    x_s0: U32 = 1
-    x_s1: U32 = 1
-    out_s0: U32 = 1
+    d2: Size16 = 1
+    d3: Size16 = 1
+    x_s0: U32 = 0
+    x_s1: U32 = 0
+    x_s2: U32 = 0
+    x_s3: U16 = 1
+    out_s0: U32 = 0
+    out_s1: U32 = 0
+    out_s2: U32 = 0
+    out_s3: U16 = 0
     op: ReduceOp = 0
     x_dtype: Dtype = 0
     out_dtype: Dtype = 0
     zero: I16 = 0
 
+    def sizes(self) -> tuple[Any, ...]:
+        return self.d0, self.d1, self.d2, self.d3
+
+    def strides(self, operand: str) -> tuple[Any, ...]:
+        return tuple(getattr(self, f"{operand}_s{i}") for i in range(4))
+
+    def results(self) -> tuple[Any, ...]:
+        """Sizes of the block of results: 1 along the axes that are folded."""
+        pairs = zip(self.sizes(), self.strides("out"), strict=True)
+        return tuple(np.where(stride == 0, 1, size) for size, stride in pairs)
+
     def elements(self) -> Any:
-        return self.d0 * self.d1
+        return self.d0 * self.d1 * self.d2 * self.d3
 
     def reads(self) -> Iterator[Region]:
-        yield region(self.x, (self.d0, self.d1), (self.x_s0, self.x_s1), dtype_size(self.x_dtype))
+        yield region(self.x, self.sizes(), self.strides("x"), dtype_size(self.x_dtype))
 
     def writes(self) -> Iterator[Region]:
-        yield region(self.out, (self.d0,), (self.out_s0,), dtype_size(self.out_dtype))
+        yield region(self.out, self.results(), self.strides("out"), dtype_size(self.out_dtype))
 
     def faults(self) -> Iterator[tuple[Any, str]]:
-        yield too_many(self.d0, self.d1), "the block is too large"
-        yield collides((self.d0,), (self.out_s0,)), "elements of out coincide"
+        yield too_many(*self.sizes()), "the block is too large"
 
     def execute(self, machine: Machine) -> None:
-        x = view(machine, self.x, (self.d0, self.d1), (self.x_s0, self.x_s1), self.x_dtype)
-        out = view(machine, self.out, (self.d0,), (self.out_s0,), self.out_dtype)
-        wide = x if x.dtype.kind == "f" else x.astype(np.int32) - self.zero
+        x = view(machine, self.x, self.sizes(), self.strides("x"), self.x_dtype)
+        sizes = tuple(int(size) for size in self.results())
+        out = view(machine, self.out, sizes, self.strides("out"), self.out_dtype)
+        folded = tuple(axis + 1 for axis, size in enumerate(sizes) if size < x.shape[axis + 1])
         with np.errstate(all="ignore"):
-            out[...] = saturate(REDUCTIONS[self.op](wide), out.dtype)
+            out[...] = saturate(reduced(self.op, x, folded, self.zero), out.dtype)
+
+
+def reduced(op: int, x: Array, axes: tuple[int, ...], zero: int = 0) -> Array:
+    """x folded over `axes`, which stay with size 1; integers less `zero`, as int32."""
+    wide = x if x.dtype.kind == "f" else x.astype(np.int32) - zero
+    kept = tuple(axis for axis in range(x.ndim) if axis not in axes)
+    rows = wide.transpose(*kept, *axes).reshape(*(x.shape[axis] for axis in kept), -1)
+    shape = tuple(1 if axis in axes else size for axis, size in enumerate(x.shape))
+    result: Array = REDUCTIONS[op](rows).reshape(shape)
+    return result
 
 
 def sum_in_order(x: Array) -> Array:
@@ -214,7 +244,7 @@ def sum_in_order(x: Array) -> Array:
 
 
 REDUCTIONS: dict[int, Callable[[Array], Array]] = {
-    0: sum_in_order,
-    1: lambda x: x.max(axis=-1),
-    2: lambda x: x.min(axis=-1),
+    REDUCE_SUM: sum_in_order,
+    REDUCE_MAX: lambda x: x.max(axis=-1),
+    REDUCE_MIN: lambda x: x.min(axis=-1),
 }

@@ -26,26 +26,48 @@ from .core import (
     too_many,
 )
 from .elementwise import (
+    BINARY_CODES,
     COPY,
     DEQUANTIZE,
     QADD,
     QMUL,
     QUANTIZE,
     REAL_ADD,
+    REAL_DIV,
+    REAL_MAX,
+    REAL_MIN,
     REAL_MUL,
+    REAL_PRELU,
     TABLE,
     TABLE_ENTRIES,
+    UNARY_CODES,
     Elementwise,
     Map,
+    binary,
+    unary,
 )
 from .numerics import requantize, requantize_fixed
-from .pool import AVERAGE, FRAME, MAX, MEAN, SUM, Pool, Reduce
+from .pool import (
+    AVERAGE,
+    FRAME,
+    MAX,
+    MEAN,
+    REDUCE_MAX,
+    REDUCE_MIN,
+    REDUCE_SUM,
+    SUM,
+    Pool,
+    Reduce,
+    reduced,
+)
 from .tensor import PSUM
 
 __all__ = [
-    "AVERAGE", "COPY", "DEQUANTIZE", "Elementwise", "FIXED", "FP32", "FRAME", "MAX", "MEAN",
-    "Map", "PARAMS", "PARAM_WORDS", "Pool", "QADD", "QMUL", "QUANTIZE", "REAL_ADD", "REAL_MUL",
-    "Reduce", "Requantize", "SUM", "TABLE", "TABLE_ENTRIES", "param_bytes",
+    "AVERAGE", "BINARY_CODES", "COPY", "DEQUANTIZE", "Elementwise", "FIXED", "FP32", "FRAME", "MAX",
+    "MEAN", "Map", "PARAMS", "PARAM_WORDS", "Pool", "QADD", "QMUL", "QUANTIZE", "REAL_ADD",
+    "REAL_DIV", "REAL_MAX", "REAL_MIN", "REAL_MUL", "REAL_PRELU", "REDUCE_MAX", "REDUCE_MIN",
+    "REDUCE_SUM", "Reduce", "Requantize", "SUM", "TABLE", "TABLE_ENTRIES", "UNARY_CODES", "binary",
+    "param_bytes", "reduced", "unary",
 ]  # fmt: skip
 
 FP32, FIXED = 0, 1

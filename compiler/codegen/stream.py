@@ -22,6 +22,7 @@ COMPUTE: Mapping[str, Emit] = {
     "elementwise": vector.elementwise,
     "map": vector.map_,
     "pool": vector.pool,
+    "reduce": vector.reduce,
 }
 
 

@@ -39,14 +39,16 @@ def broadcast_strides(operand: Located, out: Located) -> tuple[Any, Any, Any, An
     return aligned(tuple(spread), 0)
 
 
-def block(site: Site, step: Compute, env: Env, names: str) -> dict[str, Any]:
-    """Addresses, types and strides of operands over the result's block, and its sizes."""
-    out = locate(site, step.operands["out"], env)
-    fields: dict[str, Any] = {f"d{i}": size for i, size in enumerate(aligned(out.sizes, 1))}
+def block(
+    site: Site, step: Compute, env: Env, names: str, largest: str = "out"
+) -> dict[str, Any]:
+    """Addresses, types and strides of operands over the block of the largest, and its sizes."""
+    whole = locate(site, step.operands[largest], env)
+    fields: dict[str, Any] = {f"d{i}": size for i, size in enumerate(aligned(whole.sizes, 1))}
     for name in (*names, "out"):
         operand = locate(site, step.operands[name], env)
         fields |= {name: operand.address, f"{name}_dtype": operand.dtype}
-        strides = broadcast_strides(operand, out)
+        strides = broadcast_strides(operand, whole)
         fields |= {f"{name}_s{i}": stride for i, stride in enumerate(strides)}
     return turned(fields, ("d", *(f"{name}_s" for name in (*names, "out"))))
 
@@ -71,6 +73,11 @@ def map_(site: Site, step: Compute, env: Env) -> Any:
     if "table" in step.operands:
         fields["table"] = locate(site, step.operands["table"], env).address
     return vector.Map.records(count_of(env), **fields, **step.attrs)
+
+
+def reduce(site: Site, step: Compute, env: Env) -> Any:
+    fields = block(site, step, env, "x", "x")
+    return vector.Reduce.records(count_of(env), **fields, **step.attrs)
 
 
 def pool(site: Site, step: Compute, env: Env) -> Any:

@@ -276,6 +276,21 @@ def lanes(cls: type[vector.Elementwise] | type[vector.Map], names: str) -> Calla
     return run_step
 
 
+def reduce(run: Interpreter, step: Compute) -> None:
+    x, out = run.tile(step.operands["x"]), step.operands["out"]
+    sizes = tuple(int(e.size) for e in run.extents(out))
+    result = np.zeros(sizes, out.dtype)
+    padded = (1,) * (4 - x.ndim) + x.shape
+    kept = (0,) * (4 - x.ndim) + tuple(int(n == m) for n, m in zip(x.shape, sizes, strict=True))
+    fields: dict[str, Any] = {f"d{i}": n for i, n in enumerate(padded)}
+    fields |= {f"out_s{i}": n for i, n in enumerate(kept)}
+    codes = {"x_dtype": core.dtype_code(x.dtype), "out_dtype": core.dtype_code(out.dtype)}
+    vector.Reduce(x=address(1), out=address(2), **fields, **codes, **step.attrs).execute(
+        Tiles([x, result])
+    )
+    run.put(out, result)
+
+
 def pool(run: Interpreter, step: Compute) -> None:
     attrs, x, out = dict(step.attrs), step.operands["x"], step.operands["out"]
     x_axes, out_axes = attrs.pop("axes"), attrs.pop("out_axes")
@@ -297,4 +312,5 @@ COMPUTE: Mapping[str, Callable[[Interpreter, Compute], None]] = {
     "elementwise": lanes(vector.Elementwise, "ab"),
     "map": lanes(vector.Map, "x"),
     "pool": pool,
+    "reduce": reduce,
 }

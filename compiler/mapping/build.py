@@ -28,6 +28,11 @@ class Builder:
     reduction: tuple[str, ...] = ()
     single: tuple[str, ...] = ()
     box: Box = ()
+    space: Box = ()
+    """What a region of vector steps covers: its result's box, or more that it folds."""
+    temps: list[Access] = field(default_factory=list)
+    held: dict[str, str] = field(default_factory=dict)
+    """Which of `temps` holds a value that does not leave the group."""
 
     def tensor(self, name: str) -> Tensor:
         return self.graph.tensors[name]
@@ -54,6 +59,7 @@ class Builder:
             tuple(self.outer),
             self.reduction,
             self.single,
+            tuple(self.temps),
         )
 
 

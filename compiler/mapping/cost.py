@@ -120,7 +120,9 @@ def elements(shape: tuple[Any, ...]) -> Ints:
 
 
 def slots(problem: Problem, access: Access, choice: Choice, count: Steps) -> Ints:
-    """Tiles that its buffer holds: as deep as there are tiles."""
+    """Tiles that its buffer holds: as deep as there are tiles; one where only the lanes use it."""
+    if access in problem.load.temps:
+        return np.ones_like(product_of(count, ()))
     if access.kind in ("psum", "ofmap"):
         outer = product_of(count, [v for v in choice.order if v not in problem.load.reduction])
         return np.minimum(outer, choice.room(access.role))
@@ -240,11 +242,12 @@ def vector_cycles(problem: Problem, choice: Choice, steps: Steps) -> Ints:
     count = trips(load, steps)
     times = stored(problem, choice, count)
     total: Any = np.zeros((), np.int64)
-    tile = elements(load.result.tile_shape(steps))
+    by_role = {a.role: a for a in load.accesses()}
     for spec in load.outer:
-        work = tile
+        counted = "x" if spec.op == "reduce" else "out"
+        work = elements(by_role[spec.uses[counted][0]].tile_shape(steps))
         if spec.op == "pool":
-            work = tile * spec.attrs["r"] * spec.attrs["s"]
+            work = work * spec.attrs["r"] * spec.attrs["s"]
         total = total + times * cost.vector_cycles(work, unit.lanes, unit.latency_cycles)
     return np.asarray(total)
 

@@ -52,7 +52,8 @@ class StepSpec:
 class Workload:
     """`inner` steps run in every iteration; `outer` ones when the loops of `reduction` are done.
 
-    A tile takes one index of the loops in `single`.
+    A tile takes one index of the loops in `single`. `temps` hold what `outer` steps hand to each
+    other.
     """
 
     dims: Mapping[str, int]
@@ -63,10 +64,11 @@ class Workload:
     outer: tuple[StepSpec, ...] = ()
     reduction: tuple[str, ...] = ()
     single: tuple[str, ...] = ()
+    temps: tuple[Access, ...] = ()
 
     def accesses(self) -> tuple[Access, ...]:
         psum = (self.psum,) if self.psum else ()
-        return (*self.inputs, *psum, self.result)
+        return (*self.inputs, *psum, *self.temps, self.result)
 
     def most(self, var: str) -> int:
         """The most indices of a loop that one instruction takes."""

@@ -10,31 +10,20 @@ import numpy as np
 from dnncc.isa import vector
 
 from ..ir.graph import Array, Node
-from ..mapping.build import OUT, Builder, elementwise_box, scalar_quant
-from ..mapping.workload import StepSpec
+from ..mapping.build import Builder, scalar_quant
+from .lanes import Lane
 from .match import dequantize, quantize
-from .op import OPERANDS, Op, Tensors, limits
+from .op import OPERANDS, Tensors, limits
 from .scale import quant_of
 
 if TYPE_CHECKING:
     from dnncc.targets import Target
 
 
-class Border(Op):
+class Border(Lane):
     @classmethod
     def shape(cls, node: Node, tensors: Tensors) -> tuple[int, ...]:
         return tensors[node.inputs[0]].shape
-
-    @classmethod
-    def lower(cls, build: Builder, node: Node) -> None:
-        build.box = elementwise_box(build, build.tensor(node.outputs[0]).shape)
-        uses = {"x": build.read("ifmap", node.inputs[0], build.box), "out": (OUT, node.outputs[0])}
-        build.outer.append(StepSpec("map", uses, cls.numbers(build, node)))
-
-    @classmethod
-    def numbers(cls, build: Builder, node: Node) -> dict[str, Any]:
-        """The instruction's scale, zero point and limits."""
-        raise NotImplementedError(cls.name)
 
 
 class Quantize(Border, name="quantize"):

@@ -17,8 +17,10 @@ from .choose_mapping import choose_mapping
 from .context import Context
 from .emit import emit
 from .fold_constants import fold_constants
+from .form_regions import form_regions
 from .fuse import fuse, singletons
 from .legalize import legalize
+from .lower_floats import lower_floats
 from .pack_parameters import pack_parameters
 from .partition import partition
 from .place_buffers import nothing_resident, place_buffers
@@ -80,6 +82,8 @@ PIPELINE: tuple[Pass, ...] = (
     within(Level.GRAPH, fold_constants, unchanged),
     within(Level.GRAPH, canonicalize, unchanged),
     within(Level.GRAPH, legalize, unchanged),
+    within(Level.GRAPH, lower_floats, unchanged),
+    within(Level.GRAPH, form_regions, unchanged),
     within(Level.GRAPH, fuse, singletons),
     within(Level.GRAPH, partition, needed="ONNX nodes would be left that nothing runs"),
     within(Level.GRAPH, assign_layout, needed="values would have no place in memory"),

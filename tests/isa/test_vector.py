@@ -175,9 +175,54 @@ def test_reduce(machine: Any, rng: Any, code: int) -> None:
         sums = sums + wide[..., column]
     for op, expected in enumerate((sums, wide.max(-1), wide.min(-1))):
         for out in (0, 4, 5):
-            fields = {"op": op, "x_dtype": code, "out_dtype": out, "zero": 5, "d0": 7, "d1": 33}
-            vector.Reduce(x=A, out=OUT, x_s0=33, **fields).execute(machine)
+            fields = {"op": op, "x_dtype": code, "out_dtype": out, "zero": 5, "d2": 7, "d3": 33}
+            vector.Reduce(x=A, out=OUT, x_s2=33, out_s2=1, **fields).execute(machine)
             assert np.array_equal(machine.get(OUT, (7,), CODES[out]), saturated(expected, out))
+
+
+def test_reduce_over_inner_axes(machine: Any, rng: Any) -> None:
+    x = draw(rng, 5, (2, 3, 4, 5, 6))
+    machine.put(A, x, "<f4")
+    sizes = {"d0": 3, "d1": 4, "d2": 5, "d3": 6, "x_s0": 120, "x_s1": 30, "x_s2": 6}
+    fields = {**sizes, "x_dtype": 5, "out_dtype": 5, "out_s0": 6, "out_s3": 1}
+    vector.Reduce(x=A, out=OUT, **fields).execute(machine)
+    rows = x.transpose(0, 1, 4, 2, 3).reshape(2, 3, 6, -1)
+    expected = rows[..., 0].copy()
+    for column in range(1, rows.shape[-1]):
+        expected += rows[..., column]
+    assert np.array_equal(machine.get(OUT, (3, 6), "<f4"), expected)
+
+
+@pytest.mark.parametrize("name", ["real_div", "real_max", "real_min", "real_prelu"])
+def test_float_operators_between_borders(machine: Any, rng: Any, name: str) -> None:
+    a, b = draw(rng, 0, (2, 64)), draw(rng, 0, (2, 64))
+    machine.put(A, a, CODES[0])
+    machine.put(B, b, CODES[0])
+    op = {"real_div": 10, "real_max": 11, "real_min": 12, "real_prelu": 13}[name]
+    numbers = {"scale_a": F32(0.11), "scale_b": F32(0.07), "offset": F32(0.2)}
+    zeros = {"zero_a": 3, "zero_b": -7, "zero": 2}
+    vector.Elementwise(a=A, b=B, out=OUT, op=op, d3=64, **numbers, **zeros).execute(machine)
+    x, y = (a.astype(F32) - 3) * F32(0.11), (b.astype(F32) + 7) * F32(0.07)
+    with np.errstate(all="ignore"):
+        real = {
+            "real_div": x / y,
+            "real_max": np.maximum(x, y),
+            "real_min": np.minimum(x, y),
+            "real_prelu": np.where(x < 0, x * y, x),
+        }[name]
+        steps = np.rint(np.fmin(np.fmax(real / F32(0.2), F32(-130)), F32(125))) + 2
+    assert np.array_equal(machine.get(OUT, (64,), CODES[0]), steps.astype(np.int8))
+
+
+def test_erf_is_exact_to_a_few_bits_of_float64() -> None:
+    from math import erf
+
+    from dnncc.isa import elementwise
+
+    x = np.concatenate([np.linspace(-7, 7, 5001), [0.0, np.inf, -np.inf]])
+    expected = np.array([erf(v) for v in x])
+    assert abs(elementwise.erf(x) - expected).max() < 4e-16
+    assert np.isnan(elementwise.erf(np.array([np.nan]))).all()
 
 
 def quantised(kind: str, inputs: Any, attributes: Any = None) -> Any:

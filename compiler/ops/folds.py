@@ -1,0 +1,135 @@
+"""Float operators that fold axes: means and other reductions, softmax, normalisations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..ir.graph import Array
+from .chain import Chain
+from .match import Refused
+from .steps import Steps
+
+
+class Reduction(
+    Steps,
+    onnx=(
+        "ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceSumSquare", "ReduceL1",
+        "ReduceL2", "GlobalAveragePool", "GlobalMaxPool",
+    ),
+):  # fmt: skip
+    @classmethod
+    def expand(cls, chain: Chain) -> str:
+        x = chain.input()
+        axes = axes_of(chain)
+        match chain.node.op.removeprefix("onnx."):
+            case "ReduceMean" | "GlobalAveragePool":
+                return chain.mean(x, axes)
+            case "ReduceMax" | "GlobalMaxPool":
+                return chain.reduce("max", x, axes)
+            case "ReduceMin":
+                return chain.reduce("min", x, axes)
+            case "ReduceSum":
+                return chain.reduce("sum", x, axes)
+            case "ReduceL1":
+                return chain.reduce("sum", chain.unary("abs", x), axes)
+            case "ReduceSumSquare":
+                return chain.reduce("sum", chain.mul(x, x), axes)
+        return chain.unary("sqrt", chain.reduce("sum", chain.mul(x, x), axes))
+
+
+def axes_of(chain: Chain) -> tuple[int, ...]:
+    """What is folded, as an attribute or a constant input; all axes where none are named."""
+    rank = len(chain.shape(chain.node.inputs[0]))
+    if chain.node.op.startswith("onnx.Global"):
+        return tuple(range(2, rank))
+    given = chain.attr("axes", None)
+    if given is None and len(chain.node.inputs) > 1 and chain.node.inputs[1]:
+        value = chain.edit.value(chain.node.inputs[1])
+        if value is None:
+            raise Refused("its axes are not constant")
+        given = value.tolist()
+    if not given and chain.attr("noop_with_empty_axes", 0):
+        raise Refused("it folds no axis")
+    return tuple(sorted(a % rank for a in given)) if given else tuple(range(rank))
+
+
+class Softmax(Steps, onnx=("Softmax", "LogSoftmax")):
+    """exp(x - max) / sum; before opset 13 over all axes from `axis` on."""
+
+    @classmethod
+    def expand(cls, chain: Chain) -> str:
+        x = chain.input()
+        axes = softmax_axes(chain.attr("axis", None), len(chain.shape(x)), chain.edit.graph.opset)
+        below = chain.sub(x, chain.reduce("max", x, axes))
+        power = chain.unary("exp", below)
+        total = chain.reduce("sum", power, axes)
+        if chain.node.op == "onnx.LogSoftmax":
+            return chain.sub(below, chain.unary("log", total))
+        return chain.div(power, total)
+
+
+def softmax_axes(axis: int | None, rank: int, opset: int) -> tuple[int, ...]:
+    if opset >= 13:
+        return ((-1 if axis is None else axis) % rank,)
+    return tuple(range((1 if axis is None else axis) % rank, rank))
+
+
+class LayerNormalization(Steps, onnx=("LayerNormalization",)):
+    @classmethod
+    def expand(cls, chain: Chain) -> str:
+        if any(chain.node.outputs[1:]):
+            raise Refused("its mean or deviation is used")
+        x, rank = chain.input(), len(chain.shape(chain.node.inputs[0]))
+        name = standard(chain, x, range(chain.attr("axis", -1) % rank, rank))
+        name = chain.mul(name, chain.input(1))
+        has_bias = len(chain.node.inputs) > 2 and chain.node.inputs[2]
+        return chain.add(name, chain.input(2)) if has_bias else name
+
+
+def standard(chain: Chain, x: str, axes: Sequence[int]) -> str:
+    """(x - mean) / sqrt(variance + epsilon)."""
+    centred = chain.sub(x, chain.mean(x, axes))
+    variance = chain.mean(chain.mul(centred, centred), axes)
+    epsilon = chain.attr("epsilon", 1e-5)
+    return chain.div(centred, chain.unary("sqrt", chain.add(variance, epsilon)))
+
+
+class InstanceNormalization(Steps, onnx=("InstanceNormalization",)):
+    @classmethod
+    def expand(cls, chain: Chain) -> str:
+        x, rank = chain.input(), len(chain.shape(chain.node.inputs[0]))
+        gain, shift = (per_channel(chain, i) for i in (1, 2))
+        return chain.add(chain.mul(standard(chain, x, range(2, rank)), gain), shift)
+
+
+class BatchNormalization(Steps, onnx=("BatchNormalization",)):
+    """What no convolution has taken in: a gain and a shift per channel."""
+
+    @classmethod
+    def expand(cls, chain: Chain) -> str:
+        if any(chain.node.outputs[1:]) or chain.attr("training_mode", 0):
+            raise Refused("it is in training")
+        scale, shift, mean, variance = (channels(chain, i).astype(np.float64) for i in range(1, 5))
+        gain = scale / np.sqrt(variance + chain.attr("epsilon", 1e-5))
+        x = chain.input()
+        scaled = chain.mul(x, spread(chain, gain))
+        return chain.add(scaled, spread(chain, shift - mean * gain))
+
+
+def channels(chain: Chain, index: int) -> Array:
+    value = chain.value(index)
+    if value is None:
+        raise Refused("its parameters are not constant")
+    return value
+
+
+def per_channel(chain: Chain, index: int) -> str:
+    return spread(chain, channels(chain, index))
+
+
+def spread(chain: Chain, value: Array) -> str:
+    """A constant per channel, which is the second axis."""
+    rank = len(chain.shape(chain.node.inputs[0]))
+    return chain.constant(value.reshape(-1, *(1,) * (rank - 2)))

@@ -1,0 +1,121 @@
+"""After it, float32 operators are steps of the vector engine where it has them.
+
+What stays onnx.* is the host's. Operators that only host nodes are next to stay with them: values
+do not go to the accelerator and back for an addition.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..ir.edit import Editor
+from ..ir.graph import Graph, Node
+from ..ops import Op, find_op
+from ..ops.chain import Chain
+from ..ops.match import Match, Refused, dequantizer
+from ..ops.quantization import Quantize
+from ..ops.steps import Steps
+from .context import Context
+
+VIEWS = ("onnx.Reshape", "onnx.Transpose", "onnx.Slice")
+BORDERS = ("onnx.QuantizeLinear", "onnx.DequantizeLinear")
+REAL = np.dtype(np.float32)
+
+
+def lower_floats(graph: Graph, ctx: Context) -> Graph:
+    taken = chosen(graph)
+    edit = Editor(graph)
+    known: dict[str, str] = {}
+    for node in graph.nodes:
+        if node.outputs[0] in taken:
+            lower(Chain(edit, edit.resolved(node), ctx.target, known))
+        else:
+            edit.emit(quantized(edit, edit.resolved(node), ctx))
+    return edit.finish()
+
+
+def lower(chain: Chain) -> None:
+    """Emit the steps of a node, or the node with the reason why there are none."""
+    edit, node = chain.edit, chain.node
+    mark, known = len(edit.nodes), dict(chain.known)
+    try:
+        if node.op in VIEWS:
+            moved = replace(node, inputs=(chain.input(), *node.inputs[1:]))
+            match = Match(edit, moved, node.outputs[0], 0, 0, node.loc)
+            edit.emit(Op.recognizers[node.op].recognize(match))
+        else:
+            chain.finish(Steps.named[node.op].expand(chain))
+    except Refused as reason:
+        del edit.nodes[mark:]
+        chain.known.clear()
+        chain.known.update(known)
+        edit.emit(replace(node, attrs={**node.attrs, "reason": str(reason)}))
+
+
+def quantized(edit: Editor, node: Node, ctx: Context) -> Node:
+    """A QuantizeLinear of what the vector engine computes is a step of its own."""
+    source = edit.producer(node.inputs[0]) if node.op == "onnx.QuantizeLinear" else None
+    quant = dequantizer(edit, node) if source is not None and find_op(source) else None
+    if quant is None or quant.axis is not None:
+        return node
+    made = Node("quantize", node.inputs[:1], node.outputs, loc=node.loc)
+    edit.retype(node.outputs[0], quant=quant)
+    return node if Quantize.reason_not(made, edit.tensors, ctx.target) else made
+
+
+def chosen(graph: Graph) -> set[str]:
+    """The results of the operators to take: of those that are next to each other all or none. They
+    touch a quantised value, or no node of the host."""
+    able = {n.outputs[0]: n for n in graph.nodes if is_able(graph, n)}
+    near = Neighbours(graph, able)
+    taken = set[str]()
+    for component in near.components():
+        if any(map(near.meets_border, component)) or not any(map(near.meets_host, component)):
+            taken |= component
+    return taken
+
+
+def is_able(graph: Graph, node: Node) -> bool:
+    if node.op not in Steps.named and node.op not in VIEWS:
+        return False
+    named = [i for i in node.inputs if i]
+    floats = named[:1] if node.op in VIEWS or node.op.startswith("onnx.Reduce") else named
+    names = (*floats, *filter(None, node.outputs))
+    return "domain" not in node.attrs and all(graph.tensors[n].dtype == REAL for n in names)
+
+
+class Neighbours:
+    """Who makes and who reads the values of each node in `able`, by the nodes' results."""
+
+    def __init__(self, graph: Graph, able: dict[str, Node]) -> None:
+        self.able, self.made, self.users = able, graph.producers(), graph.consumers()
+        self.outputs = set(graph.outputs)
+
+    def around(self, name: str) -> list[Node]:
+        node = self.able[name]
+        before = (self.made[i] for i in node.inputs if i in self.made)
+        return [*before, *self.users.get(name, ())]
+
+    def meets_border(self, name: str) -> bool:
+        return any(node.op in BORDERS for node in self.around(name))
+
+    def meets_host(self, name: str) -> bool:
+        """An ONNX node that is not taken, be it for its own sake."""
+        nodes = (n for n in self.around(name) if n.op not in BORDERS)
+        return any(n.op.startswith("onnx.") and n.outputs[0] not in self.able for n in nodes)
+
+    def components(self) -> list[set[str]]:
+        """Sets of nodes that values connect."""
+        found: list[set[str]] = []
+        left = dict.fromkeys(self.able)
+        while left:
+            pending, members = [next(iter(left))], set[str]()
+            while pending:
+                name = pending.pop()
+                if left.pop(name, name) is None:
+                    members.add(name)
+                    pending += [o for n in self.around(name) for o in n.outputs if o in left]
+            found.append(members)
+        return found
