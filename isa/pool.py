@@ -44,9 +44,9 @@ class Pool(Instruction, opcode=0x34, engine="vector"):
     QLinearAveragePool, in float32: dequantised elements are summed row by row, divided by their
     count (r * s with `include_pad`), then clip(rint(mean / out_scale + out_zero)) to `low`..`high`,
     cut to what out_dtype holds. mean is its float AveragePool between DequantizeLinear and
-    QuantizeLinear: as average, but rint(mean / out_scale) + out_zero. sum is int32, of x - x_zero, or
-    float32, row by row, saturating to out_dtype. frame, with a window of one element, copies x and puts out_zero where
-    there is none: ONNX Pad.
+    QuantizeLinear: as average, but rint(mean / out_scale) + out_zero. sum is int32, of x - x_zero,
+    or float32, row by row, saturating to out_dtype. frame, with a window of one element, copies x
+    and puts out_zero where there is none: ONNX Pad.
     """
 
     moving = ("x", "out")

@@ -39,9 +39,7 @@ def broadcast_strides(operand: Located, out: Located) -> tuple[Any, Any, Any, An
     return aligned(tuple(spread), 0)
 
 
-def block(
-    site: Site, step: Compute, env: Env, names: str, largest: str = "out"
-) -> dict[str, Any]:
+def block(site: Site, step: Compute, env: Env, names: str, largest: str = "out") -> dict[str, Any]:
     """Addresses, types and strides of operands over the block of the largest, and its sizes."""
     whole = locate(site, step.operands[largest], env)
     fields: dict[str, Any] = {f"d{i}": size for i, size in enumerate(aligned(whole.sizes, 1))}

@@ -135,6 +135,11 @@ class Chain:
         node = Node("reduce", (x,), (x,), {"axes": axes})
         return Reduce.fold_reason(node, self.edit.tensors, self.target) is None
 
+    def reshaped(self, x: str, shape: Sequence[int]) -> str:
+        name = self.edit.like(x, f"{x}.reshaped", shape=tuple(shape))
+        self.edit.emit(Node("reshape", (x,), (name,), loc=self.node.loc))
+        return name
+
     def mean(self, x: str, axes: Sequence[int]) -> str:
         count = prod(self.shape(x)[axis] for axis in axes)
         return self.div(self.reduce("sum", x, axes), float(count))

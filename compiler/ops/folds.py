@@ -111,25 +111,32 @@ class BatchNormalization(Steps, onnx=("BatchNormalization",)):
     def expand(cls, chain: Chain) -> str:
         if any(chain.node.outputs[1:]) or chain.attr("training_mode", 0):
             raise Refused("it is in training")
-        scale, shift, mean, variance = (channels(chain, i).astype(np.float64) for i in range(1, 5))
-        gain = scale / np.sqrt(variance + chain.attr("epsilon", 1e-5))
-        x = chain.input()
-        scaled = chain.mul(x, spread(chain, gain))
+        values = [chain.value(i) for i in range(1, 5)]
+        epsilon = chain.attr("epsilon", 1e-5)
+        if any(v is None for v in values):
+            return computed(chain, epsilon)
+        scale, shift, mean, variance = (v.astype(np.float64) for v in values if v is not None)
+        gain = scale / np.sqrt(variance + epsilon)
+        scaled = chain.mul(chain.input(), spread(chain, gain))
         return chain.add(scaled, spread(chain, shift - mean * gain))
 
 
-def channels(chain: Chain, index: int) -> Array:
-    value = chain.value(index)
-    if value is None:
-        raise Refused("its parameters are not constant")
-    return value
+def computed(chain: Chain, epsilon: float) -> str:
+    """With parameters that are computed: (x - mean) * (scale / deviation) + shift."""
+    scale, shift, mean, variance = (per_channel(chain, i) for i in range(1, 5))
+    gain = chain.div(scale, chain.unary("sqrt", chain.add(variance, epsilon)))
+    return chain.add(chain.mul(chain.sub(chain.input(), mean), gain), shift)
 
 
 def per_channel(chain: Chain, index: int) -> str:
-    return spread(chain, channels(chain, index))
+    """An input of a number per channel, which is the second axis."""
+    value = chain.value(index)
+    if value is not None:
+        return spread(chain, value)
+    rank, name = len(chain.shape(chain.node.inputs[0])), chain.input(index)
+    return chain.reshaped(name, (*chain.shape(name), *(1,) * (rank - 2)))
 
 
 def spread(chain: Chain, value: Array) -> str:
-    """A constant per channel, which is the second axis."""
     rank = len(chain.shape(chain.node.inputs[0]))
     return chain.constant(value.reshape(-1, *(1,) * (rank - 2)))

@@ -152,17 +152,29 @@ class Concat(Join, name="concat", onnx=("Concat",)):
 
 
 def requantized(match: Match, index: int) -> str:
-    """Input `index`, through a table if its quantisation is not the result's."""
+    """Input `index`, in steps of the result's: through a table, or through float32."""
     name, want = match.operand(index), match.result
     part = match.edit.tensors[name]
     if part.quant == want.quant and part.dtype == want.dtype:
         return name
-    if part.dtype.itemsize != 1 or part.quant is None or want.quant is None:
+    if part.quant is None or want.quant is None or part.quant.axis is not None:
         raise Refused(f"its input '{name}' is quantised otherwise")
+    if part.dtype.itemsize != 1:
+        return rescaled(match, name)
     values = quantize(dequantize(entries(part.dtype), part.quant), want.quant, want.dtype)
     table = match.edit.constant(f"{name}.table", values)
     new = match.edit.like(name, f"{name}.requantized", dtype=want.dtype, quant=want.quant)
     match.edit.emit(Node("lut", (name, table), (new,), loc=match.loc))
+    return new
+
+
+def rescaled(match: Match, name: str) -> str:
+    """`name` dequantised, and quantised as the result is."""
+    edit, want = match.edit, match.result
+    real = edit.tensor(f"{name}.real", match.shape(name), np.float32)
+    edit.emit(Node("dequantize", (name,), (real,), loc=match.loc))
+    new = edit.like(name, f"{name}.rescaled", dtype=want.dtype, quant=want.quant)
+    edit.emit(Node("quantize", (real,), (new,), loc=match.loc))
     return new
 
 

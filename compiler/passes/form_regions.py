@@ -66,7 +66,9 @@ class Regions:
             return False
         if len(body) > MOST or not folded or self.target is None:
             return len(body) <= MOST
-        problem = Problem(workload(group(body), self.graph, self.target), self.graph, self.target, {})
+        problem = Problem(
+            workload(group(body), self.graph, self.target), self.graph, self.target, {}
+        )
         rooms = {memory.name: memory.bytes for memory in self.target.memories}
         return all(2 * need <= rooms[name] for name, need in smallest(problem).items())
 
@@ -80,7 +82,5 @@ def with_inputs(edit: Editor, body: Sequence[Node]) -> tuple[Node, ...]:
         if source is not None and source.op == "dequantize":
             renamed[name] = edit.like(name, f"{name}.inside")
             first.append(replace(source, outputs=(renamed[name],)))
-    rest = (
-        replace(node, inputs=tuple(renamed.get(i, i) for i in node.inputs)) for node in body
-    )
+    rest = (replace(node, inputs=tuple(renamed.get(i, i) for i in node.inputs)) for node in body)
     return *first, *rest
