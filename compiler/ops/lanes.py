@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dnncc.isa import vector
+from dnncc.isa import numerics, vector
 
 from ..ir.graph import Array, Node
 from ..ir.tile import Box, Dim
@@ -194,7 +194,8 @@ class Reduce(Lane, name="reduce"):
 
     @classmethod
     def run(cls, node: Node, tensors: Tensors, inputs: Sequence[Array]) -> Array:
-        return vector.reduced(REDUCTIONS[node.attrs["function"]], inputs[0], node.attrs["axes"])
+        code, dtype = REDUCTIONS[node.attrs["function"]], tensors[node.outputs[0]].dtype
+        return numerics.saturate(vector.reduced(code, inputs[0], node.attrs["axes"]), dtype)
 
     @classmethod
     def folded(cls, node: Node, tensors: Tensors) -> frozenset[int]:

@@ -204,6 +204,19 @@ def sum_of_two(edit: Editor, node: Node) -> Sequence[Node] | None:
     return [replace(node, op="onnx.Add", attrs={"kernel": "float"})]
 
 
+def drop_guard(edit: Editor, node: Node) -> Sequence[Node] | None:
+    """Max of a Softmax and 0 is the Softmax. It was there for onnxruntime (frontend/quantize.py),
+    whose choice of a kernel has been noted by now."""
+    if node.op != "onnx.Max" or len(node.inputs) != 2:
+        return None
+    for name, other in (node.inputs, node.inputs[::-1]):
+        before, bound = edit.producer(name), edit.value(other)
+        alone = bound is not None and bound.size == 1 and bool(np.all(bound == 0))
+        if alone and before is not None and before.op == "onnx.Softmax":
+            return drop(edit, node, name)
+    return None
+
+
 def explicit_pads(edit: Editor, node: Node) -> Sequence[Node] | None:
     """auto_pad has become pads."""
     mode = node.attrs.get("auto_pad", None)
@@ -363,6 +376,7 @@ def zero_point(edit: Editor, border: Node) -> Array:
 RULES: tuple[Rule, ...] = (
     drop_identity,
     sum_of_two,
+    drop_guard,
     explicit_pads,
     reshape_only,
     drop_reshape,

@@ -11,12 +11,17 @@ from dnncc.passes.assign_layout import assign_layout
 from dnncc.passes.canonicalize import canonicalize
 from dnncc.passes.context import Context
 from dnncc.passes.fold_constants import fold_constants
+from dnncc.passes.form_regions import form_regions
 from dnncc.passes.fuse import fuse
 from dnncc.passes.legalize import legalize
+from dnncc.passes.lower_floats import lower_floats
 from dnncc.passes.partition import partition
 from tests.models import make_model
 
-PASSES = (fold_constants, canonicalize, legalize, fuse, partition, assign_layout)
+PASSES = (
+    *(fold_constants, canonicalize, legalize, lower_floats, form_regions),
+    *(fuse, partition, assign_layout),
+)
 
 
 class Sketch:

@@ -121,7 +121,7 @@ def two_hosts(s: Sketch) -> list[str]:
     """Host operators in two branches are one part, not two."""
     outs = []
     for name in ("a", "b"):
-        real = s.add("Softmax", [s.real(s.conv("x", name))], f"{name}s")
+        real = s.add("Hardmax", [s.real(s.conv("x", name))], f"{name}s")
         real = s.add("Cos", [real], f"{name}c")
         outs.append(s.integer(real, f"{name}q"))
     return [s.integer(s.add("Add", [s.real(outs[0]), s.real(outs[1])], "y_sum"), "y")]

@@ -211,8 +211,8 @@ def test_nothing_fits_the_scratchpad(bench: Bench) -> None:
 
 
 def test_strict_refuses_what_the_host_would_do(bench: Bench) -> None:
-    said = bench.says(one_node("Softmax"), "--strict")
-    assert str(bench.path) in said and "Softmax" in said
+    said = bench.says(one_node("Hardmax"), "--strict")
+    assert str(bench.path) in said and "Hardmax" in said
 
 
 def test_output_folder_is_missing(bench: Bench) -> None:

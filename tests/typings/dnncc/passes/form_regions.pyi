@@ -1,0 +1,1 @@
+from compiler.passes.form_regions import *
