@@ -89,12 +89,5 @@ def pool(site: Site, step: Compute, env: Env) -> Any:
         fields[axis] = x.axis(axes, axis)[0]
         fields[pad] = x.extents[axes.index(axis)].before if axis in axes else 0
     attrs = {n: v for n, v in step.attrs.items() if n not in ("axes", "out_axes")}
-    return vector.Pool.records(
-        count_of(env),
-        x=x.address,
-        out=out.address,
-        x_dtype=x.dtype,
-        out_dtype=out.dtype,
-        **fields,
-        **attrs,
-    )
+    fields |= {"x": x.address, "out": out.address, "x_dtype": x.dtype, "out_dtype": out.dtype}
+    return vector.Pool.records(count_of(env), **{**fields, **attrs})

@@ -116,3 +116,6 @@ WINDOW_OF_ONE: Mapping[str, Any] = {
     "include_pad": 0, "x_zero": 0, "out_zero": 0, "x_scale": 1.0, "out_scale": 1.0,
     "low": -128, "high": 127,
 }  # fmt: skip
+
+RESULT_AXES = str.maketrans("hw", "pq")
+"""From a pool's names of the axes of its operand to those of its result's."""

@@ -140,3 +140,22 @@ def per_channel(chain: Chain, index: int) -> str:
 def spread(chain: Chain, value: Array) -> str:
     rank = len(chain.shape(chain.node.inputs[0]))
     return chain.constant(value.reshape(-1, *(1,) * (rank - 2)))
+
+
+class LocalResponse(Steps, onnx=("LRN",)):
+    """x / (bias + alpha / size * sum of squares over neighbouring channels) ^ beta."""
+
+    @classmethod
+    def expand(cls, chain: Chain) -> str:
+        x, size = chain.input(), chain.attr("size", 1)
+        if len(chain.shape(x)) > MOST_AXES:
+            raise Refused(f"it has more than {MOST_AXES} axes")
+        window = {"size": size, "before": (size - 1) // 2}
+        squares = chain.emit("window_sum", (chain.mul(x, x),), chain.shape(x), **window)
+        spread = chain.mul(squares, chain.attr("alpha", 1e-4) / size)
+        powered = chain.unary("log", chain.add(spread, chain.attr("bias", 1.0)))
+        divisor = chain.unary("exp", chain.mul(powered, chain.attr("beta", 0.75)))
+        return chain.div(x, divisor)
+
+
+MOST_AXES = 4

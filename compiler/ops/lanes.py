@@ -15,9 +15,17 @@ from dnncc.isa import numerics, vector
 
 from ..ir.graph import Array, Node
 from ..ir.tile import Box, Dim
-from ..mapping.build import OUT, PLANE, Builder, broadcast_box, elementwise_box
+from ..mapping.build import (
+    OUT,
+    PLANE,
+    RESULT_AXES,
+    WINDOW_OF_ONE,
+    Builder,
+    broadcast_box,
+    elementwise_box,
+)
 from ..mapping.workload import LARGEST_FIELD, Access, StepSpec, scratchpad_dtype
-from .op import OPERANDS, Op, Tensors
+from .op import LARGEST_WINDOW, OPERANDS, Op, Tensors
 
 if TYPE_CHECKING:
     from dnncc.targets import Target
@@ -209,6 +217,54 @@ class Reduce(Lane, name="reduce"):
     @classmethod
     def numbers(cls, build: Builder, node: Node) -> dict[str, Any]:
         return {"op": REDUCTIONS[node.attrs["function"]]}
+
+
+class WindowSum(Lane, name="window_sum"):
+    """The sum of `size` neighbours along the second axis, from `before` ones before; what is
+    outside is skipped. Of float32, at most four axes. attrs: size, before.
+    """
+
+    in_place = False
+
+    @classmethod
+    def shape(cls, node: Node, tensors: Tensors) -> tuple[int, ...]:
+        return tensors[node.inputs[0]].shape
+
+    @classmethod
+    def run(cls, node: Node, tensors: Tensors, inputs: Sequence[Array]) -> Array:
+        (x,) = inputs
+        size, before = node.attrs["size"], node.attrs["before"]
+        around = [(0, 0)] * x.ndim
+        around[1] = (before, size - 1 - before)
+        framed, total = np.pad(x, around), np.zeros_like(x)
+        for first in range(size):
+            total += framed[:, first : first + x.shape[1]]
+        return total
+
+    @classmethod
+    def reason_not(cls, node: Node, tensors: Tensors, target: Target | None) -> str | None:
+        if node.attrs["size"] > LARGEST_WINDOW:
+            return f"a window of more than {LARGEST_WINDOW}"
+        return super().reason_not(node, tensors, target)
+
+    @classmethod
+    def folded(cls, node: Node, tensors: Tensors) -> frozenset[int]:
+        return frozenset({len(tensors[node.inputs[0]].shape) - 1})
+
+    @classmethod
+    def instruction(cls, node: Node) -> str:
+        return "pool"
+
+    @classmethod
+    def numbers(cls, build: Builder, node: Node) -> dict[str, Any]:
+        rank = len(build.tensor(node.inputs[0]).shape)
+        window = {"r": node.attrs["size"], "pad_top": node.attrs["before"], "op": vector.SUM}
+        axes = {"axes": WINDOW_AXES[rank], "out_axes": WINDOW_AXES[rank].translate(RESULT_AXES)}
+        return {**WINDOW_OF_ONE, **axes, **window}
+
+
+WINDOW_AXES = {2: "nh", 3: "nhw", 4: "nhcw"}
+"""By rank, what a pool calls the axes, the second being its rows."""
 
 
 def open_region(build: Builder) -> None:

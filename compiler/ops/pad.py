@@ -12,7 +12,7 @@ from dnncc.isa import vector
 
 from ..ir.graph import Array, Node
 from ..ir.tile import Dim
-from ..mapping.build import OUT, PLANE, WINDOW_OF_ONE, Builder
+from ..mapping.build import OUT, PLANE, RESULT_AXES, WINDOW_OF_ONE, Builder
 from ..mapping.workload import StepSpec
 from .match import Match, Refused
 from .op import LARGEST_WINDOW, Op, Tensors, operand_reason
@@ -174,9 +174,6 @@ def indices(size: int, before: int, after: int, mode: str) -> list[int]:
     """Which element of an axis each of the result is."""
     index: Any = np.arange(size)[max(-before, 0) : size - max(-after, 0)]
     return [int(i) for i in np.pad(index, (max(before, 0), max(after, 0)), mode=mode)]  # type: ignore[call-overload]
-
-
-RESULT_AXES = str.maketrans("hw", "pq")
 
 
 def frame_axes(node: Node) -> str:

@@ -174,12 +174,18 @@ def instance_normalization(model: Model, rng: np.random.Generator) -> ModelProto
     return model.made(model.node("InstanceNormalization", inputs, epsilon=1e-3), 0.03)
 
 
+def local_response(model: Model, rng: np.random.Generator) -> ModelProto:
+    x = model.input("x", shape_of(rng, int(rng.integers(3, 5))))
+    size = int(rng.integers(1, 4)) * 2 + 1
+    return model.made(model.node("LRN", [x], size=size, alpha=0.3, beta=0.6, bias=1.2), 0.04)
+
+
 CASES: dict[str, Build] = {
     **{op: unary(op, attrs) for op, attrs in UNARY.items()},
     **{op: binary(op) for op in BINARY},
     **{op: fold(op) for op in FOLDS},
     **{f.__name__: f for f in (softmax, layer_normalization, by_hand)},
-    **{f.__name__: f for f in (batch_normalization, instance_normalization)},
+    **{f.__name__: f for f in (batch_normalization, instance_normalization, local_response)},
 }
 
 
