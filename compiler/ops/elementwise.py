@@ -1,4 +1,4 @@
-"""Sums and products of two quantised tensors, as onnxruntime computes them.
+"""Sums, products and the like of two quantised tensors, as onnxruntime computes them.
 
 Attribute `kernel` says how (frontend/kernels.py): "integer", the default, is QLinearAdd or
 QLinearMul; "lifted" is that on uint8, 128 above these int8 values, where float32 rounds otherwise;
@@ -30,8 +30,8 @@ class Elementwise(Op):
 
     @classmethod
     def recognize(cls, match: Match) -> Node:
-        if match.bias:
-            raise Refused("it has three operands")
+        if match.bias or len(match.node.inputs) != 2:
+            raise Refused("it has not two operands")
         kernel = match.attr("kernel", "integer")
         attrs = {} if kernel == "integer" else {"kernel": kernel}
         return match.make(cls.name, [match.operand(0), match.operand(1)], **attrs)
@@ -193,8 +193,74 @@ class Mul(Elementwise, name="mul", onnx=("Mul",)):
         return {"op": vector.QMUL, "scale_a": float(scale[0]), **zeros}
 
 
+class Real(Elementwise):
+    """An operator for which onnxruntime has no integer kernel: between DequantizeLinear and
+    QuantizeLinear, in float32."""
+
+    @classmethod
+    def recognize(cls, match: Match) -> Node:
+        node = super().recognize(match)
+        return replace(node, attrs={**node.attrs, "kernel": "float"})
+
+
+class Sub(Real, name="sub", onnx=("Sub",)):
+    """y = clamp(rint(((a - zero) * scale - (b - zero) * scale) / scale) + zero).
+
+    The instruction is that of a sum, b's scale negative.
+    """
+
+    @classmethod
+    def combine(cls, a: Array, b: Array) -> Array:
+        return a - b
+
+    @classmethod
+    def numbers(cls, build: Builder, node: Node) -> dict[str, Any]:
+        terms = super().numbers(build, node)
+        return {**terms, "scale_b": -terms["scale_b"]}
+
+
+class Div(Real, name="div", onnx=("Div",)):
+    """As `sub`, of a quotient."""
+
+    @classmethod
+    def combine(cls, a: Array, b: Array) -> Array:
+        with np.errstate(all="ignore"):
+            return a / b
+
+
+class Max(Real, name="max", onnx=("Max",)):
+    """As `sub`, of the greater one."""
+
+    @classmethod
+    def combine(cls, a: Array, b: Array) -> Array:
+        return np.maximum(a, b)
+
+
+class Min(Real, name="min", onnx=("Min",)):
+    """As `sub`, of the lesser one."""
+
+    @classmethod
+    def combine(cls, a: Array, b: Array) -> Array:
+        return np.minimum(a, b)
+
+
+class PRelu(Real, name="prelu", onnx=("PRelu",)):
+    """As `sub`, of a, times b where it is negative."""
+
+    @classmethod
+    def combine(cls, a: Array, b: Array) -> Array:
+        return np.where(a < 0, a * b, a)
+
+
+REAL_CODES = {
+    "add": vector.REAL_ADD, "sub": vector.REAL_ADD, "mul": vector.REAL_MUL,
+    "div": vector.REAL_DIV, "max": vector.REAL_MAX, "min": vector.REAL_MIN,
+    "prelu": vector.REAL_PRELU,
+}  # fmt: skip
+
+
 def real_terms(node: Node, graph: Graph) -> dict[str, Any]:
-    code = vector.REAL_ADD if node.op == "add" else vector.REAL_MUL
+    code = REAL_CODES[node.op]
     a, b, y = (scalar_quant(graph.tensors[i]) for i in (*node.inputs, node.outputs[0]))
     scales = {"scale_a": a[0], "scale_b": b[0], "offset": y[0]}
     return {"op": code, **scales, "zero_a": a[1], "zero_b": b[1], "zero": y[1]}

@@ -1,6 +1,7 @@
 """After it, every accelerator operator is in a group: an anchor, and an epilogue on its tiles.
 
-A convolution or matrix product takes the residual `add` and the `lut` that alone read it. A group
+A convolution or matrix product takes the residual `add`, or another operator with one more operand,
+and the `lut` that alone read it. A group
 has one result, its last node's; it stands where its last node stood. Views are in no group.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 from ..ir.graph import Graph, Node
 from ..ops import find_op, is_view
+from ..ops.elementwise import Elementwise
 from .context import Context
 
 ANCHORS = ("conv2d", "matmul")
@@ -41,7 +43,7 @@ def joined(
     users: dict[str, list[Node]],
 ) -> tuple[Node, ...]:
     """The latest group that `node` can be the epilogue of, or nothing."""
-    if node.op not in ("add", "lut"):
+    if node.op != "lut" and not is_elementwise(node):
         return ()
     order = {name: index for index, name in enumerate(members)}
     for name in sorted(set(node.inputs) & set(members), key=lambda n: -order[n]):
@@ -52,11 +54,20 @@ def joined(
 
 
 def accepts(graph: Graph, chain: tuple[Node, ...], node: Node) -> bool:
-    """After the anchor at most one `add` of the same shape, then at most one `lut`."""
-    if chain[0].op not in ANCHORS or any(n.op == node.op for n in chain) or chain[-1].op == "lut":
+    """After the anchor at most one elementwise operator whose result has the anchor's shape, then
+    at most one `lut`."""
+    if chain[0].op not in ANCHORS or chain[-1].op == "lut":
         return False
-    shapes = {graph.tensors[i].shape for i in (*node.inputs, *node.outputs)}
-    return node.op == "lut" or (len(shapes) == 1 and len(set(node.inputs)) == 2)
+    if node.op == "lut":
+        return True
+    shapes = {graph.tensors[i].shape for i in (*chain[-1].outputs, *node.outputs)}
+    first = not any(map(is_elementwise, chain))
+    return first and len(shapes) == 1 and len(set(node.inputs)) == 2
+
+
+def is_elementwise(node: Node) -> bool:
+    op = find_op(node)
+    return op is not None and issubclass(op, Elementwise)
 
 
 def group(chain: tuple[Node, ...]) -> Node:
