@@ -99,7 +99,10 @@ class Chain:
         self, function: str, a: str | float, b: str | float, dtype: np.dtype[Any] = REAL
     ) -> str:
         a, b = (v if isinstance(v, str) else self.constant(v) for v in (a, b))
-        shape = np.broadcast_shapes(self.shape(a), self.shape(b))
+        try:
+            shape = np.broadcast_shapes(self.shape(a), self.shape(b))
+        except ValueError:
+            raise Refused(f"shapes {self.shape(a)} and {self.shape(b)} do not broadcast") from None
         return self.emit("binary", (a, b), shape, dtype, function=function)
 
     def add(self, a: str | float, b: str | float) -> str:
@@ -136,6 +139,9 @@ class Chain:
         return Reduce.fold_reason(node, self.edit.tensors, self.target) is None
 
     def reshaped(self, x: str, shape: Sequence[int]) -> str:
+        value = self.edit.value(x)
+        if value is not None:
+            return self.constant(value.reshape(tuple(shape)))
         name = self.edit.like(x, f"{x}.reshaped", shape=tuple(shape))
         self.edit.emit(Node("reshape", (x,), (name,), loc=self.node.loc))
         return name
@@ -147,6 +153,8 @@ class Chain:
     def finish(self, name: str) -> None:
         """`name` is what the operator computes: its result, in the declared shape."""
         edit, wanted = self.edit, self.shape(self.result)
+        if prod(self.shape(name)) != prod(wanted):
+            raise Refused(f"its result would be {list(self.shape(name))}, not {list(wanted)}")
         last = edit.nodes[-1] if edit.nodes else None
         if last is not None and last.outputs == (name,) and self.shape(name) == wanted:
             edit.nodes.pop()

@@ -32,6 +32,9 @@ class Elementwise(Op):
     def recognize(cls, match: Match) -> Node:
         if match.bias or len(match.node.inputs) != 2:
             raise Refused("it has not two operands")
+        shapes = [match.shape(name) for name in match.node.inputs]
+        if not broadcasts(shapes):
+            raise Refused(f"shapes {shapes[0]} and {shapes[1]} do not broadcast")
         kernel = match.attr("kernel", "integer")
         attrs = {} if kernel == "integer" else {"kernel": kernel}
         return match.make(cls.name, [match.operand(0), match.operand(1)], **attrs)
@@ -97,6 +100,14 @@ class Elementwise(Op):
     def terms(cls, node: Node, graph: Graph) -> dict[str, Any]:
         """The scales and zero points of the integer kernel."""
         raise NotImplementedError(cls.name)
+
+
+def broadcasts(shapes: Sequence[tuple[int, ...]]) -> bool:
+    try:
+        np.broadcast_shapes(*shapes)
+    except ValueError:
+        return False
+    return True
 
 
 def is_float(node: Node) -> bool:

@@ -77,8 +77,18 @@ class LeakyRelu(Steps, onnx=("LeakyRelu", "PRelu")):
     def expand(cls, chain: Chain) -> str:
         x = chain.input()
         is_learned = chain.node.op == "onnx.PRelu"
-        slope = chain.input(1) if is_learned else chain.attr("alpha", 0.01)
+        slope = learned(chain) if is_learned else chain.attr("alpha", 0.01)
         return chain.add(chain.above(x, 0.0), chain.mul(chain.below(x, 0.0), slope))
+
+
+def learned(chain: Chain) -> str:
+    """The slope; one per channel may be a vector, as before opset 7."""
+    slope, shape = chain.input(1), chain.shape(chain.node.inputs[0])
+    mine = chain.shape(slope)
+    per_channel = len(mine) == 1 and len(shape) > 1 and mine[0] == shape[1]
+    if not per_channel or shape[-1] == mine[0]:
+        return slope
+    return chain.reshaped(slope, (*mine, *(1,) * (len(shape) - 2)))
 
 
 class HardSigmoid(Steps, onnx=("HardSigmoid", "HardSwish")):
