@@ -11,7 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .cli import add_compile_options, failed, options_of
+from dnncc.isa.command import finish
+
+from .cli import add_compile_options, options_of, told
 
 if TYPE_CHECKING:  # all else is imported when it is needed: --help has to be quick
     from onnx import ModelProto
@@ -42,13 +44,12 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
     options = parser().parse_args(arguments)
-    try:
-        found = explain(options.model, options_of(options), options.node, not options.no_changes)
-        print(json.dumps(found, indent=2) if options.json else text(found))
-        sys.stdout.flush()
-        return 0
-    except Exception as error:
-        return failed(error, options.verbose)
+    return finish(lambda: show(options), told, options.verbose)
+
+
+def show(options: argparse.Namespace) -> None:
+    found = explain(options.model, options_of(options), options.node, not options.no_changes)
+    print(json.dumps(found, indent=2) if options.json else text(found))
 
 
 def explain(model: str, options: Options, node: str | None = None, changes: bool = True) -> Row:
