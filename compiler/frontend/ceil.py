@@ -1,39 +1,47 @@
 """No pool rounds its size up: `ceil_mode` has become more padding at the end.
 
 ONNX's shape inference below opset 22 counts windows that begin in the padding; runtimes do not.
-That padding is no part of an average, so one that counts its own has a Pad node for that; but
-onnxruntime's integer kernel divides by the whole window (qlinear_pool.cc).
+That padding is no part of an average, so one that counts its own has a Pad node for that. But
+onnxruntime's integer kernel, of one dimension and of two, divides by the whole window
+(qlinear_pool.cc): kernels.py undoes the Pad once it knows which kernel runs.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from onnx import ModelProto, NodeProto, helper, numpy_helper
+
+from ..ir.graph import Node
+from .qoperators import OURS
 
 INPUT_PADS = 11
 """The opset from which on Pad takes its pads as an input."""
 
 POOLS = ("MaxPool", "AveragePool")
 
+COUNTED = "counted"
+"""Attribute of an average whose size was rounded up: the padding that its Pad node has taken over,
+as numbers with spaces in between; without a Pad if all are 0."""
+
 
 def remove_ceil_mode(model: ModelProto, shapes: Mapping[str, Sequence[int]]) -> bool:
     """Rewrite the pools whose input has a known shape; tell if there were any."""
     found = [n for n in model.graph.node if is_ceil(n) and n.input[0] in shapes]
-    makers = {o: n.op_type for n in model.graph.node for o in n.output}
-    readers = {i: n.op_type for n in model.graph.node for i in n.input}
     for node in found:
         attrs = attributes(node)
         pads = padded_up(attrs, shapes[node.input[0]][2:])
         own = attrs.get("pads", [0] * len(pads))
         changed: dict[str, Any] = {"pads": pads}
-        sides = makers.get(node.input[0]), readers.get(node.output[0])
         counts = node.op_type == "AveragePool" and attrs.get("count_include_pad", 0)
-        if counts and pads != own and sides != ("DequantizeLinear", "QuantizeLinear"):
+        if counts and pads != own:
             counted = [min(o, p) for o, p in zip(own, pads, strict=True)]
             changed = {"pads": [p - c for p, c in zip(pads, counted, strict=True)]}
             changed["count_include_pad"] = 0
             pad_before(model, node, counted)
+            mark = " ".join(map(str, counted))
+            node.metadata_props.add(key=f"{OURS}{COUNTED}", value=mark)
         kept = [a for a in node.attribute if a.name not in ("ceil_mode", *changed)]
         del node.attribute[:]
         node.attribute.extend(kept)
@@ -56,6 +64,36 @@ def pad_before(model: ModelProto, node: NodeProto, pads: Sequence[int]) -> None:
         pad = helper.make_node("Pad", [node.input[0], sides.name], [padded], node.name)
     node.input[0] = padded
     model.graph.node.insert(list(model.graph.node).index(node), pad)
+
+
+def forget_counted(model: ModelProto) -> None:
+    """The model stands for itself, with its Pad nodes: no other model's kernels count."""
+    for node in model.graph.node:
+        kept = [p for p in node.metadata_props if p.key != f"{OURS}{COUNTED}"]
+        del node.metadata_props[:]
+        node.metadata_props.extend(kept)
+
+
+def unpadded(node: Node, makers: Mapping[str, Node]) -> str:
+    """The input of an average, before the Pad node that was made for it."""
+    made = any(counted_pads(node))
+    return makers[node.inputs[0]].inputs[0] if made else node.inputs[0]
+
+
+def counted_pads(node: Node) -> tuple[int, ...]:
+    return tuple(int(n) for n in str(node.attrs.get(COUNTED, "")).split())
+
+
+def settled(node: Node, makers: Mapping[str, Node], integer: bool) -> Node:
+    """The average as its kernel computes it: the integer one divides by the whole window."""
+    if COUNTED not in node.attrs:
+        return node
+    attrs = {k: v for k, v in node.attrs.items() if k != COUNTED}
+    if not integer:
+        return replace(node, attrs=attrs)
+    pads = tuple(p + c for p, c in zip(attrs["pads"], counted_pads(node), strict=True))
+    source = unpadded(node, makers)
+    return replace(node, inputs=(source,), attrs={**attrs, "pads": pads, "count_include_pad": 1})
 
 
 def is_ceil(node: NodeProto) -> bool:

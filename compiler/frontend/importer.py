@@ -24,6 +24,7 @@ from onnx import (
 from ..diagnostics import CompileError, UnknownShape
 from ..ir.edit import Editor
 from ..ir.graph import Array, Graph, Node, Tensor
+from .ceil import forget_counted
 from .checks import check_names, check_nodes
 from .floats import Rewrite
 from .kernels import choose_kernels
@@ -64,7 +65,9 @@ def static_model(
     file = file_of(source)
     with refusing(file):
         model = checked_import(source, shapes or {}, [] if notes is None else notes, file)
-        return quantised(model, quantise, file)
+        model = quantised(model, quantise, file)
+    forget_counted(model)
+    return model
 
 
 def file_of(source: str | Path | ModelProto) -> str:
@@ -107,6 +110,7 @@ def checked_import(
 def quantised(model: ModelProto, quantise: Rewrite | None, file: str) -> ModelProto:
     changed = model if quantise is None else quantise(model)
     if changed is not model:
+        forget_counted(changed)
         forget_shapes(changed)
         changed = infer_shapes(changed, file)
     return changed

@@ -14,7 +14,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..ir.graph import Graph, Node
+from ..ir.graph import Graph, Node, prune
+from .ceil import settled, unpadded
 
 BINARY = ("onnx.Add", "onnx.Mul")
 UNARY = ("onnx.AveragePool", "onnx.GlobalAveragePool", "onnx.Softmax")
@@ -24,16 +25,24 @@ CLAMPS = ("onnx.Relu", "onnx.Clip")
 def choose_kernels(graph: Graph) -> Graph:
     users, makers = graph.consumers(), graph.producers()
     nodes = tuple(
-        replace(node, attrs={**node.attrs, "kernel": kernel(graph, node, users, makers)})
-        if node.op in (*UNARY, *BINARY) and "kernel" not in node.attrs
-        else node
+        with_kernel(graph, node, users, makers) if node.op in (*UNARY, *BINARY) else node
         for node in graph.nodes
     )
-    return graph.with_nodes(nodes)
+    return prune(graph.with_nodes(nodes))
+
+
+def with_kernel(
+    graph: Graph, node: Node, users: dict[str, list[Node]], makers: dict[str, Node]
+) -> Node:
+    """An operator that came as a QLinear one has its kernel already."""
+    chosen = node.attrs.get("kernel") or kernel(graph, node, users, makers)
+    node = replace(node, attrs={**node.attrs, "kernel": chosen})
+    return settled(node, makers, chosen == "integer")
 
 
 def kernel(graph: Graph, node: Node, users: dict[str, list[Node]], makers: dict[str, Node]) -> str:
-    sources = [makers.get(name) for name in node.inputs[: 2 if node.op in BINARY else 1]]
+    operands = node.inputs[:2] if node.op in BINARY else (unpadded(node, makers),)
+    sources = [makers.get(name) for name in operands]
     result = quantiser(graph, node, users)
     if result is None or any(s is None or s.op != "onnx.DequantizeLinear" for s in sources):
         return "float"
