@@ -40,7 +40,15 @@ def float_products(model: ModelProto) -> list[NodeProto]:
     made = {o: n for n in model.graph.node for o in n.output}
     constants = {t.name for t in model.graph.initializer}
     found = [n for n in model.graph.node if n.op_type in PRODUCTS]
-    return [n for n in found if not comes_quantised(n.input[0], made, constants)]
+    return [n for n in found if not comes_quantised(data_of(n, made, constants), made, constants)]
+
+
+def data_of(node: NodeProto, made: dict[str, NodeProto], constants: set[str]) -> str:
+    """The first operand, but of a product of a constant and a value the value."""
+    source = made.get(node.input[0])
+    dequantised = source is not None and source.op_type == "DequantizeLinear"
+    name = source.input[0] if source is not None and dequantised else node.input[0]
+    return str(node.input[1 if name in constants else 0])
 
 
 def comes_quantised(name: str, made: dict[str, NodeProto], constants: set[str]) -> bool:

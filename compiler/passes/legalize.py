@@ -7,17 +7,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
 from ..ir.edit import Editor
 from ..ir.graph import Graph, Node
 from ..ops import Op, find_op
 from ..ops.expression import table_of
-from ..ops.match import INTEGER_OPS, Match, Refused, constant_value, dequantizer, quantize
+from ..ops.match import INTEGER_OPS, Match, Refused, constant_value, dequantizer
 from ..ops.op import OPERANDS, limits
 from .context import Context
-
-CLAMPS = ("onnx.Relu", "onnx.Clip")
+from .ranges import CLAMPS, clamp_bounds
+from .sums import overflow
 
 
 def legalize(graph: Graph, ctx: Context) -> Graph:
@@ -57,7 +55,7 @@ def recognized(edit: Editor, match: Match, ctx: Context) -> Node:
 
 def checked(edit: Editor, node: Node, ctx: Context) -> Node:
     op = find_op(node)
-    reason = op.reason_not(node, edit.tensors, ctx.target) if op else None
+    reason = op.reason_not(node, edit.tensors, ctx.target) or overflow(edit, node) if op else None
     if reason:
         raise Refused(reason)
     return node
@@ -108,26 +106,6 @@ def find_match(edit: Editor, node: Node) -> Match | None:
     anchor, bias = under_bias(edit, producer)
     loc = (anchor.loc + producer.loc if bias else producer.loc) + loc
     return Match(edit, anchor, output, low, high, loc, bias)
-
-
-def clamp_bounds(edit: Editor, node: Node, output: str) -> tuple[int, int] | None:
-    """The quantised bounds of a Relu or Clip: quantisation is monotone, so clamping commutes."""
-    tensor = edit.tensors[output]
-    assert tensor.quant is not None
-    bounds: list[float] = [0.0, np.inf]
-    if node.op == "onnx.Clip":
-        bounds = [node.attrs.get("min", -np.inf), node.attrs.get("max", np.inf)]
-        for index, name in enumerate(node.inputs[1:]):
-            value = constant_value(edit, name) if name else np.array(bounds[index])
-            if value is None or value.size != 1:
-                return None
-            bounds[index] = float(value.reshape(()))
-    low, high = limits(tensor.dtype)
-    real = np.array(bounds, np.float32)
-    steps = quantize(real, tensor.quant, tensor.dtype)
-    first = low if np.isneginf(real[0]) else int(steps[0])
-    last = high if np.isposinf(real[1]) else int(steps[1])
-    return first, last
 
 
 def under_bias(edit: Editor, node: Node) -> tuple[Node, str]:
