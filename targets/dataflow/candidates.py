@@ -18,6 +18,7 @@ UNUSABLE = np.iinfo(np.int64).max
 Candidates = Callable[[Work], Ints]
 Legal = Callable[[Work, Ints], Bools]
 Price = Callable[[Work, Ints], tuple[Ints, Ints]]
+Floor = Callable[[Work, Ints], Ints]
 
 
 def quotients(number: int) -> list[int]:
@@ -31,14 +32,20 @@ def balanced(extent: Ints, largest: Ints | int) -> Ints:
 
 
 def choose(
-    work: Work, candidates: Candidates, legal: Legal, price: Price, fixed: Ints | None = None
+    work: Work,
+    candidates: Candidates,
+    legal: Legal,
+    price: Price,
+    fixed: Ints | None = None,
+    floor: Floor | None = None,
 ) -> Ints:
     """int64 [..., parameters]: for each tile its cheapest legal candidate.
 
     `candidates` gives int64 [tiles, candidates, parameters] for tiles int64 [tiles, 1]; `price`
     gives two int64 arrays, of which the second decides among equals of the first; then the
-    smallest parameters win. Equal tiles are looked at once. Parameters that are not 0 in `fixed`
-    are what it says, but for tiles that cannot be run so.
+    smallest parameters win. `floor` is never above the first of them: only candidates that may be
+    the cheapest by it are priced. Equal tiles are looked at once. Parameters that are not 0 in
+    `fixed` are what it says, but for tiles that cannot be run so.
     """
     table = np.ascontiguousarray(work.table())
     flat = table.reshape(-1, table.shape[-1])
@@ -47,29 +54,51 @@ def choose(
     tiles = flat[index]
     starts = range(0, len(tiles), TILES)
     if fixed is None or not fixed.any():
-        best = [cheapest(tiles[i : i + TILES], candidates, legal, price) for i in starts]
+        best = [cheapest(tiles[i : i + TILES], candidates, legal, price, floor) for i in starts]
     else:
-        forced = Fixed(fixed, candidates, legal, price)
+        forced = Fixed(fixed, candidates, legal, price, floor)
         best = [forced.cheapest(tiles[i : i + TILES]) for i in starts]
     chosen = np.concatenate(best)[inverse.reshape(-1)]
     return chosen.reshape(*table.shape[:-1], chosen.shape[-1])
 
 
-def cheapest(tiles: Ints, candidates: Candidates, legal: Legal, price: Price) -> Ints:
-    """int64 [tiles, parameters] for tiles int64 [tiles, 15]."""
-    params = candidates(Work.from_table(tiles[:, None]))
-    count = params.shape[-1]
-    keys = np.sort(packed(params), axis=1)
-    new = np.ones(keys.shape, np.bool_)
-    new[:, 1:] = keys[:, 1:] != keys[:, :-1]
-    tile, cell = np.nonzero(new)
-    fits = legal(Work.from_table(tiles[tile]), unpacked(keys[tile, cell], count))
-    tile, cell = tile[fits], cell[fits]
-    costs = np.full((2, *keys.shape), UNUSABLE)
-    costs[:, tile, cell] = price(Work.from_table(tiles[tile]), unpacked(keys[tile, cell], count))
-    costs[1][costs[0] > costs[0].min(axis=1, keepdims=True)] = UNUSABLE
-    best = costs[1].argmin(axis=1)
-    return unpacked(keys[np.arange(len(tiles)), best], count)
+def cheapest(
+    tiles: Ints, candidates: Candidates, legal: Legal, price: Price, floor: Floor | None
+) -> Ints:
+    """int64 [tiles, parameters] for tiles int64 [tiles, 15]. The smallest candidate of a tile for
+    which none is legal."""
+    work = Work.from_table(tiles[:, None])
+    params = candidates(work)
+    fits = np.broadcast_to(legal(work, params), params.shape[:-1])
+    lost = ~fits.any(axis=1)
+    if floor is not None:
+        fits = promising(tiles, params, fits, np.asarray(floor(work, params)), price)
+    best = np.empty(len(tiles), np.int64)
+    best[lost] = packed(params[lost]).min(axis=1)
+    tile, keys = contenders(params, fits)
+    cycles, second = price(Work.from_table(tiles[tile]), unpacked(keys, params.shape[-1]))
+    ranked = np.lexsort((second, cycles, tile))
+    best[~lost] = keys[ranked[np.unique(tile, return_index=True)[1]]]
+    return unpacked(best, params.shape[-1])
+
+
+def promising(tiles: Ints, params: Ints, fits: Bools, floors: Ints, price: Price) -> Bools:
+    """Legal candidates that may cost no more than the one of the lowest floor: bool [tiles,
+    candidates]."""
+    floors = np.where(fits, floors, UNUSABLE)
+    rows = np.arange(len(tiles))[fits.any(axis=1)]
+    lowest = params[rows, floors[rows].argmin(axis=1)]
+    limit = np.zeros((len(tiles), 1), np.int64)
+    limit[rows, 0] = price(Work.from_table(tiles[rows]), lowest)[0]
+    return np.asarray(fits & (floors <= limit))
+
+
+def contenders(params: Ints, fits: Bools) -> tuple[Ints, Ints]:
+    """(tile, packed parameters) of the different candidates that fit, in ascending order."""
+    bits = 8 * params.shape[-1]
+    tile, cell = np.nonzero(fits)
+    pairs = np.unique((tile << bits) | packed(params[tile, cell]))
+    return pairs >> bits, pairs & ((1 << bits) - 1)
 
 
 class Fixed(NamedTuple):
@@ -82,6 +111,7 @@ class Fixed(NamedTuple):
     candidates: Candidates
     legal: Legal
     price: Price
+    floor: Floor | None
 
     def cheapest(self, tiles: Ints) -> Ints:
         """As the function of that name; tiles that cannot be run so are chosen for freely."""
@@ -90,7 +120,7 @@ class Fixed(NamedTuple):
         able = self.legal(Work.from_table(tiles), chosen)
         for rows, proposals in ((able, self.proposals), (~able, self.candidates)):
             if rows.any():
-                chosen[rows] = cheapest(tiles[rows], proposals, self.legal, self.price)
+                chosen[rows] = cheapest(tiles[rows], proposals, self.legal, self.price, self.floor)
         return chosen
 
     def imposed(self, params: Ints) -> Ints:

@@ -36,7 +36,6 @@ take, also where no words are sent for it.
 """
 
 from collections.abc import Callable, Iterator
-from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -44,22 +43,19 @@ import numpy as np
 from ..schema import RowStationary, Target
 from . import candidates
 from .blocks import Blocks, Shape, shapes
-from .candidates import LARGEST, balanced, quotients
 from .legality import Rules, all_kept, first_broken, sound
 from .loops import ArrayLoop, kept, nest, passed, spread
+from .row_stationary_proposals import (
+    Mapping,
+    array_of,
+    floor,
+    folded_filter,
+    mapping_of,
+    proposals,
+    sets_side_by_side,
+    takes_groups,
+)
 from .work import Bools, Ints, Phases, Work, ceil_div, distinct, flat
-
-
-class Mapping(NamedTuple):
-    """The parameters, int64 arrays. JSSC 2017, Table II, has them as e, p, q, r, t, n."""
-
-    set_rows: Ints
-    filters: Ints
-    channels: Ints
-    sets_c: Ints
-    sets_k: Ints
-    images: Ints
-
 
 PARAMETERS = Mapping._fields
 CHANNELS_INNERMOST = False
@@ -137,20 +133,6 @@ def rules(array: RowStationary, work: Work, params: Ints) -> Rules:
     words = m.filters * m.channels * taps_x
     yield words <= array.filter_words, f"filters need more than {array.filter_words} words"
     yield m.filters <= array.psum_words, f"psums need more than {array.psum_words} words"
-
-
-def folded_filter(array: RowStationary, work: Work) -> tuple[Ints, Ints]:
-    """Rows and columns of the parts that filters are cut into: as few and as equal as possible."""
-    words = min(array.ifmap_words, array.filter_words)
-    return balanced(np.maximum(work.r, 1), array.rows), balanced(np.maximum(work.s, 1), words)
-
-
-def sets_side_by_side(array: RowStationary, taps_y: Ints, set_rows: Ints, sets_c: Ints) -> Ints:
-    """The most sets on different filters, when each is `sets_c` sets on top of each other."""
-    segments = ceil_div(set_rows, array.cols)
-    across = np.maximum(array.cols // np.maximum(set_rows, 1), 1)
-    height = np.maximum(segments * sets_c, 1) * taps_y
-    return np.asarray(across * (array.rows // height))
 
 
 # Cost
@@ -259,11 +241,6 @@ def passes(array: RowStationary, work: Work, m: Mapping) -> Iterator[tuple[Ints,
         yield alike.where, alike.times, pass_of(work, m, groups, alike)
 
 
-def takes_groups(work: Work, m: Mapping) -> Bools:
-    """Whether the `sets_k` sets work on different groups."""
-    return np.asarray((work.g > 1) & (work.k <= m.filters))
-
-
 def pass_of(work: Work, m: Mapping, groups: Bools, alike: Shape) -> Pass:
     at = alike.where
     n, g, k, c, p, r, s = alike.sizes
@@ -333,6 +310,7 @@ def choose(target: Target, work: Work, fixed: Ints | None = None) -> Ints:
         lambda tiles, params: legal(target, tiles, params),
         price,
         fixed,
+        lambda tiles, params: floor(target, tiles, params),
     )
 
 
@@ -341,52 +319,3 @@ def price_of(target: Target, one: Pass) -> dict[str, Ints]:
     operands = (one.ifmap_words + one.weight_words) * data.operand_bits
     bits = operands + 2 * one.psums * data.accumulator_bits
     return {"cycles": pass_cycles(target, one), "bits": bits}
-
-
-def proposals(array: RowStationary, work: Work) -> Ints:
-    """int64 [tiles, candidates, 6] for int64 [tiles, 1]: sizes that fill the array or a scratchpad.
-
-    Each is cut to the tile and evened out: no smaller one needs the same number of passes.
-    """
-    taps_y, taps_x = folded_filter(array, work)
-    deepest = np.maximum(array.ifmap_words // taps_x, 1)
-    wanted = np.array(list(product(*wishes(array, work, taps_y, deepest))), np.int64)
-    set_rows, uneven, sets_c, channels, by_group = wanted.T
-    set_rows = np.where(uneven, np.minimum(set_rows, work.p), balanced(work.p, set_rows))
-    channels = balanced(ceil_div(work.c, sets_c), np.minimum(channels, deepest))
-    sets_c = ceil_div(work.c, channels * ceil_div(work.c, channels * sets_c))
-    room = np.clip(sets_side_by_side(array, taps_y, set_rows, sets_c), 1, LARGEST)
-    spad = np.clip(array.filter_words // (channels * taps_x), 1, min(array.psum_words, LARGEST))
-    most = np.minimum(room, work.k)
-    filters = ceil_div(work.k, most * ceil_div(work.k, most * spad))
-    sets_k = ceil_div(work.k, filters * ceil_div(work.k, filters * most))
-    filters = np.where(by_group, np.minimum(work.k, spad), filters)
-    sets_k = np.where(by_group, balanced(work.g, room), sets_k)
-    images = balanced(work.n, LARGEST)
-    sizes = (set_rows, filters, channels, sets_c, sets_k, images)
-    return np.stack(np.broadcast_arrays(*sizes), axis=-1)
-
-
-def wishes(
-    array: RowStationary, work: Work, taps_y: Ints, deepest: Ints
-) -> tuple[list[int], list[int], list[int], list[int], list[int]]:
-    """Values to try for these tiles: set_rows, whether strips may be uneven, sets_c, channels,
-    and whether sets take groups."""
-    heights = quotients(array.rows // int(taps_y.min()))
-    widths = quotients(array.cols) + [array.cols * height for height in heights]
-    tallest = min(int(work.p.max()), LARGEST)
-    set_rows = sorted({min(width, tallest) for width in widths})
-    sets_c = [height for height in heights if height <= LARGEST]
-    most = min(int(deepest.max()), LARGEST)
-    channels = sorted({*quotients(most), *range(1, min(most, 6))})
-    uneven = [0, 1] if work.r.max() > 1 else [0]
-    return set_rows, uneven, sets_c, channels, [0, 1] if work.g.max() > 1 else [0]
-
-
-def array_of(target: Target) -> RowStationary:
-    assert isinstance(target.array, RowStationary)
-    return target.array
-
-
-def mapping_of(params: Ints) -> Mapping:
-    return Mapping(*(params[..., i] for i in range(len(PARAMETERS))))
