@@ -4,9 +4,10 @@ The array is priced by the target's dataflow and the rest by targets/cost.py, as
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import reduce
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -189,7 +190,33 @@ class Moves(NamedTuple):
     drain: Ints
 
 
-def dma(problem: Problem, choice: Choice, steps: Steps) -> Moves:
+Transfers = Mapping[tuple[str, bool], tuple[Ints, Ints]]
+"""Bytes on the bus and cycles of its channel that one load or store takes, by operand and whether
+it is resident: all that a choice decides of it."""
+
+
+def transfers(problem: Problem, options: Iterable[Choice], steps: Steps) -> Transfers:
+    """Of all operands that are moved, under all of the choices."""
+    found: dict[tuple[str, bool], tuple[Ints, Ints]] = {}
+    moved = list(filter(problem.moves, problem.load.accesses()))
+    for choice, access in product(options, moved):
+        key = access.role, access.role in choice.resident
+        if key not in found:
+            found[key] = one_transfer(problem, access, choice, steps)
+    return found
+
+
+def one_transfer(
+    problem: Problem, access: Access, choice: Choice, steps: Steps
+) -> tuple[Ints, Ints]:
+    bus, spad = transfer(problem, access, choice, steps)
+    port = problem.target.memory_for(access.kind).bytes_per_cycle  # type: ignore[arg-type]
+    requests = engine(problem, access).requests
+    return bus, cost.transfer_cycles(bus, spad, channel(problem, access), port, requests)
+
+
+def dma(problem: Problem, choice: Choice, steps: Steps, each: Transfers) -> Moves:
+    """All moves; they depend on the loop order and on what is resident only."""
     count = trips(problem.load, steps)
     busy: dict[str, Ints] = {}
     zero = np.zeros((), np.int64)
@@ -197,10 +224,7 @@ def dma(problem: Problem, choice: Choice, steps: Steps) -> Moves:
     ends = {"early": zero, "fill": zero, "drain": zero}
     for access in filter(problem.moves, problem.load.accesses()):
         link, stores = channel(problem, access), access is problem.load.result
-        memory = problem.target.memory_for(access.kind)  # type: ignore[arg-type]
-        bus, spad = transfer(problem, access, choice, steps)
-        requests = engine(problem, access).requests
-        once = cost.transfer_cycles(bus, spad, link, memory.bytes_per_cycle, requests)
+        bus, once = each[access.role, access.role in choice.resident]
         times = stored(problem, choice, count) if stores else repetitions(access, choice, count)
         busy[link.name] = busy.get(link.name, zero) + once * times
         number, total = number + times, total + bus * times
@@ -275,11 +299,11 @@ class Beside(NamedTuple):
         return np.asarray(np.maximum(np.maximum(array, self.overlap), turn) + self.alone)
 
 
-def beside(problem: Problem, choice: Choice, steps: Steps, shares: Bools) -> Beside:
+def beside(problem: Problem, choice: Choice, steps: Steps, shares: Bools, moves: Moves) -> Beside:
     """Engines overlap, so the busiest sets the time. Before them all come the first loads, those of
     constants only if there is no room for them beside the tiles of the group before; after them the
     vector work on the last tile, and its store."""
-    moves, vector = dma(problem, choice, steps), vector_cycles(problem, choice, steps)
+    vector = vector_cycles(problem, choice, steps)
     code = moves.number + computes(problem, choice, steps)
     engines = (vector, issue_cycles(problem, code), *moves.busy.values())
     overlap: Any = reduce(np.maximum, engines)

@@ -21,13 +21,16 @@ from dnncc.targets import dataflow
 from .cost import (
     CODE_BYTES,
     Beside,
+    Moves,
     Problem,
     beside,
+    dma,
     footprint,
     macs,
     product_of,
     slots,
     tensor_work,
+    transfers,
     within,
 )
 from .mapping import Mapping
@@ -121,14 +124,20 @@ def space(problem: Problem) -> tuple[Steps, Bools, Steps]:
 def bounded(problem: Problem, options: list[Choice], mesh: Steps, legal: Bools) -> Pool:
     """Everything legal that fits, as if every PE were always busy.
 
-    What depends on some loops only is computed once for their steps, not for each tiling.
+    What depends on some loops only is computed once for their steps, not for each tiling; and the
+    moves once for choices that differ in the depth of buffers only.
     """
     floor = np.full(np.count_nonzero(legal), macs(problem.load) // problem.target.pes)
     found: list[tuple[Ints, Ints, Beside]] = []
+    each = transfers(problem, options, mesh)
+    moves: dict[tuple[tuple[str, ...], ...], Moves] = {}
     for number, choice in enumerate(options):
         used = footprint(problem, choice, mesh)
         fits = legal & within(problem, used, 1)
-        wide = beside(problem, choice, mesh, within(problem, used, 2))
+        alike = choice.order, choice.resident
+        if alike not in moves:
+            moves[alike] = dma(problem, choice, mesh, each)
+        wide = beside(problem, choice, mesh, within(problem, used, 2), moves[alike])
         more = Beside(*(np.broadcast_to(column, legal.shape)[fits] for column in wide))
         rows = np.flatnonzero(fits[legal])
         found.append((np.full(len(rows), number), rows, more))
@@ -192,10 +201,19 @@ def raise_bounds(
 ) -> None:
     """In place: a tile that is no larger than one of `new` uses the array no better, but for the
     lenience; `found` are their cycles in multiples of the least possible."""
-    below = split[:, None] == split[new]
+    row, of = same_split(split, new)
+    below = np.ones(len(row), np.bool_)
     for var in ("n", "p", "q"):
-        below &= steps[var][:, None] <= steps[var][new]
-    np.maximum(ratio, np.where(below, LENIENCE * found, 0).max(axis=1), out=ratio)
+        below &= steps[var][row] <= steps[var][new[of]]
+    np.maximum.at(ratio, row[below], LENIENCE * found[of[below]])
+
+
+def same_split(split: Ints, new: Ints) -> tuple[Ints, Ints]:
+    """All pairs of a tile, and the place in `new` of one of the same split."""
+    order = np.argsort(split, kind="stable")
+    begin, end = (np.searchsorted(split[order], split[new], side) for side in ("left", "right"))
+    of = np.repeat(np.arange(len(new)), end - begin)
+    return order[np.arange(len(of)) + (end - np.cumsum(end - begin))[of]], of
 
 
 def promising(pool: Pool, known: npt.NDArray[np.bool_], most: int) -> Ints:

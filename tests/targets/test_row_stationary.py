@@ -16,6 +16,7 @@ from tests.targets.pes import check, row
 Work = dataflow.Work
 rs: Any = import_module("dnncc.targets.dataflow.row_stationary")
 sim: Any = import_module("dnncc.targets.dataflow.row_stationary_sim")
+candidates: Any = import_module("dnncc.targets.dataflow.candidates")
 HERE = Path(__file__).parent
 ODD = load(HERE / "odd-13x7.toml")
 CHIP = load("eyeriss-jssc17")
@@ -311,6 +312,21 @@ def test_closed_forms_equal_the_pes(
     work, params = Work.of(**sizes), row(*wish)
     params = params if FLOW.legal(target, work, params) else FLOW.choose(target, work)
     check(FLOW, sim.simulate, target, work, params, seed)
+
+
+@given(SIZES, ARRAYS)
+@settings(max_examples=150, deadline=None)
+def test_the_floor_is_below_the_cycles_and_changes_no_choice(
+    sizes: dict[str, int], target: Target
+) -> None:
+    work = Work.of(**{name: [size] for name, size in sizes.items()})
+    tiles = Work.from_table(work.table()[:, None])
+    params = rs.proposals(rs.array_of(target), tiles)[0]
+    params = params[FLOW.legal(target, work, params)]
+    assert (rs.floor(target, work, params) <= FLOW.cycles(target, work, params)).all()
+    sums = rs.totals(target, work, params, lambda one: rs.price_of(target, one))
+    order = np.lexsort((candidates.packed(params), sums["bits"], sums["cycles"]))
+    assert np.array_equal(FLOW.choose(target, work)[0], params[order[0]])
 
 
 def test_many_tiles_at_once_are_as_one_by_one() -> None:
