@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..schema import RowStationary, Target
-from .row_stationary import Mapping, array_of, folded_filter, mapping_of, takes_groups
+from .row_stationary_proposals import Mapping, array_of, folded_filter, mapping_of, takes_groups
 from .work import Ints, Work
 
 Counts = dict[str, int]
