@@ -5,6 +5,7 @@
 # make validate the models beside published measurements
 # make bench    what compiling and running costs
 # make speed    how fast the simulator is, beside onnxruntime
+# make light    nine large networks, float and int8, beside onnxruntime
 # make bounds   how near to what the hardware allows networks run
 # make clean    remove .venv and build
 #
@@ -17,7 +18,7 @@ RESNET8 := examples/resnet8
 DIGITS := build/digits
 QUANTISE := --calibrate $(DIGITS)/calibrate.npz --precision int8
 
-.PHONY: demo digits test docs validate bench speed bounds clean
+.PHONY: demo digits test docs validate bench speed light bounds clean
 
 demo: .venv/installed
 	mkdir -p build
@@ -56,6 +57,9 @@ bench: .venv/installed
 
 speed: .venv/installed-dev
 	$(BIN)/python -m benchmarks.speed
+
+light: .venv/installed-dev
+	$(BIN)/python -m benchmarks.light
 
 bounds: .venv/installed-dev
 	$(BIN)/python -m benchmarks.bounds

@@ -1,12 +1,16 @@
 """Real networks of real size with seeded weights, float and int8; nothing is downloaded.
 
 The onnx package ships the graphs of its light test models with weights as ConstantOfShape. Each
-becomes an initializer of seeded values; onnxruntime.quantization makes the int8 QDQ form. Results
-are kept in `--cache`, as quantising ResNet-50 takes 20 s.
+becomes an initializer of seeded values; onnxruntime.quantization makes the int8 forms, of weights
+over all of int8 and with a scale per output channel. Results are kept in `--cache`, as quantising
+ResNet-50 takes 20 s.
+
+    python -m benchmarks.networks NAME FORM CACHE
 """
 
 import importlib
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,33 +20,76 @@ import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto, numpy_helper, version_converter
 
+FORMS = {
+    "qdq-u8s8": ("QDQ", "QUInt8"),
+    "qdq-s8s8": ("QDQ", "QInt8"),
+    "qop-u8s8": ("QOperator", "QUInt8"),
+    "qop-s8s8": ("QOperator", "QInt8"),
+}
+"""onnxruntime's names of the format and of the type of activations."""
+
 OPSET, IR_VERSION, SAMPLES = 13, 8, 2
 NORMALISED = (1, 4)
 """Inputs of BatchNormalization that have to be positive: scale and variance."""
 
 
+def names() -> list[str]:
+    """All of them, the small ones first."""
+    sizes = {name: weight_count(light_graph(name)) for name in shipped()}
+    return sorted(sizes, key=lambda name: sizes[name])
+
+
 def light(name: str, cache: Path) -> tuple[Path, Path]:
     """The float and the int8 model of that name."""
-    paths = cache / f"{name}.onnx", cache / f"{name}_qdq.onnx"
-    if not all(path.is_file() for path in paths):
-        cache.mkdir(parents=True, exist_ok=True)
-        real = version_converter.convert_version(seeded(light_graph(name)), OPSET)
-        saved(real, paths[0])
-        saved(int8(real), paths[1])
-    return paths
+    return real(name, cache), quantised(name, "qdq-u8s8", cache)
 
 
-def saved(model: ModelProto, path: Path) -> None:
-    part = path.with_name(f"{path.name}.{os.getpid()}")
+def real(name: str, cache: Path) -> Path:
+    """The float model. Raises FileNotFoundError if onnx has no network of that name."""
+    made = path(name, "float", cache)
+    if not made.is_file():
+        saved(version_converter.convert_version(seeded(light_graph(name)), OPSET), made)
+    return made
+
+
+def quantised(name: str, form: str, cache: Path) -> Path:
+    """The int8 model in one of the FORMS."""
+    made = path(name, form, cache)
+    if not made.is_file():
+        saved(int8(onnx.load(real(name, cache)), form), made)
+    return made
+
+
+def path(name: str, form: str, cache: Path) -> Path:
+    return cache / f"{name}_{form}.onnx"
+
+
+def saved(model: ModelProto, made: Path) -> None:
+    made.parent.mkdir(parents=True, exist_ok=True)
+    part = made.with_name(f"{made.name}.{os.getpid()}")
     onnx.save(model, part)
-    part.replace(path)
+    part.replace(made)
 
 
 def light_graph(name: str) -> ModelProto:
+    return onnx.load(folder() / f"light_{name}.onnx")
+
+
+def shipped() -> list[str]:
+    return [path.stem.removeprefix("light_") for path in folder().glob("light_*.onnx")]
+
+
+def folder() -> Path:
     import onnx.backend.test as package
 
-    folder = Path(str(package.__file__)).parent / "data" / "light"
-    return onnx.load(folder / f"light_{name}.onnx")
+    return Path(str(package.__file__)).parent / "data" / "light"
+
+
+def weight_count(model: ModelProto) -> int:
+    """Elements of all weights."""
+    shapes = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    made = [n.input[0] for n in model.graph.node if n.op_type == "ConstantOfShape"]
+    return sum(int(np.prod(shapes[name])) for name in made)
 
 
 def seeded(model: ModelProto) -> ModelProto:
@@ -86,8 +133,8 @@ def consumer(name: str, graph: Any) -> tuple[NodeProto, int]:
     return node, list(node.input).index(name)
 
 
-def int8(model: ModelProto) -> ModelProto:
-    """QDQ: uint8 activations, int8 weights per channel."""
+def int8(model: ModelProto, form: str) -> ModelProto:
+    """The model in one of the FORMS, weights with a scale per channel."""
     quantization: Any = importlib.import_module("onnxruntime.quantization")
     shape_inference: Any = importlib.import_module("onnxruntime.quantization.shape_inference")
 
@@ -98,25 +145,42 @@ def int8(model: ModelProto) -> ModelProto:
         def get_next(self) -> dict[str, Any] | None:
             return next(self.feeds, None)
 
-    with tempfile.TemporaryDirectory() as folder:
-        paths = [str(Path(folder) / f"{name}.onnx") for name in ("given", "folded", "int8")]
+    layout, activations = FORMS[form]
+    with tempfile.TemporaryDirectory() as place:
+        paths = [str(Path(place) / f"{name}.onnx") for name in ("given", "folded", "int8")]
         onnx.save(model, paths[0])
         shape_inference.quant_pre_process(paths[0], paths[1], skip_symbolic_shape=True)
         quantization.quantize_static(
             paths[1],
             paths[2],
             Reader(),
-            quant_format=quantization.QuantFormat.QDQ,
+            quant_format=quantization.QuantFormat[layout],
             per_channel=True,
-            reduce_range=True,
-            activation_type=quantization.QuantType.QUInt8,
+            activation_type=quantization.QuantType[activations],
             weight_type=quantization.QuantType.QInt8,
         )
         return onnx.load(paths[2])
 
 
 def samples(model: ModelProto) -> Iterator[dict[str, Any]]:
-    value, rng = model.graph.input[0], np.random.default_rng(1)
-    shape = [d.dim_value or 1 for d in value.type.tensor_type.shape.dim]
+    """What ranges are taken from."""
+    rng = np.random.default_rng(1)
     for _ in range(SAMPLES):
-        yield {value.name: rng.normal(0, 1, shape).astype(np.float32)}
+        yield image(model, rng)
+
+
+def image(model: ModelProto, rng: np.random.Generator) -> dict[str, Any]:
+    """A normally distributed input, by name."""
+    value = model.graph.input[0]
+    shape = [d.dim_value or 1 for d in value.type.tensor_type.shape.dim]
+    return {value.name: rng.normal(0, 1, shape).astype(np.float32)}
+
+
+def main() -> None:
+    name, form, cache = sys.argv[1:]
+    make = real(name, Path(cache)) if form == "float" else quantised(name, form, Path(cache))
+    print(make)
+
+
+if __name__ == "__main__":
+    main()

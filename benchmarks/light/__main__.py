@@ -1,0 +1,176 @@
+"""The nine light networks with seeded weights: compiled, run, and compared with onnxruntime.
+
+    python -m benchmarks.light [--networks NAME ...] [--forms FORM ...] [--targets NAME|FILE ...]
+
+Each network, as float and in each int8 form that onnxruntime.quantization makes, on each target, in
+a process of its own. Every element of the outputs and of the quantised tensors inside is compared
+with onnxruntime's default session on exact integer kernels; a float network is compared with the
+quantised model that dnncc makes of it. "Arise" are those that differ though the node that makes
+them reads onnxruntime's values.
+
+The rule: nothing arises, but where onnxruntime itself sums in float32 and a tie may round otherwise
+by a step or two; outputs are equal, but for what follows from such ties and for the last bits of a
+softmax in float32. Exit status 1 if a cell fails, differs beyond that, or takes 4 GB or more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import networks
+from benchmarks.light.files import group
+
+FLOAT = "float"
+FORMS = (FLOAT, "qdq-u8s8", "qdq-s8s8", "qop-u8s8")
+COLUMNS = (
+    *("network", "form", "target", "compile s", "run s", "peak MB", "MACs on it"),
+    *("outputs that differ", "inner elements that differ", "arise", "on the host"),
+)
+MOST_BYTES = 4_000_000_000
+MOST_TIES, LARGEST_TIE = 2e-4, 2
+FLOAT_STEPS = 1e-6
+"""Of the largest output: a few last bits of float32."""
+
+
+class CellError(Exception):
+    """A process of a cell has failed; the last line that it wrote."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    network: str
+    form: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Elements compared, those that differ, and by how much at most."""
+
+    elements: int
+    different: int
+    most: float
+
+    def __str__(self) -> str:
+        return f"{self.different:,} of {self.elements:,} ({self.most:.3g})"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The differences of a cell; `sums` are those of `alone` that onnxruntime sums in float32."""
+
+    outputs: Difference
+    inner: Difference
+    alone: Difference
+    sums: Difference
+    largest: float
+
+    @classmethod
+    def between(cls, got: Path, expected: Path) -> Found:
+        outputs, inner = group(expected, "output"), group(expected, "inner")
+        alone = group(got, "alone")
+        return cls(
+            total(group(got, "output"), outputs),
+            total(group(got, "inner"), inner),
+            total(alone, inner),
+            total(alone, group(expected, "sum")),
+            max(float(np.abs(value).max(initial=0)) for value in outputs.values()),
+        )
+
+    def is_right(self, exact: bool) -> bool:
+        """Whether they keep the rule; `exact` where no output ends in float32 steps."""
+        ties = self.sums.different
+        few = ties <= max(2, MOST_TIES * self.sums.elements) and self.sums.most <= LARGEST_TIE
+        allowed = 0.0 if exact else FLOAT_STEPS * self.largest
+        same = self.outputs.most <= allowed or ties > 0
+        return same and few and self.alone.different == ties and self.outputs.elements > 0
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser("benchmarks.light", description=(__doc__ or "").split("\n")[0])
+    p.add_argument("--networks", nargs="+", default=networks.names(), metavar="NAME")
+    p.add_argument("--forms", nargs="+", default=FORMS, choices=(FLOAT, *networks.FORMS))
+    p.add_argument("--targets", nargs="+", default=["tpu-like", "eyeriss-like"], metavar="T")
+    p.add_argument(
+        "--cache",
+        type=Path,
+        default=Path(tempfile.gettempdir()) / "dnncc-networks",
+        help="folder of the models that are made (%(default)s)",
+    )
+    return p
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = parser().parse_args(arguments)
+    print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
+    wrong = 0
+    for network in options.networks:
+        for form in options.forms:
+            for row, right in rows(network, form, options.targets, options.cache):
+                print(f"| {' | '.join(row)} |", flush=True)
+                wrong += not right
+    return 1 if wrong else 0
+
+
+def rows(
+    network: str, form: str, targets: list[str], cache: Path
+) -> Iterator[tuple[list[str], bool]]:
+    """A row per target, and whether all is as it has to be."""
+    for target in targets:
+        cell = Cell(network, form, target)
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                yield measured(cell, cache, Path(folder))
+            except CellError as error:
+                yield [network, form, target, f"FAILED: {error}"], False
+
+
+def measured(cell: Cell, cache: Path, folder: Path) -> tuple[list[str], bool]:
+    """The row of a cell. Raises CellError."""
+    python("networks", cell.network, cell.form, cache)
+    model = networks.path(cell.network, cell.form, cache)
+    expected, got = folder / "expected.npz", folder / "got.npz"
+    python("light.expected", model, expected, *([cell.target] if cell.form == FLOAT else []))
+    costs = json.loads(python("light.cell", model, cell.target, expected, got))
+    found = Found.between(got, expected)
+    right = costs["bytes"] < MOST_BYTES and found.is_right(exact=cell.form != FLOAT)
+    hosts = ", ".join(f"{n} {op}" for op, n in costs["host"].items()) or "-"
+    row = [
+        *(cell.network, cell.form, cell.target),
+        *(f"{costs['compile']:.1f}", f"{costs['run']:.1f}", f"{costs['bytes'] / 1e6:,.0f}"),
+        *(f"{costs['share']:.2%}", str(found.outputs), str(found.inner), str(found.alone), hosts),
+    ]
+    return row, right
+
+
+def python(module: str, *arguments: Any) -> str:
+    """What a process of its own prints. Raises CellError."""
+    command = [sys.executable, "-m", f"benchmarks.{module}", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    if done.returncode:
+        raise CellError((done.stderr.strip() or f"exit status {done.returncode}").splitlines()[-1])
+    return done.stdout
+
+
+def total(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Difference:
+    common = sorted(ours.keys() & theirs.keys())
+    steps = [np.abs(np.subtract(ours[n], theirs[n], dtype=np.float64)) for n in common]
+    return Difference(
+        sum(s.size for s in steps),
+        sum(int(np.count_nonzero(s)) for s in steps),
+        max((float(s.max(initial=0)) for s in steps), default=0.0),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
