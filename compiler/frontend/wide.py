@@ -55,10 +55,12 @@ class Facts:
 
 
 def root_of(name: str, made: Mapping[str, NodeProto]) -> str:
-    """The value that was first quantised with this scale."""
+    """The value that was first quantised with this scale; what moved it before that is float."""
+    found = ""
     while name in made and made[name].op_type in PASSING:
+        found = made[name].input[0] if made[name].op_type == "QuantizeLinear" else found
         name = made[name].input[0]
-    return name
+    return found or name
 
 
 def most_steps(node: NodeProto, facts: Facts, now: int) -> int:

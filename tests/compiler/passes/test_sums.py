@@ -142,6 +142,18 @@ def test_what_cannot_wrap_is_taken(name: str) -> None:
     check_extremes(FITTING[name], artifact)
 
 
+def test_what_is_moved_before_it_is_quantised_has_its_clip() -> None:
+    """A float model of ours: the Transpose is between the Softmax and the first quantisation."""
+    nodes = [
+        helper.make_node("Softmax", ["x"], ["s"], axis=1),
+        helper.make_node("Transpose", ["s"], ["t"], perm=[0, 2, 1]),
+        helper.make_node("MatMul", ["t", "x"], ["y"]),
+    ]
+    model = make_model(nodes, {"x": (FLOAT, (1, 64, 8))}, {"y": (FLOAT, (1, 8, 8))}, {}, 13)
+    artifact = dnncc.compile(model, WIDE)
+    assert not refused(artifact)
+
+
 def check_extremes(model: ModelProto, artifact: Any) -> None:
     """onnxruntime computes in float32: a step is allowed."""
     session = load(elf.write(artifact.image))
