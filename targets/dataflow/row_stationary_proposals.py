@@ -46,17 +46,18 @@ def takes_groups(work: Work, m: Mapping) -> Bools:
 def proposals(array: RowStationary, work: Work) -> Ints:
     """int64 [tiles, candidates, 6] for int64 [tiles, 1]: sizes that fill the array or a scratchpad.
 
-    Each is cut to the tile and evened out: no smaller one needs the same number of passes. Wishes
-    are axes of a mesh, so that what depends on some of them is computed once for the others.
+    Each is cut to the tile and evened out: no smaller one needs the same number of passes. Rows of
+    a set, channels, and whether sets take groups are axes of a mesh, each without wishes that come
+    out alike.
     """
-    tiles = Work.from_table(work.table()[:, :, None, None, None, None])
+    tiles = Work.from_table(work.table()[:, :, None, None])
     taps_y, taps_x = folded_filter(array, tiles)
     deepest = np.maximum(array.ifmap_words // taps_x, 1)
     wanted = (np.array(w, np.int64) for w in wishes(array, work, taps_y, deepest))
-    set_rows, uneven, sets_c, channels, by_group = np.ix_(*wanted)
-    set_rows = np.where(uneven, np.minimum(set_rows, tiles.p), balanced(tiles.p, set_rows))
-    channels = balanced(ceil_div(tiles.c, sets_c), np.minimum(channels, deepest))
-    sets_c = ceil_div(tiles.c, channels * ceil_div(tiles.c, channels * sets_c))
+    tall, uneven, on_top, deep, by_group = wanted
+    set_rows = different(strips(tiles, tall[:, None], uneven))[..., None, None]
+    depths = different(packed_depths(tiles, on_top[:, None], np.minimum(deep, deepest)))
+    channels, sets_c = np.divmod(depths[:, None, :, None], LARGEST + 1)
     room = np.clip(sets_side_by_side(array, taps_y, set_rows, sets_c), 1, LARGEST)
     spad = np.clip(array.filter_words // (channels * taps_x), 1, min(array.psum_words, LARGEST))
     most = np.minimum(room, tiles.k)
@@ -67,6 +68,28 @@ def proposals(array: RowStationary, work: Work) -> Ints:
     images = balanced(tiles.n, LARGEST)
     sizes = np.broadcast_arrays(set_rows, filters, channels, sets_c, sets_k, images)
     return np.moveaxis(np.stack(sizes).reshape(len(sizes), len(tiles.n), -1), 0, -1)
+
+
+def strips(work: Work, tall: Ints, uneven: Ints) -> Ints:
+    """Rows of a set: as many as wished, or as few as need no more strips."""
+    return np.where(uneven, np.minimum(tall, work.p), balanced(work.p, tall))
+
+
+def packed_depths(work: Work, on_top: Ints, deep: Ints) -> Ints:
+    """Channels of a PE and sets on top of each other, as one number."""
+    channels = balanced(ceil_div(work.c, on_top), deep)
+    sets_c = ceil_div(work.c, channels * ceil_div(work.c, channels * on_top))
+    return np.asarray(channels * (LARGEST + 1) + sets_c)
+
+
+def different(values: Ints) -> Ints:
+    """int64 [tiles, m] of int64 [tiles, 1, ...]: the different values of each tile, the last one
+    again where other tiles have more."""
+    ordered = np.sort(values.reshape(len(values), -1), axis=1)
+    again = np.zeros(ordered.shape, np.bool_)
+    again[:, 1:] = ordered[:, 1:] == ordered[:, :-1]
+    most = int((~again).sum(axis=1).max())
+    return np.sort(np.where(again, ordered[:, -1:], ordered), axis=1)[:, :most]
 
 
 def wishes(
