@@ -21,7 +21,7 @@ from ..mapping.workload import scratchpad_dtype
 from ..memory.lifetimes import lifetimes, storage
 from .context import Context, target_of
 
-TILE_SHARE = 0.5
+TILE_SHARE = 0.35
 """Of a scratchpad, what stays free for tiles while anything is resident."""
 
 
