@@ -74,17 +74,19 @@ class MatMul(Op, name="matmul", onnx=("MatMul",)):
         row, out, inner = Dim(rows, (("q", 1),)), Dim(k, (("k", 1),)), Dim(c, (("c", 1),))
         lead = tuple(Dim(d, ((v, 1),)) for d, v in zip(y.shape, names, strict=False))
         build.box = (*lead, row, out)
+        sums_box, sums_axes = order_of_sums(names, build.box)
         zeros = weight_zeros(build, node, out)
         a_box, b_box = (broadcast_box(t.shape[:-2], lead) for t in (a, b))
         uses = {
             "weight": build.read("weight", node.inputs[1], (*b_box, inner, out), "weight"),
             **zeros,
             "ifmap": build.read("ifmap", node.inputs[0], (*a_box, row, inner)),
-            "psum": build.accumulate(sums_box(names, build.box)),
+            "psum": build.accumulate(sums_box),
         }
         axes = "".join(ROWS.get(v, v[-1]) for v in names)[len(names) - len(a_box) :]
         attrs = {
             "ifmap_axes": f"{axes}wc", "weight_axes": " " * len(b_box) + "ck",
+            "psum_axes": sums_axes,
             "r": 1, "s": 1, "stride_y": 1, "stride_x": 1, "dilation_y": 1, "dilation_x": 1,
             "ifmap_zero": scalar_quant(a)[1],
             "weight_zero": 0 if zeros else scalar_quant(b)[1],
@@ -108,12 +110,13 @@ def loops_of(lead: Sequence[int], weights: Sequence[int]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def sums_box(names: Sequence[str], box: Sequence[Dim]) -> tuple[Dim, ...]:
-    """Psums are stored [n][k][p][q], whatever the order of the result's axes."""
+def order_of_sums(names: Sequence[str], box: Sequence[Dim]) -> tuple[tuple[Dim, ...], str]:
+    """Psums are stored [n][k][p][q], whatever the order of the result's axes; also the axes' names,
+    of which those of loops over single matrices are digits."""
     ranks = {"n": 1, "k": 2, "p": 3, "q": 4}
     loops = [*names, "q", "k"]
     order = sorted(range(len(loops)), key=lambda i: ranks.get(loops[i], 0))
-    return tuple(box[i] for i in order)
+    return tuple(box[i] for i in order), "".join(loops[i][-1] for i in order)
 
 
 def product(match: Match, a: str, b: str, bias: str) -> Node:
