@@ -40,8 +40,8 @@ from .ir.tile import TileProgram
 from .ir.tile_interpret import interpret_tile
 from .passes.pipeline import Pass, Program
 
-ROUNDING = ("canonicalize", "legalize")
-"""Passes that change the arithmetic: batch normalisation into weights, floats to integers."""
+ROUNDING = ("canonicalize", "legalize", "lower_floats")
+"""Passes that change the arithmetic: batch normalisation into weights, floats to integers, steps."""
 
 RANDOM = "random"
 SCHEDULE = "random:1"
