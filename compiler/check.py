@@ -41,7 +41,7 @@ from .ir.tile_interpret import interpret_tile
 from .passes.pipeline import Pass, Program
 
 ROUNDING = ("canonicalize", "legalize", "lower_floats")
-"""Passes that change the arithmetic: batch normalisation into weights, floats to integers, steps."""
+"""Passes that change the arithmetic: normalisation into weights, floats to integers or steps."""
 
 RANDOM = "random"
 SCHEDULE = "random:1"
