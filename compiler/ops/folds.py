@@ -105,7 +105,10 @@ class InstanceNormalization(Steps, onnx=("InstanceNormalization",)):
 
 
 class BatchNormalization(Steps, onnx=("BatchNormalization",)):
-    """What no convolution has taken in: a gain and a shift per channel."""
+    """What no convolution has taken in: a gain and a shift per channel.
+
+    Both are rounded to float32 after every operation, in onnxruntime's order.
+    """
 
     @classmethod
     def expand(cls, chain: Chain) -> str:
@@ -115,8 +118,8 @@ class BatchNormalization(Steps, onnx=("BatchNormalization",)):
         epsilon = chain.attr("epsilon", 1e-5)
         if any(v is None for v in values):
             return computed(chain, epsilon)
-        scale, shift, mean, variance = (v.astype(np.float64) for v in values if v is not None)
-        gain = scale / np.sqrt(variance + epsilon)
+        scale, shift, mean, variance = (v.astype(np.float32) for v in values if v is not None)
+        gain = np.float32(1) / np.sqrt(variance + np.float32(epsilon)) * scale
         scaled = chain.mul(chain.input(), spread(chain, gain))
         return chain.add(scaled, spread(chain, shift - mean * gain))
 
