@@ -40,7 +40,7 @@ from .workload import Workload
 Ints = npt.NDArray[np.int64]
 Steps = dict[str, Ints]
 
-CYCLE_SLACK = 1.01
+CYCLE_SLACK = 1.02
 """How much slower a candidate may be than the fastest, to be taken for its fewer bytes."""
 
 BYTE_SLACK, CODE_SLACK, FEW = 1.02, 1.25, 8

@@ -13,7 +13,7 @@ import pytest
 import dnncc
 from benchmarks import products, resnets
 from benchmarks.once import cpu_seconds
-from dnncc.mapping import search
+from dnncc.mapping import objective
 from dnncc.runtime import InferenceSession, files
 from tests.models import ROOT
 
@@ -37,7 +37,7 @@ def test_a_layer_is_one_operation(session: InferenceSession) -> None:
     assert plan is not None
     alone = sum(piece.stop - piece.first for piece in plan.pieces if not piece.merged)
     assert sum(len(piece.merged) for piece in plan.pieces) <= 2 * LAYERS
-    assert alone <= 8
+    assert alone <= 16  # the softmax at the end, in float steps
 
 
 def test_a_run_makes_few_calls(session: InferenceSession) -> None:
@@ -77,11 +77,11 @@ def test_equal_layers_are_searched_once(monkeypatch: pytest.MonkeyPatch) -> None
 
     searched: list[Any] = []
 
-    def counting(problem: Any, limit: int) -> Any:
+    def counting(goal: str, problem: Any, limit: int) -> Any:
         searched.append(problem)
-        return search.search(problem, limit)
+        return objective.search_for(goal, problem, limit)
 
-    monkeypatch.setattr(choose_mapping, "search", counting)
+    monkeypatch.setattr(choose_mapping, "search_for", counting)
     sides = {}
     for depth in (18, 34):
         searched.clear()
