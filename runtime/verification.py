@@ -149,9 +149,9 @@ class Verification:
         astray = (self.home == placement.NOWHERE) | writes_constants
         if astray.any() or any(placement.overlaps(units, self.listing)):
             return Handovers(np.zeros(0, np.int64), np.arange(len(self.accesses)))
-        inputs = {s.name for s in self.image.symbols if s.kind == "input"}
+        inputs = {(s.memory, s.address, s.stop) for s in self.image.symbols if s.kind == "input"}
         tensor = np.array([bool(u.tensors) for u in units], np.bool_)
-        given = np.array([not inputs.isdisjoint(u.tensors) for u in units], np.bool_)
+        given = np.array([(u.memory, u.start, u.stop) in inputs for u in units], np.bool_)
         return handovers(self.accesses, self.home, Kinds(tensor, given))
 
     @cached_property

@@ -43,7 +43,7 @@ def test_groups_leave_the_same(name: str, target: str, batch: int) -> None:
 
 ONE_BY_ONE = {
     *("host is executed one by one", "halt is executed one by one"),
-    "elementwises of several kinds",  # float steps, as of a softmax
+    *("elementwises of several kinds", "reduce is executed one by one"),  # as of a softmax
 }
 
 
