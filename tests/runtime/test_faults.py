@@ -25,11 +25,9 @@ from tests.models import QUANTISED, find_model
 SMALL = ("mlperf_tiny_ic_resnet8_int8", "tflm_micro_speech_int8", "mlperf_tiny_kws_dscnn_int8")
 TARGETS = ("eyeriss-like", "tpu-like")
 RESNET, SPEECH = SMALL[:2]
+HOSTED = "a model that ends on the host"
 
 Fault = Callable[[images.Image], images.Image]
-
-
-HOSTED = "a model that ends on the host"
 
 
 def image_of(model: str, target: str) -> images.Image:
