@@ -5,7 +5,7 @@ import pytest
 from tests.e2e.running import TARGETS, compiled
 
 IMAGENET = "coral_mobilenet_v2_224_int8"
-MOST_OF_WEIGHTS = 0.06
+MOST_OF_WEIGHTS = 0.05
 
 MOST_INSTRUCTIONS = {
     ("mlperf_tiny_ic_resnet8_int8", "eyeriss-like"): 450,
@@ -19,8 +19,13 @@ MOST_INSTRUCTIONS = {
 }
 
 
+MORE_CODE = pytest.mark.xfail(strict=True, reason="5.4 %: smaller tiles, for fewer cycles")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(
+    "target", [pytest.param(t, marks=MORE_CODE) if t == "eyeriss-like" else t for t in TARGETS]
+)
 def test_code_of_an_imagenet_network(target: str) -> None:
     image = compiled(IMAGENET, target).artifact.image
     share = len(image.text) / len(image.rodata)

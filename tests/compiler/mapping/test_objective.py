@@ -34,16 +34,18 @@ def test_energy_is_not_more_than_of_the_fastest(name: str, target: str) -> None:
     assert frugal["energy"]["total"] <= fastest["energy"]["total"] * (1 + 1e-12)
 
 
-@pytest.mark.parametrize("target", ("eyeriss-like", "diannao-like"))
+MORE = pytest.mark.xfail(strict=True, reason="7 %: the estimate's ends overlap otherwise")
+
+
+@pytest.mark.parametrize("target", (pytest.param("eyeriss-like", marks=MORE), "diannao-like"))
 def test_the_product_of_one_layer(target: str) -> None:
-    """Of the three mappings, the one that is for the product has the least, but for what estimates
-    leave out: edges, and what overlaps with a layer's ends."""
+    """Of the three mappings, the one that is for the product has the least, but for edges."""
     model = layers([(48, 32, 3, 1)], 16)
     products = {}
     for goal in ("latency", "energy", "edp"):
         found = report(model, target, goal)
         products[goal] = found["cycles"] * found["energy"]["total"]
-    assert products["edp"] <= 1.1 * min(products.values())
+    assert products["edp"] <= 1.02 * min(products.values())
 
 
 @pytest.mark.parametrize("target", TARGETS)

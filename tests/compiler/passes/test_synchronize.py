@@ -112,10 +112,14 @@ def test_every_wait_is_needed(name: str) -> None:
 
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("name", TARGETS)
-def test_waits_are_needed_in_random_programs(name: str, seed: int) -> None:
-    """But for one: what takes over bytes waits for all that was done in the bands they were in."""
+def test_every_wait_is_needed_in_random_programs(
+    name: str, seed: int, request: pytest.FixtureRequest
+) -> None:
+    if (name, seed) == ("odd-13x7", 9):
+        reason = "what takes over bytes waits for all that was done in the bands they were in"
+        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
     _, program = synchronized(random_graph(seed), name)
-    assert len(spare(program, conflicts(program))) <= 1
+    assert not spare(program, conflicts(program))
 
 
 def random_place(rng: np.random.Generator, count: int) -> Place:
