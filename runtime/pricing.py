@@ -69,10 +69,12 @@ def prices(program: programs.Program, target: Target) -> Prices:
 
 
 def issue_cycles(program: programs.Program, target: Target) -> Ints:
+    """The first instruction comes after what is done before it."""
     unit = target.issue
     cycles: Ints = cost.issue_cycles(
         program.sizes, unit.bytes_per_cycle, unit.cycles_per_instruction
     )
+    cycles[:1] += unit.start_cycles
     return cycles
 
 

@@ -3,9 +3,10 @@
 The order of events comes from events.py, the prices from pricing.py; here both meet, and the
 cycles of each engine are divided, exactly, into busy cycles and stalls by cause. The model:
 
-* Issue. One unit fetches instructions in program order, max(code bytes / fetch rate, cycles per
-  instruction) each, and puts them into their engine's queue. A full queue stops it until that
-  engine's next instruction begins; a control instruction until its waits are satisfied.
+* Issue. From the target's `start_cycles` on, one unit fetches instructions in program order,
+  max(code bytes / fetch rate, cycles per instruction) each, and puts them into their engine's
+  queue. A full queue stops it until that engine's next instruction begins; a control instruction
+  until its waits are satisfied.
 * Begin. An instruction begins when it is issued, its waits are satisfied (an instruction retires
   when it ends) and its engine is free.
 * Array. head, body and tail are the dataflow's; the next instruction begins as much earlier as its

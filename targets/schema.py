@@ -186,11 +186,16 @@ class Vector(Table, frozen=True):
 
 
 class Issue(Table, frozen=True):
-    """Instruction fetch and dispatch: `queue_depth` instructions may wait before each engine."""
+    """Instruction fetch and dispatch: `queue_depth` instructions may wait before each engine.
+
+    `start_cycles` go by before the first one is fetched: what the processor that drives the
+    accelerator has to do first, where the time of a run counts that.
+    """
 
     bytes_per_cycle: Rate
     queue_depth: Count
     cycles_per_instruction: Count
+    start_cycles: Cycles = 0
 
 
 class Energy(Table, frozen=True):

@@ -52,7 +52,13 @@ class Problem:
         specs = (*self.load.inner, *self.load.outer)
         numbers = tuple((s.op, *(s.attrs.get(name) for name in PRICED_BY)) for s in specs)
         loops = (tuple(self.load.dims.items()), self.load.reduction, self.load.single)
-        return (loops, shapes, places, numbers, tuple(self.free.items()))
+        return (loops, shapes, places, numbers, tuple(self.free.items()), self.first)
+
+    @property
+    def first(self) -> bool:
+        """Whether no group comes before it, beside which its constants could be loaded."""
+        group = next((n for n in self.graph.nodes if n.op == "group"), None)
+        return group is None or self.load.result.tensor in group.outputs
 
     def buffered(self, access: Access) -> bool:
         """Whether it has a tile buffer of its own."""
@@ -301,7 +307,7 @@ class Beside(NamedTuple):
 
 def beside(problem: Problem, choice: Choice, steps: Steps, shares: Bools, moves: Moves) -> Beside:
     """Engines overlap, so the busiest sets the time. Before them all come the first loads, those of
-    constants only if there is no room for them beside the tiles of the group before; after them the
+    constants only if no group is before, or has no room for them beside its tiles; after them the
     vector work on the last tile, and its store."""
     vector = vector_cycles(problem, choice, steps)
     code = moves.number + computes(problem, choice, steps)
@@ -309,7 +315,7 @@ def beside(problem: Problem, choice: Choice, steps: Steps, shares: Bools, moves:
     overlap: Any = reduce(np.maximum, engines)
     last = vector // stored(problem, choice, trips(problem.load, steps))
     ends = moves.fill + moves.drain + (last if problem.load.inner else 0)
-    alone: Any = ~shares * moves.early + ends
+    alone: Any = ~(shares & (not problem.first)) * moves.early + ends
     turn: Any = (moves.turn + vector) // choice.depth
     if choice.depth == 1:
         overlap, turn = 0, 0

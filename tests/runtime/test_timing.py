@@ -6,6 +6,7 @@ cycle in bursts of 8, the vector unit takes 2 cycles and 1 per 4 elements, queue
 
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -154,6 +155,16 @@ def test_full_duplex_separates_loads_and_stores(build: Any, tiny: Target) -> Non
     assert timing.simulate(build.program(rows), duplex(tiny)).start[1] == 12
 
 
+def test_the_first_instruction_comes_after_the_start(build: Any, tiny: Target) -> None:
+    issue = msgspec.structs.replace(tiny.issue, start_cycles=1000)
+    late = msgspec.structs.replace(tiny, issue=issue)
+    program = build.program([build.load(0, 0, 16), build.copy(0, 1024, 100)])
+    soon, t = timing.simulate(program, tiny), timing.simulate(program, late)
+    for times, others in ((t.issue, soon.issue), (t.start, soon.start), (t.end, soon.end)):
+        assert np.array_equal(times, others + 1000)
+    assert stalls(t, LOAD0)["issue"] == 1001
+
+
 def test_a_full_queue_stops_issue_for_all(build: Any, tiny: Target) -> None:
     # four vector instructions of 2 + 25 cycles; issued at 1, 2, 3 (the first has begun), then when
     # the second begins, at 28; the load behind them a cycle later
@@ -235,16 +246,12 @@ def test_the_watchdog_names_what_blocks() -> None:
 
 
 def duplex(tiny: Target) -> Target:
-    import msgspec
-
     channel = msgspec.structs.replace(tiny.dram.channels[0], duplex="full")
     dram = msgspec.structs.replace(tiny.dram, channels=(channel,))
     return msgspec.structs.replace(tiny, dram=dram)
 
 
 def asking(tiny: Target, requests: int) -> Target:
-    import msgspec
-
     engines = tuple(msgspec.structs.replace(e, requests=requests) for e in tiny.engines)
     return msgspec.structs.replace(tiny, engines=engines)
 
