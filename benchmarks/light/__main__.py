@@ -1,6 +1,7 @@
 """The nine light networks with seeded weights: compiled, run, and compared with onnxruntime.
 
     python -m benchmarks.light [--networks NAME ...] [--forms FORM ...] [--targets NAME|FILE ...]
+    python -m benchmarks.light --results light.jsonl        # goes on where it was interrupted
 
 Each network, as float and in each int8 form that onnxruntime.quantization makes, on each target, in
 a process of its own. Every element of the outputs and of the quantised tensors inside is compared
@@ -8,9 +9,11 @@ with onnxruntime's default session on exact integer kernels; a float network is 
 quantised model that dnncc makes of it. "Arise" are those that differ though the node that makes
 them reads onnxruntime's values.
 
-The rule: nothing arises, but where onnxruntime itself sums in float32 and a tie may round otherwise
-by a step or two; outputs are equal, but for what follows from such ties and for the last bits of a
-softmax in float32. Exit status 1 if a cell fails, differs beyond that, or takes 4 GB or more.
+The rule: nothing arises, but where onnxruntime itself sums in float32 and a tie may round
+otherwise: of 8 bits by a step or two in 0.02 % of the elements of all sums; of 16 bits, for which
+it has no integer kernel at all, by one step in 0.2 %. Outputs are equal, but for what follows from
+such ties and for the last bits of a softmax in float32. Exit status 1 if a cell fails, differs
+beyond that, or takes 4 GB or more.
 """
 
 from __future__ import annotations
@@ -20,8 +23,9 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass
+from itertools import product, starmap
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +33,7 @@ import numpy as np
 
 from benchmarks import networks
 from benchmarks.light.files import group
+from benchmarks.light.results import Results
 
 FLOAT = "float"
 FORMS = (FLOAT, "qdq-u8s8", "qdq-s8s8", "qop-u8s8")
@@ -37,7 +42,9 @@ COLUMNS = (
     *("outputs that differ", "inner elements that differ", "arise", "on the host"),
 )
 MOST_BYTES = 4_000_000_000
-MOST_TIES, LARGEST_TIE = 2e-4, 2
+MOST_TIES, LARGEST_TIE = {1: 2e-4, 2: 2e-3}, {1: 2, 2: 1}
+"""Share of a sum's elements, and steps, by the bytes of its type: a step of 16 bits is 256 times as
+near to the last bit of float32."""
 FLOAT_STEPS = 1e-6
 """Of the largest output: a few last bits of float32."""
 
@@ -67,33 +74,37 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The differences of a cell; `sums` are those of `alone` that onnxruntime sums in float32."""
+    """The differences of a cell; `sums` are those of `alone` that onnxruntime sums in float32, of
+    `width` bytes."""
 
     outputs: Difference
     inner: Difference
     alone: Difference
     sums: Difference
     largest: float
+    width: int
 
     @classmethod
     def between(cls, got: Path, expected: Path) -> Found:
         outputs, inner = group(expected, "output"), group(expected, "inner")
-        alone = group(got, "alone")
+        alone, sums = group(got, "alone"), group(expected, "sum")
         return cls(
             total(group(got, "output"), outputs),
             total(group(got, "inner"), inner),
             total(alone, inner),
-            total(alone, group(expected, "sum")),
+            total(alone, sums),
             max(float(np.abs(value).max(initial=0)) for value in outputs.values()),
+            max((value.dtype.itemsize for value in sums.values()), default=1),
         )
 
     def is_right(self, exact: bool) -> bool:
         """Whether they keep the rule; `exact` where no output ends in float32 steps."""
         ties = self.sums.different
-        few = ties <= max(2, MOST_TIES * self.sums.elements) and self.sums.most <= LARGEST_TIE
+        few = ties <= max(2, MOST_TIES[self.width] * self.sums.elements)
+        small = self.sums.most <= LARGEST_TIE[self.width]
         allowed = 0.0 if exact else FLOAT_STEPS * self.largest
         same = self.outputs.most <= allowed or ties > 0
-        return same and few and self.alone.different == ties and self.outputs.elements > 0
+        return same and few and small and self.alone.different == ties and self.outputs.elements > 0
 
 
 def parser() -> argparse.ArgumentParser:
@@ -107,32 +118,30 @@ def parser() -> argparse.ArgumentParser:
         default=Path(tempfile.gettempdir()) / "dnncc-networks",
         help="folder of the models that are made (%(default)s)",
     )
+    p.add_argument("--results", type=Path, help="rows are added to this file; known ones are kept")
     return p
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
-    wrong = 0
-    for network in options.networks:
-        for form in options.forms:
-            for row, right in rows(network, form, options.targets, options.cache):
-                print(f"| {' | '.join(row)} |", flush=True)
-                wrong += not right
+    results, wrong = Results(options.results), 0
+    for cell in starmap(Cell, product(options.networks, options.forms, options.targets)):
+        row, right = results.known(astuple(cell)) or tried(cell, options.cache, results)
+        print(f"| {' | '.join(row)} |" + ("" if right else " WRONG"), flush=True)
+        wrong += not right
     return 1 if wrong else 0
 
 
-def rows(
-    network: str, form: str, targets: list[str], cache: Path
-) -> Iterator[tuple[list[str], bool]]:
-    """A row per target, and whether all is as it has to be."""
-    for target in targets:
-        cell = Cell(network, form, target)
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                yield measured(cell, cache, Path(folder))
-            except CellError as error:
-                yield [network, form, target, f"FAILED: {error}"], False
+def tried(cell: Cell, cache: Path, results: Results) -> tuple[list[str], bool]:
+    """The row of a cell, and whether all is as it has to be; kept if its processes ended well."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            row, right = measured(cell, cache, Path(folder))
+        except CellError as error:
+            return [*astuple(cell), f"FAILED: {error}"], False
+    results.add(row, right)
+    return row, right
 
 
 def measured(cell: Cell, cache: Path, folder: Path) -> tuple[list[str], bool]:

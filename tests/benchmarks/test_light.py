@@ -9,6 +9,7 @@ import pytest
 from benchmarks import networks
 from benchmarks.light import __main__ as command
 from benchmarks.light.files import group, save
+from benchmarks.light.results import Results
 from benchmarks.networks import FORMS
 
 
@@ -77,5 +78,24 @@ def test_what_is_right(
     exact: bool,
     right: bool,
 ) -> None:
-    found = command.Found(outputs, NONE, alone, sums, largest=1.0)
+    found = command.Found(outputs, NONE, alone, sums, largest=1.0, width=1)
     assert found.is_right(exact) == right
+
+
+@pytest.mark.parametrize(("ties", "most", "right"), [(2, 1, True), (2, 2, False), (3, 1, False)])
+def test_sums_of_16_bits_are_a_step_off_in_a_few(ties: int, most: float, right: bool) -> None:
+    off = differing(ties, most)
+    found = command.Found(differing(900, 0.1), NONE, off, off, largest=1.0, width=2)
+    assert found.is_right(exact=False) == right
+
+
+def test_known_rows_are_not_measured_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known, row = tmp_path / "rows.jsonl", ["none", "float", "tpu-like", "1.0"]
+    Results(known).add(row, right=True)
+    asked = ["--networks", "none", "--forms", "float", "--targets", "tpu-like", "eyeriss-like"]
+    assert command.main([*asked, "--cache", str(tmp_path), "--results", str(known)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2] == f"| {' | '.join(row)} |"
+    assert "FAILED" in lines[-1]

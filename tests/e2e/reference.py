@@ -19,6 +19,12 @@ from tests.oracle import Arrays, exact, ort
 
 MOVING = ["NhwcTransformer", "NchwTransformer", "NchwcTransformer", "TransposeOptimizer"]
 SUMS = ("Conv", "FusedConv", "Gemm", "MatMul")
+QUANTISED = {
+    TensorProto.INT8: np.int8,
+    TensorProto.UINT8: np.uint8,
+    TensorProto.INT16: np.int16,
+    TensorProto.UINT16: np.uint16,
+}
 FUSED = "/MatMulAddFusion"
 """What onnxruntime puts behind the name of a MatMul that has taken its bias."""
 
@@ -78,7 +84,7 @@ class Reference:
         for node in optimised.graph.node:
             for output in node.output:
                 name = output if output in types else quantised_by(ours, self.model, node)
-                if name in types and values[output].dtype.itemsize == 1:
+                if name in types and values[output].dtype.kind in "iu":
                     yield name, as_type(values[output], types[name])
 
 
@@ -107,12 +113,11 @@ def session(model: ModelProto, disabled: list[str] | None = None, **settings: An
 def quantised_types(model: ModelProto) -> dict[str, Any]:
     """The type of each value that a QuantizeLinear or a QOperator makes."""
     zeros = {t.name: t.data_type for t in model.graph.initializer}
-    eight = (TensorProto.INT8, TensorProto.UINT8)
     types = {}
     for node in model.graph.node:
-        kinds = [zeros[i] for i in node.input if zeros.get(i) in eight]
+        kinds = [QUANTISED[zeros[i]] for i in node.input if zeros.get(i) in QUANTISED]
         if node.op_type.startswith(("Q", "QLinear")) and kinds:
-            types[node.output[0]] = np.int8 if kinds[-1] == TensorProto.INT8 else np.uint8
+            types[node.output[0]] = kinds[-1]
     return types
 
 
