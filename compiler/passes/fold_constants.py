@@ -1,4 +1,4 @@
-"""After it, no node computes what is known: constants have taken its place.
+"""After it, no node computes what is known, or nothing at all: constants have taken its place.
 
 DequantizeLinear stays, since it is what tells that a weight is quantised; and so does what would
 fill more than a gigabyte.
@@ -50,6 +50,9 @@ def folded(edit: Editor, node: Node) -> dict[str, Array] | None:
         return {node.outputs[0]: shape_of(edit, node)}
     if node.op == "onnx.Size":
         return {node.outputs[0]: np.array(edit.tensors[node.inputs[0]].size, np.int64)}
+    made = [edit.tensors[name] for name in node.outputs if name]
+    if node.op.startswith("onnx.") and node.op not in KEPT and not any(t.size for t in made):
+        return {t.name: np.empty(t.shape, t.dtype) for t in made}
     if not is_foldable(edit, node):
         return None
     feeds = {i: edit.constants[i] for i in node.inputs if i}

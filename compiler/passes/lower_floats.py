@@ -44,7 +44,7 @@ def lower(chain: Chain) -> None:
         if node.op in VIEWS:
             moved = replace(node, inputs=(chain.input(), *node.inputs[1:]))
             match = Match(edit, moved, node.outputs[0], 0, 0, node.loc)
-            edit.emit(Op.recognizers[node.op].recognize(match))
+            edit.emit(moving(chain, Op.recognizers[node.op].recognize(match)))
         else:
             chain.finish(Steps.named[node.op].expand(chain))
     except Refused as reason:
@@ -52,6 +52,12 @@ def lower(chain: Chain) -> None:
         chain.known.clear()
         chain.known.update(known)
         edit.emit(replace(node, attrs={**node.attrs, "reason": str(reason)}))
+
+
+def moving(chain: Chain, view: Node) -> Node:
+    if not all(chain.edit.tensors[name].size for name in (*view.inputs[:1], *view.outputs)):
+        raise Refused("nothing is moved")
+    return view
 
 
 def quantized(edit: Editor, node: Node, ctx: Context) -> Node:
