@@ -1,9 +1,10 @@
 """Random quantised networks, simulated and in onnxruntime: every element has to be the same.
 
     python -m benchmarks.fuzz --count 300 --target eyeriss-like
+    python -m benchmarks.fuzz --count 100 --target eyeriss-like --wide
     python -m benchmarks.fuzz --seed 17 --target tpu-like --save seed17.onnx
 
-The second is how a failure is repeated; `dnncc-reduce` cuts the saved model down. Exit status 1 if
+The last is how a failure is repeated; `dnncc-reduce` cuts the saved model down. Exit status 1 if
 a network differs, or does not compile and run.
 """
 
@@ -23,16 +24,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     p.add_argument("--seed", type=int, default=0, help="the first one (%(default)s)")
     p.add_argument("--count", type=int, default=1, help="networks (%(default)s)")
     p.add_argument("--target", default="eyeriss-like", help="a name or a file (%(default)s)")
+    p.add_argument("--wide", action="store_true", help="int16 feature maps, for 16-bit targets")
     p.add_argument("--save", metavar="FILE", type=Path, help="write the first network's model")
     options = p.parse_args(arguments)
     if options.save:
-        options.save.write_bytes(network(options.seed).SerializeToString())
+        options.save.write_bytes(network(options.seed, options.wide).SerializeToString())
     failed = 0
     for seed in range(options.seed, options.seed + options.count):
-        fault = difference(network(seed), seed, options.target)
+        fault = difference(network(seed, options.wide), seed, options.target)
         failed += bool(fault)
         if fault:
-            again = f"python -m benchmarks.fuzz --seed {seed} --target {options.target}"
+            again = (
+                f"python -m benchmarks.fuzz --seed {seed} --target {options.target}"
+                + " --wide" * options.wide
+            )
             print(f"{fault}\n    again: {again}", file=sys.stderr, flush=True)
     print(f"{options.target}: {options.count - failed} of {options.count} networks as onnxruntime")
     return 1 if failed else 0

@@ -1,23 +1,31 @@
 """Random convolutional quantised networks: branches, odd shapes, odd windows, odd scales.
 
-`network(seed)` is a function of the seed alone. Feature maps are (1, C, H, W) or (1, C, L) integers
-of one type; each operator stands between DequantizeLinear and QuantizeLinear, or is its QOperator.
+`network(seed, wide)` is a function of these alone. Feature maps are (1, C, H, W) or (1, C, L)
+integers of one type; each operator stands between DequantizeLinear and QuantizeLinear, or is its
+QOperator.
+
+Where onnxruntime sums in float32 (transposed convolutions, linear interpolation, and all products
+of 16 bits), scales are powers of two and weights small, so that its sums are exact, too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import prod, sqrt
+from math import frexp, log2, prod, sqrt
 from typing import Any
 
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 MICROSOFT = "com.microsoft"
-KINDS = {"int8": TensorProto.INT8, "uint8": TensorProto.UINT8}
-SPREAD = 40.0
-"""Standard deviation, in steps, that scales are chosen for."""
+KINDS = {"int8": TensorProto.INT8, "uint8": TensorProto.UINT8, "int16": TensorProto.INT16}
+SPREAD = {"int8": 40.0, "uint8": 40.0, "int16": 10240.0}
+"""Standard deviation, in steps, that scales are chosen for, by type."""
+
+IR_VERSION = 10
+OPSETS, WIDE_OPSET = (13, 17, 19), 21
+"""From 21 on, QuantizeLinear gives 16 bits; onnxruntime fails on some int8 networks of it."""
 
 MOST = 6000
 """Elements of a feature map, at most."""
@@ -31,13 +39,28 @@ class Value:
     shape: tuple[int, ...]
     scale: float
     zero: int
+    steps: float
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation of the real numbers."""
+        return self.scale * self.steps
+
+    @property
+    def is_exact(self) -> bool:
+        """Its scale is a power of two, so that float32 holds each real number."""
+        return frexp(self.scale)[0] == 0.5
 
 
 @dataclass
 class Network:
-    """A network that grows; `dtype` is the type of feature maps, `qoperator` the form."""
+    """A network that grows; `dtype` is the type of feature maps, `qoperator` the form.
+
+    `wide` if feature maps are int16.
+    """
 
     seed: int
+    wide: bool = False
     nodes: list[NodeProto] = field(default_factory=list)
     constants: dict[str, Any] = field(default_factory=dict)
     values: list[Value] = field(default_factory=list)
@@ -47,13 +70,14 @@ class Network:
 
     def __post_init__(self) -> None:
         self.rng = np.random.default_rng(self.seed)
-        self.dtype = self.choose(["int8", "uint8"])
+        self.dtype = "int16" if self.wide else self.choose(["int8", "uint8"])
         self.weights = self.choose(["int8", "uint8"]) if self.dtype == "uint8" else "int8"
-        self.qoperator = bool(self.rng.integers(3) == 0)
+        self.qoperator = bool(self.rng.integers(3) == 0) and not self.wide
+        self.opset = WIDE_OPSET if self.wide else self.choose(OPSETS)
         self.spatial = 1 if self.rng.integers(6) == 0 else 2
         sizes = self.rng.integers(4, 20, self.spatial) if self.spatial == 2 else [37]
         shape = (1, int(self.rng.integers(1, 9)), *(int(n) for n in sizes))
-        self.inputs.append(self.value(shape, SPREAD / 100))
+        self.inputs.append(self.value(shape, 0.4))
         self.values.append(self.inputs[0])
 
     def choose(self, options: Sequence[Any]) -> Any:
@@ -62,13 +86,16 @@ class Network:
     def maybe(self, one_in: int = 2) -> bool:
         return bool(self.rng.integers(one_in) == 0)
 
-    def value(self, shape: Sequence[int], spread: float) -> Value:
-        """A new value whose real numbers spread about that far."""
-        scale = float(np.float32(spread / SPREAD * self.rng.uniform(0.5, 1.5)))
-        low = 0 if self.dtype == "uint8" else -128
-        zero = self.choose([0, low, low + 128, int(self.rng.integers(low, low + 256))])
+    def value(self, shape: Sequence[int], spread: float, exact: bool = False) -> Value:
+        """A new value whose real numbers spread about that far; `exact` asks for is_exact."""
+        steps, info = SPREAD[self.dtype], np.iinfo(self.dtype)
+        scale = float(np.float32(spread / steps * self.rng.uniform(0.5, 1.5)))
+        if exact or self.maybe():
+            scale = 2.0 ** round(log2(scale))
+        low, high = int(info.min), int(info.max) + 1
+        zero = self.choose([0, low, (low + high) // 2, int(self.rng.integers(low, high))])
         self.named += 1
-        return Value(f"v{self.named}", tuple(shape), scale, zero)
+        return Value(f"v{self.named}", tuple(shape), scale, 0 if self.wide else zero, steps)
 
     def constant(self, value: Any) -> str:
         name = f"c{len(self.constants)}"
@@ -98,8 +125,7 @@ class Network:
         if self.maybe(3):
             real = self.add("Relu", [real], f"{value.name}_relu")
         elif self.maybe(5):
-            bounds = np.float32(-0.5 * SPREAD * value.scale), np.float32(1.5 * SPREAD * value.scale)
-            names = [self.constant(bound) for bound in bounds]
+            names = [self.constant(np.float32(part * value.spread)) for part in (-0.5, 1.5)]
             real = self.add("Clip", [real, *names], f"{value.name}_clip")
         self.add("QuantizeLinear", [real, *self.parameters(value)], value.name)
         return value
@@ -109,11 +135,19 @@ class Network:
         return value
 
     def computed(
-        self, op: str, operands: Sequence[Value], shape: Sequence[int], spread: float, **attrs: Any
+        self,
+        op: str,
+        operands: Sequence[Value],
+        shape: Sequence[int],
+        spread: float,
+        exact: bool = False,
+        extra: Sequence[str] = (),
+        **attrs: Any,
     ) -> Value:
-        """The result of a float operator, in QDQ form."""
-        result = self.value(shape, spread)
-        real = self.add(op, [self.real(v) for v in operands], f"{result.name}_float", **attrs)
+        """The result of a float operator, in QDQ form; `extra` inputs are float or integer."""
+        result = self.value(shape, spread, exact)
+        inputs = [*(self.real(v) for v in operands), *extra]
+        real = self.add(op, inputs, f"{result.name}_float", **attrs)
         return self.keep(self.quantised(real, result))
 
     def model(self) -> ModelProto:
@@ -129,27 +163,24 @@ class Network:
         inputs = [helper.make_tensor_value_info(v.name, kind, v.shape) for v in self.inputs]
         constants = [numpy_helper.from_array(v, k) for k, v in self.constants.items() if k in used]
         graph = helper.make_graph(self.nodes, f"seed-{self.seed}", inputs, outputs, constants)
-        opsets = [helper.make_opsetid("", 13), helper.make_opsetid(MICROSOFT, 1)]
-        return helper.make_model(graph, opset_imports=opsets, ir_version=8)
+        opsets = [helper.make_opsetid("", self.opset), helper.make_opsetid(MICROSOFT, 1)]
+        return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
 
 
 QDQ_OPS = ("QuantizeLinear", "QLinearConv", "QLinearMatMul")
 
 
-def spread_of(value: Value) -> float:
-    return value.scale * SPREAD
-
-
-def network(seed: int) -> ModelProto:
+def network(seed: int, wide: bool = False) -> ModelProto:
     """Twelve operators, or as many as fit, and a classifier or not."""
     from .growth import GROWTHS, classify
+    from .resampling import RESAMPLING
 
-    net = Network(seed)
+    net = Network(seed, wide)
     for _ in range(int(net.rng.integers(3, 13))):
         x = net.choose(net.values[-4:])
-        net.choose(GROWTHS)(net, x)
-    if len(net.values) == 1:
-        net.choose(GROWTHS[:1])(net, net.values[0])
+        net.choose(GROWTHS + RESAMPLING)(net, x)
+    while len(net.values) == 1:
+        net.choose(GROWTHS)(net, net.values[0])
     if net.maybe(3):
         classify(net, net.values[-1])
     return net.model()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from .graphs import Network, Value, root, small, spread_of
+from .graphs import Network, Value, root, small
 
 Growth = Callable[[Network, Value], Value | None]
 
@@ -54,7 +55,7 @@ def extents(x: Value, attrs: dict[str, Any]) -> list[int]:
 
 def convolve(net: Network, x: Value) -> Value | None:
     attrs = window(net, x)
-    if attrs is None:
+    if attrs is None or (net.wide and not x.is_exact):
         return None
     channels = x.shape[1]
     divisors = [g for g in range(1, channels + 1) if channels % g == 0]
@@ -69,12 +70,11 @@ def multiply(
     net: Network, x: Value, w_shape: tuple[int, ...], shape: tuple[int, ...], attrs: dict[str, Any]
 ) -> Value:
     """A convolution; its weights are quantised per tensor or per channel."""
-    w, scale, zero = weights(net, w_shape, 0)
-    spread = spread_of(x) * float(scale.mean()) * 60 * root(prod(w_shape[1:]))
-    result = net.value(shape, spread)
+    w, scale, zero = weights(net, w_shape, 0, exact=net.wide)
+    spread = x.spread * float(scale.mean()) * size_of(w) * root(prod(w_shape[1:]))
+    result = net.value(shape, spread, exact=net.wide)
     unit = (np.float32(x.scale) * scale).astype(np.float32)
-    size = net.rng.normal(0, spread / 2, w_shape[0]) / unit
-    bias = np.clip(np.rint(size), -(2**30), 2**30).astype(np.int32)
+    bias = biases(net, spread, w_shape[0], unit)
     names = [net.constant(v) for v in (w, scale, zero)]
     has_bias = net.maybe()
     if net.qoperator:
@@ -91,15 +91,33 @@ def multiply(
     return net.keep(net.quantised(real, result))
 
 
-def weights(net: Network, shape: tuple[int, ...], axis: int) -> tuple[Any, Any, Any]:
-    """Integers, scale and zero point, which is 0 for int8."""
-    kind = np.dtype(net.weights)
+def biases(net: Network, spread: float, count: int, unit: Any) -> Any:
+    size = net.rng.normal(0, spread / 2, count) / unit
+    return np.clip(np.rint(size), -(2**30), 2**30).astype(np.int32)
+
+
+def weights(
+    net: Network, shape: tuple[int, ...], axis: int, exact: bool = False
+) -> tuple[Any, Any, Any]:
+    """Integers, scale and zero point, which is 0 for int8; `exact` for exact float32 sums."""
+    kind = np.dtype("int8" if exact else net.weights)
     info = np.iinfo(kind)
-    w = net.rng.integers(info.min, info.max + 1, shape).astype(kind)
+    low, high = (-SMALL, SMALL) if exact else (int(info.min), int(info.max))
+    w = net.rng.integers(low, high + 1, shape).astype(kind)
     many = () if net.maybe() or kind == np.uint8 else (shape[axis],)
     scale = net.rng.uniform(0.001, 0.02, many).astype(np.float32)
+    scale = np.exp2(np.rint(np.log2(scale))) if exact else scale
     zero = kind.type(net.choose([128, int(net.rng.integers(256))]) if info.min == 0 else 0)
     return w, np.asarray(scale), np.full(many, zero, kind)
+
+
+SMALL = 3
+"""The largest weight where sums have to be exact in float32."""
+
+
+def size_of(w: Any) -> float:
+    """Standard deviation of weights, about their zero point."""
+    return float(np.std(w.astype(float))) + 1 / 2
 
 
 def pool(net: Network, x: Value) -> Value | None:
@@ -119,23 +137,23 @@ def pool(net: Network, x: Value) -> Value | None:
     if not fits(x, attrs):
         return None
     shape = (*x.shape[:2], *extents(x, attrs))
-    if op == "MaxPool" and net.maybe():
+    if op == "MaxPool" and not net.wide and net.maybe():
         return moved(net, x, "MaxPool", shape, **attrs)
     if op == "AveragePool" and net.qoperator:
         return q_unary(net, "QLinearAveragePool", x, shape, **attrs)
-    return net.computed(op, [x], shape, spread_of(x), **attrs)
+    return net.computed(op, [x], shape, x.spread, **attrs)
 
 
 def moved(net: Network, x: Value, op: str, shape: tuple[int, ...], **attrs: Any) -> Value:
     """An operator that keeps scale and zero point, on the integers themselves."""
-    result = Value(net.value(shape, 1.0).name, shape, x.scale, x.zero)
+    result = replace(x, name=net.value(shape, 1.0).name, shape=shape)
     extra = attrs.pop("extra", [])
     net.add(op, [x.name, *extra], result.name, **attrs)
     return net.keep(result)
 
 
 def q_unary(net: Network, op: str, x: Value, shape: tuple[int, ...], **attrs: Any) -> Value:
-    result = net.value(shape, spread_of(x))
+    result = net.value(shape, x.spread)
     net.add(op, [x.name, *net.parameters(x), *net.parameters(result)], result.name, **attrs)
     return net.keep(result)
 
@@ -144,8 +162,8 @@ def combine(net: Network, x: Value) -> Value | None:
     """A residual Add or Mul; the other operand may be broadcast."""
     fitting = [v for v in net.values if len(v.shape) == len(x.shape) and broadcasts(v, x)]
     other = net.choose(fitting)
-    op = net.choose(["Add", "Add", "Mul"])
-    spread = spread_of(x) * (spread_of(other) if op == "Mul" else 1.5)
+    op = net.choose(["Add", "Add", "Mul"] + ["Sub", "Max", "Min"] * (not net.qoperator))
+    spread = x.spread * (other.spread if op == "Mul" else 1.5)
     pair = [x, other] if net.maybe() else [other, x]
     if not net.qoperator:
         return net.computed(op, pair, x.shape, spread)
@@ -169,8 +187,8 @@ def concatenate(net: Network, x: Value) -> Value | None:
     if not small(shape):
         return None
     if not net.qoperator:
-        return net.computed("Concat", parts, shape, spread_of(x), axis=axis)
-    result = net.value(shape, spread_of(x))
+        return net.computed("Concat", parts, shape, x.spread, axis=axis)
+    result = net.value(shape, x.spread)
     given = [n for p in parts for n in (p.name, *net.parameters(p))]
     net.add("QLinearConcat", [*net.parameters(result), *given], result.name, axis=axis)
     return net.keep(result)
@@ -204,7 +222,7 @@ def split(net: Network, x: Value) -> Value | None:
     net.nodes[-1].output.append(names[1])
     for name, n in zip(names, sizes, strict=True):
         shape = (*x.shape[:axis], n, *x.shape[axis + 1 :])
-        net.keep(Value(name, shape, x.scale, x.zero))
+        net.keep(replace(x, name=name, shape=shape))
     return net.values[-1]
 
 
@@ -213,7 +231,7 @@ def turn(net: Network, x: Value) -> Value | None:
     shape = tuple(x.shape[axis] for axis in perm)
     if net.maybe():
         return moved(net, x, "Transpose", shape, perm=perm)
-    return net.computed("Transpose", [x], shape, spread_of(x), perm=perm)
+    return net.computed("Transpose", [x], shape, x.spread, perm=perm)
 
 
 def reshape(net: Network, x: Value) -> Value | None:
@@ -230,8 +248,31 @@ def reshape(net: Network, x: Value) -> Value | None:
 def activate(net: Network, x: Value) -> Value | None:
     if net.qoperator:
         return q_unary(net, net.choose(["QLinearLeakyRelu", "QLinearSigmoid"]), x, x.shape)
-    op = net.choose(["LeakyRelu", "HardSigmoid", "Relu", "Abs", "Sigmoid"])
-    return net.computed(op, [x], x.shape, spread_of(x) if op != "Sigmoid" else 0.4)
+    op = net.choose(EXACT_FUNCTIONS if net.wide else [*EXACT_FUNCTIONS, "Sigmoid", "Tanh", "Elu"])
+    if op == "HardSwish" and net.opset < HARD_SWISH:
+        return None
+    return net.computed(op, [x], x.shape, x.spread if op not in ("Sigmoid", "Tanh") else 0.4)
+
+
+EXACT_FUNCTIONS = ("LeakyRelu", "HardSigmoid", "HardSwish", "Relu", "Abs")
+HARD_SWISH = 14
+"""The first opset that has it."""
+
+
+def learned(net: Network, x: Value) -> Value | None:
+    """PRelu, with a slope per channel or one for all, quantised or not."""
+    if net.qoperator:
+        return None
+    count = net.choose([1, x.shape[1]])
+    shape = (count, *(1 for _ in x.shape[2:]))
+    kind = np.dtype(net.dtype)
+    values = net.rng.integers(0, 100, shape).astype(kind)
+    scale = net.constant(np.float32(net.rng.uniform(0.001, 0.01)))
+    slope = net.constant(values.astype(np.float32) / 128)
+    if net.maybe():
+        names = [net.constant(values), scale, net.constant(kind.type(0))]
+        slope = net.add("DequantizeLinear", names, f"{names[0]}_real")
+    return net.computed("PRelu", [x], x.shape, x.spread, extra=[slope])
 
 
 def pad(net: Network, x: Value) -> Value | None:
@@ -239,7 +280,7 @@ def pad(net: Network, x: Value) -> Value | None:
     ends = net.rng.integers(0, 3, (2, rank))
     pads = np.array([0, 0, *ends[0], 0, 0, *ends[1]], np.int64)
     shape = (*x.shape[:2], *(int(n) for n in np.array(x.shape[2:]) + ends.sum(0)))
-    result = net.value(shape, spread_of(x))
+    result = net.value(shape, x.spread)
     real = net.add("Pad", [net.real(x), net.constant(pads)], f"{result.name}_float")
     return net.keep(net.quantised(real, result))
 
@@ -251,13 +292,16 @@ def classify(net: Network, x: Value) -> Value:
         x = (
             q_unary(net, "QLinearGlobalAveragePool", x, shape, channels_last=0)
             if net.qoperator
-            else net.computed("GlobalAveragePool", [x], shape, spread_of(x))
+            else net.computed("GlobalAveragePool", [x], shape, x.spread, exact=net.wide)
         )
+    if net.wide and not x.is_exact:
+        return x
     flat = (1, prod(x.shape))
     x = moved(net, x, "Reshape", flat, extra=[net.constant(np.array(flat, np.int64))])
     n = int(net.rng.integers(1, 20))
-    w, scale, zero = weights(net, (flat[1], n), 1)
-    result = net.value((1, n), spread_of(x) * float(scale.mean()) * 60 * root(flat[1]))
+    w, scale, zero = weights(net, (flat[1], n), 1, exact=net.wide)
+    spread = x.spread * float(scale.mean()) * size_of(w) * root(flat[1])
+    result = net.value((1, n), spread, exact=net.wide)
     names = [net.constant(v) for v in (w, scale, zero)]
     if net.qoperator:
         given = [x.name, *net.parameters(x), *names, *net.parameters(result)]
@@ -270,6 +314,6 @@ def classify(net: Network, x: Value) -> Value:
 
 
 GROWTHS: tuple[Growth, ...] = (
-    convolve, convolve, convolve, convolve, pool, pool, combine, combine, concatenate,
-    cut, split, turn, reshape, activate, pad,
+    convolve, convolve, convolve, convolve, convolve, pool, pool, combine, combine, concatenate,
+    cut, split, turn, reshape, activate, learned, pad,
 )  # fmt: skip

@@ -3,9 +3,10 @@
 "integer" is a kernel of its own on quantised values; "lifted" is that on uint8 values which are 128
 above the model's int8 (Add and Mul alone tell it from "integer"); "float" is DequantizeLinear, the
 float operator, QuantizeLinear. They round differently. onnxruntime's default session takes an
-integer kernel if all sides have one type, after it has made uint8 of each int8 value that passes
-from a QuantizeLinear to a DequantizeLinear alone (optimizer/qdq_transformer/qdq_s8_to_u8.cc); so
-int8 values at the model's borders, at forks and at reshapes decide.
+integer kernel if all sides have one type of 8 bits, after it has made uint8 of each int8 value that
+passes from a QuantizeLinear to a DequantizeLinear alone
+(optimizer/qdq_transformer/qdq_s8_to_u8.cc); so int8 values at the model's borders, at forks and at
+reshapes decide.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def kernel(graph: Graph, node: Node, users: dict[str, list[Node]], makers: dict[
         return "float"
     names = [*(s.inputs[0] for s in sources if s), result.outputs[0]]
     types = {runtime_type(graph, name, users, makers) for name in names}
-    if len(types) > 1:
+    if len(types) > 1 or max(kind.itemsize for kind in types) > 1:
         return "float"
     lifted = types != {graph.tensors[names[-1]].dtype} and node.op in BINARY
     return "lifted" if lifted else "integer"

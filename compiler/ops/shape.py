@@ -144,35 +144,40 @@ class Concat(Join, name="concat", onnx=("Concat",)):
 
     @classmethod
     def recognize(cls, match: Match) -> Node:
-        if (match.low, match.high) != limits(match.result.dtype):
-            raise Refused("a clamp after Concat")
         axis = match.attr("axis", 1) % len(match.result.shape)
         parts = tuple(requantized(match, i) for i in range(len(match.node.inputs)))
         return Node("concat", parts, (match.output,), {"axis": axis}, loc=match.loc)
 
 
 def requantized(match: Match, index: int) -> str:
-    """Input `index`, in steps of the result's: through a table, or through float32."""
+    """Input `index`, in steps of the result's and clamped: through a table, or through float32."""
     name, want = match.operand(index), match.result
-    part = match.edit.tensors[name]
-    if part.quant == want.quant and part.dtype == want.dtype:
+    part, clamp = match.edit.tensors[name], (match.low, match.high)
+    if (part.quant, part.dtype, clamp) == (want.quant, want.dtype, limits(want.dtype)):
         return name
     if part.quant is None or want.quant is None or part.quant.axis is not None:
         raise Refused(f"its input '{name}' is quantised otherwise")
     if part.dtype.itemsize != 1:
         return rescaled(match, name)
     values = quantize(dequantize(entries(part.dtype), part.quant), want.quant, want.dtype)
-    table = match.edit.constant(f"{name}.table", values)
+    table = match.edit.constant(f"{name}.table", np.clip(values, *clamp))
     new = match.edit.like(name, f"{name}.requantized", dtype=want.dtype, quant=want.quant)
     match.edit.emit(Node("lut", (name, table), (new,), loc=match.loc))
     return new
 
 
 def rescaled(match: Match, name: str) -> str:
-    """`name` dequantised, and quantised as the result is."""
+    """`name` dequantised, clamped, and quantised as the result is."""
     edit, want = match.edit, match.result
     real = edit.tensor(f"{name}.real", match.shape(name), np.float32)
     edit.emit(Node("dequantize", (name,), (real,), loc=match.loc))
+    whole, quant = limits(want.dtype), match.quant(match.output)
+    for function, bound, end in zip(("max", "min"), (match.low, match.high), whole, strict=True):
+        if bound != end:
+            limit = edit.constant(f"{name}.{function}", dequantize(np.array(bound), quant))
+            source, real = real, edit.tensor(f"{name}.{function}", match.shape(name), np.float32)
+            attrs = {"function": function}
+            edit.emit(Node("binary", (source, limit), (real,), attrs, loc=match.loc))
     new = edit.like(name, f"{name}.rescaled", dtype=want.dtype, quant=want.quant)
     edit.emit(Node("quantize", (real,), (new,), loc=match.loc))
     return new
