@@ -3,8 +3,9 @@
     python -m benchmarks.light.cell MODEL.onnx TARGET EXPECTED.npz OUT.npz
 
 The values are those of the binary's bytes, on the input in EXPECTED.npz: `inner` as the network
-runs, `alone` where each node reads what onnxruntime computed. Memory is the largest
-resident set of the process until the outputs are there, in bytes.
+runs, `alone` where each node reads what onnxruntime computed, `sum` those of them that hold a
+float32 sum of onnxruntime's. Memory is the largest resident set of the process until the outputs
+are there, in bytes.
 """
 
 import json
@@ -38,8 +39,17 @@ def main() -> None:
     costs["bytes"] = resident("VmHWM")
     watched, theirs = Compiled(artifact, session), group(expected, "inner")
     alone = watched.inner(feeds, forced=theirs)
-    save(out, {"output": outputs, "inner": watched.inner(feeds), "alone": alone})
+    summed = holding(artifact.graph, set(group(expected, "sum"))) & alone.keys()
+    sums = {name: alone[name] for name in summed}
+    save(out, {"output": outputs, "inner": watched.inner(feeds), "alone": alone, "sum": sums})
     print(json.dumps(costs | placed(artifact, import_model(model))))
+
+
+def holding(graph: Graph, sums: set[str]) -> set[str]:
+    """Of `sums`, and of the groups that have taken one in, the results."""
+    groups = (node for node in graph.nodes if node.op == "group")
+    taken = (g.outputs for g in groups if any(not sums.isdisjoint(n.outputs) for n in g.body))
+    return sums.union(*taken)
 
 
 def placed(artifact: Artifact, source: Graph) -> dict[str, Any]:

@@ -16,7 +16,7 @@ class Reduction(
     Steps,
     onnx=(
         "ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceSumSquare", "ReduceL1",
-        "ReduceL2", "GlobalAveragePool", "GlobalMaxPool",
+        "ReduceL2", "GlobalAveragePool", "GlobalMaxPool", "AveragePool", "MaxPool",
     ),
 ):  # fmt: skip
     @classmethod
@@ -24,9 +24,9 @@ class Reduction(
         x = chain.input()
         axes = axes_of(chain)
         match chain.node.op.removeprefix("onnx."):
-            case "ReduceMean" | "GlobalAveragePool":
+            case "ReduceMean" | "GlobalAveragePool" | "AveragePool":
                 return chain.mean(x, axes)
-            case "ReduceMax" | "GlobalMaxPool":
+            case "ReduceMax" | "GlobalMaxPool" | "MaxPool":
                 return chain.reduce("max", x, axes)
             case "ReduceMin":
                 return chain.reduce("min", x, axes)
@@ -42,7 +42,8 @@ class Reduction(
 def axes_of(chain: Chain) -> tuple[int, ...]:
     """What is folded, as an attribute or a constant input; all axes where none are named."""
     rank = len(chain.shape(chain.node.inputs[0]))
-    if chain.node.op.startswith("onnx.Global"):
+    if chain.node.op.endswith("Pool"):
+        check_window(chain)
         return tuple(range(2, rank))
     given = chain.attr("axes", None)
     if given is None and len(chain.node.inputs) > 1 and chain.node.inputs[1]:
@@ -53,6 +54,15 @@ def axes_of(chain: Chain) -> tuple[int, ...]:
     if not given and chain.attr("noop_with_empty_axes", 0):
         raise Refused("it folds no axis")
     return tuple(sorted(a % rank for a in given)) if given else tuple(range(rank))
+
+
+def check_window(chain: Chain) -> None:
+    """A pool is of whole planes. Raises Refused."""
+    plane = chain.shape(chain.node.inputs[0])[2:]
+    if chain.attr("kernel_shape", plane) != plane or any(chain.attr("pads", ())):
+        raise Refused("a window of float32 numbers that is not the whole plane")
+    if any(chain.node.outputs[1:]):
+        raise Refused("its indices are used")
 
 
 class Softmax(Steps, onnx=("Softmax", "LogSoftmax")):

@@ -18,7 +18,7 @@ from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
 from tests.oracle import Arrays, exact, ort
 
 MOVING = ["NhwcTransformer", "NchwTransformer", "NchwcTransformer", "TransposeOptimizer"]
-SUMS = ("Conv", "FusedConv", "Gemm", "MatMul")
+SUMS = ("Conv", "FusedConv", "ConvTranspose", "Gemm", "MatMul", "LRN")
 QUANTISED = {
     TensorProto.INT8: np.int8,
     TensorProto.UINT8: np.uint8,
@@ -89,9 +89,9 @@ class Reference:
 
 
 def is_float_sum(makers: Mapping[str, NodeProto], name: str) -> bool:
-    """Whether `name` is such a sum, behind a clamp or a bias."""
+    """Whether `name` is such a sum, behind a clamp, a bias or a pool that chooses."""
     maker = makers.get(name)
-    while maker is not None and maker.op_type in ("Relu", "Clip", "Add"):
+    while maker is not None and maker.op_type in ("Relu", "Clip", "Add", "MaxPool"):
         maker = makers.get(maker.input[0])
     return maker is not None and maker.op_type in SUMS
 
