@@ -65,9 +65,7 @@ def fewest_cycles(load: Workload, target: Target, given: Given | None = None) ->
         return 0
     model = dataflow.model(target)
     phases = model.phases(target, work, model.choose(target, work))
-    shared = np.minimum(phases.tail + np.minimum(phases.hide, phases.head), phases.cycles)
-    cycles = product_of(count, count) * (phases.cycles - shared) + shared
-    return int(cycles.min())
+    return int(phases.repeated(product_of(count, count)).min())
 
 
 def whole_pixels(load: Workload) -> Given:

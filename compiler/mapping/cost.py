@@ -288,7 +288,7 @@ class Beside(NamedTuple):
     """What a group takes beside the array's cycles. Int64 arrays that broadcast to the candidates.
 
     Engines overlap but for what is `alone`. A slot is free again when its tile was moved, which
-    takes DRAM's latency, too, and worked on: all that is `turn`, and array / `slots`. `code` is the
+    takes DRAM's latency, too, and worked on: all that is `turn`, and held / `slots`. `code` is the
     number of instructions, `bytes` what goes over DRAM's buses, code included.
     """
 
@@ -299,9 +299,9 @@ class Beside(NamedTuple):
     code: Ints
     bytes: Ints
 
-    def with_array(self, array: Ints) -> Ints:
-        """Cycles of all of it, if the array takes so many."""
-        turn = self.turn + array // self.slots
+    def with_array(self, array: Ints, held: Ints) -> Ints:
+        """Cycles of all of it, if the array takes so many, and each tile alone the sum `held`."""
+        turn = self.turn + held // self.slots
         return np.asarray(np.maximum(np.maximum(array, self.overlap), turn) + self.alone)
 
 

@@ -64,7 +64,7 @@ class NoRoom(NoMapping):
 
 class Pool(NamedTuple):
     """Candidates under several choices, which fit: columns of one length. `tile` is a row of the
-    tilings; `array` has a row for each of these: the array's cycles over all tiles, or a bound."""
+    tilings; `array` has a row for each of these: `array_cycles`, or a bound."""
 
     choice: Ints
     tile: Ints
@@ -73,7 +73,7 @@ class Pool(NamedTuple):
 
     @property
     def cycles(self) -> Ints:
-        return self.beside.with_array(self.array[self.tile])
+        return self.beside.with_array(*self.array[self.tile].T)
 
 
 def search(problem: Problem, limit: int) -> Mapping:
@@ -127,7 +127,8 @@ def bounded(problem: Problem, options: list[Choice], mesh: Steps, legal: Bools) 
     What depends on some loops only is computed once for their steps, not for each tiling; and the
     moves once for choices that differ in the depth of buffers only.
     """
-    floor = np.full(np.count_nonzero(legal), macs(problem.load) // problem.target.pes)
+    least = macs(problem.load) // problem.target.pes
+    floor = np.full((np.count_nonzero(legal), 2), least)
     found: list[tuple[Ints, Ints, Beside]] = []
     each = transfers(problem, options, mesh)
     moves: dict[tuple[tuple[str, ...], ...], Moves] = {}
@@ -156,8 +157,10 @@ def priced(problem: Problem, pool: Pool, steps: Steps, limit: int) -> Pool:
     for _ in range(ROUNDS):
         array[new] = array_cycles(problem, {v: s[new] for v, s in steps.items()})
         known[new] = True
-        raise_bounds(ratio, new, array[new] / np.maximum(pool.array[new], 1), split, steps)
-        array = np.where(known, array, (pool.array * ratio).astype(np.int64))
+        used = array[new, 0] / np.maximum(pool.array[new, 0], 1)
+        raise_bounds(ratio, new, used, split, steps)
+        bounds = (pool.array * ratio[:, None]).astype(np.int64)
+        array = np.where(known[:, None], array, bounds)
         new = promising(pool._replace(array=array), known, max(limit // 2, 1))
         if not len(new):
             break
@@ -227,14 +230,16 @@ def promising(pool: Pool, known: npt.NDArray[np.bool_], most: int) -> Ints:
 
 
 def array_cycles(problem: Problem, steps: Steps) -> Ints:
-    """Cycles of the array over all tiles, were they all of full size."""
+    """Cycles of the array over all tiles, were they all of full size: int64[tiles, 2]: of all of
+    them back to back, and the sum of those of each alone, in which it holds its buffers."""
     count = trips(problem.load, steps)
     work = tensor_work(problem.load, steps, count)
     if work is None:
-        return np.zeros_like(next(iter(steps.values())))
+        return np.zeros((len(next(iter(steps.values()))), 2), np.int64)
     model = dataflow.model(problem.target)
     params = model.choose(problem.target, work, fixed(problem))
-    return np.asarray(model.cycles(problem.target, work, params) * product_of(count, count))
+    phases, times = model.phases(problem.target, work, params), product_of(count, count)
+    return np.stack((phases.repeated(times), phases.cycles * times), axis=-1)
 
 
 def to_mapping(problem: Problem, choice: Choice, steps: dict[str, int]) -> Mapping:

@@ -1,50 +1,90 @@
 """After it, every tile buffer has an address in its scratchpad, and every storage one in DRAM."""
 
 from dataclasses import replace
+from typing import NamedTuple
 
 from dnncc.targets import Target
 
 from ..ir.graph import Graph
-from ..ir.tile import Buffer, Nest, TileProgram
+from ..ir.tile import SLOT_ALIGN, Buffer, Nest, TileProgram
 from ..memory.arena import Block, pack
 from ..memory.lifetimes import lifetimes, storage, storage_bytes
 from .context import Context, target_of
 
 DRAM_ALIGN = 64
 
+REMEMBERED = 24
+"""Buffers that came before which a new one avoids; what was earlier is long done."""
+
 
 def allocate(program: TileProgram, ctx: Context) -> TileProgram:
     free = [n.attrs["free"] if n.op == "group" else {} for n in program.graph.nodes
             if n.op in ("group", "host")]  # fmt: skip
-    nests = tuple(
-        replace(nest, buffers=from_the_top(nest, room) if i % 2 else from_the_bottom(nest))
-        for i, (nest, room) in enumerate(zip(program.nests, free, strict=True))
-    )
-    return TileProgram(place_in_dram(program.graph, target_of(ctx)), nests)
+    taken: list[Taken] = []
+    nests = []
+    for nest, room in zip(program.nests, free, strict=True):
+        buffers = least_recent(nest, room, taken) or from_the_bottom(nest)
+        taken = [*taken, *map(Taken.by, buffers)][-REMEMBERED:]
+        nests.append(replace(nest, buffers=buffers))
+    return TileProgram(place_in_dram(program.graph, target_of(ctx)), tuple(nests))
+
+
+class Taken(NamedTuple):
+    """Bytes [start, stop) of a memory that a tile buffer has."""
+
+    memory: str
+    start: int
+    stop: int
+
+    @classmethod
+    def by(cls, buffer: Buffer) -> "Taken":
+        return cls(buffer.memory, buffer.address, buffer.address + buffer.bytes)
+
+
+def least_recent(nest: Nest, free: dict[str, int], taken: list[Taken]) -> tuple[Buffer, ...]:
+    """Each buffer, the largest first, where nothing was or what has been there longest ago, so that
+    it can be filled while the nests before are at work; nothing if that leaves none a place."""
+    placed: dict[str, Buffer] = {}
+    for buffer in sorted(nest.buffers, key=lambda b: -b.bytes):
+        own = [Taken.by(b) for b in placed.values() if b.memory == buffer.memory]
+        past = [t for t in taken if t.memory == buffer.memory]
+        starts = [s for s in candidates(buffer, [*own, *past], free[buffer.memory])
+                  if not any(overlap(t, s, buffer) for t in own)]  # fmt: skip
+        if not starts:
+            return ()
+        best = min(starts, key=lambda s: (newest(past, s, buffer), s))
+        placed[buffer.name] = replace(buffer, address=best)
+    return tuple(placed[b.name] for b in nest.buffers)
+
+
+def candidates(buffer: Buffer, others: list[Taken], room: int) -> list[int]:
+    """Starts that touch the edge of something, as the best ones do."""
+    edges = {
+        0,
+        room - buffer.bytes,
+        *(t.stop for t in others),
+        *(t.start - buffer.bytes for t in others),
+    }
+    starts = (e // SLOT_ALIGN * SLOT_ALIGN for e in edges)
+    return [s for s in starts if 0 <= s <= room - buffer.bytes]
+
+
+def overlap(taken: Taken, start: int, buffer: Buffer) -> bool:
+    return taken.start < start + buffer.bytes and start < taken.stop
+
+
+def newest(past: list[Taken], start: int, buffer: Buffer) -> int:
+    """The place in `past` of the latest that was there, -1 if nothing was."""
+    return max((i for i, t in enumerate(past) if overlap(t, start, buffer)), default=-1)
 
 
 def from_the_bottom(nest: Nest) -> tuple[Buffer, ...]:
-    """Buffers of neighbouring nests start from opposite ends, so that the next can fill its own."""
     used: dict[str, int] = {}
     placed = []
     for buffer in nest.buffers:
         address = used.get(buffer.memory, 0)
         placed.append(replace(buffer, address=address))
         used[buffer.memory] = address + buffer.bytes
-    return tuple(placed)
-
-
-def from_the_top(nest: Nest, free: dict[str, int]) -> tuple[Buffer, ...]:
-    left = {m: b // DRAM_ALIGN * DRAM_ALIGN for m, b in free.items()}
-    total: dict[str, int] = {}
-    for buffer in nest.buffers:
-        total[buffer.memory] = total.get(buffer.memory, 0) + buffer.bytes
-    if any(total[m] > left[m] for m in total):
-        return from_the_bottom(nest)
-    placed = []
-    for buffer in nest.buffers:
-        left[buffer.memory] -= buffer.bytes
-        placed.append(replace(buffer, address=left[buffer.memory]))
     return tuple(placed)
 
 

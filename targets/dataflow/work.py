@@ -103,6 +103,11 @@ class Phases(NamedTuple):
     def cycles(self) -> Ints:
         return self.head + self.body + self.tail
 
+    def repeated(self, times: Ints) -> Ints:
+        """Cycles of so many such instructions, back to back."""
+        shared = np.minimum(self.tail + np.minimum(self.hide, self.head), self.cycles)
+        return np.asarray(times * (self.cycles - shared) + shared)
+
 
 def flat(work: Work, params: Ints) -> tuple[Work, Ints, tuple[int, ...]]:
     """Tiles and parameters broadcast together: 1-D tiles, int64 [tiles, n], and their shape."""
