@@ -49,9 +49,7 @@ class Profile:
 class InferenceSession:
     """A binary ready to run, with the interface of onnxruntime's class of this name."""
 
-    def __init__(
-        self, image: images.Image, source: str = "model", host: str = "auto"
-    ) -> None:
+    def __init__(self, image: images.Image, source: str = "model", host: str = "auto") -> None:
         """Check the image. Raises RunError or IsaError, one line, if it is not safe to run.
 
         `host` is what runs host parts: "reference", "tvm" or "auto" (native/choice.py).

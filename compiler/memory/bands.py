@@ -1,8 +1,9 @@
 """Units in bands: what one tile of a stored tensor hands on, so that the next layer's first tiles
 need not wait for this layer's last.
 
-A band begins where some write begins, or where its unit does. Accesses are ranges of bytes, so a
-tile is exact where tensors are stored with the dimension outermost that is tiled.
+A band ends where some access of its unit begins or ends; where these are too many, it begins where
+some write does. Accesses are ranges of bytes, so a tile is exact where tensors are stored with the
+dimension outermost that is tiled.
 """
 
 from typing import NamedTuple
@@ -13,9 +14,10 @@ import numpy.typing as npt
 from .units import MEMORY_SHIFT, Units
 
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 MOST = 64
-"""Bands of a unit; where writes begin at more places, bands hold several of them."""
+"""Bands of a unit."""
 
 
 class Touches(NamedTuple):
@@ -47,20 +49,34 @@ def spread(low: Ints, high: Ints) -> tuple[Ints, Ints]:
     return row, np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count) + low[row]
 
 
-def bands_of(units: Units, unit: Ints, start: Ints) -> Bands:
-    """The bands of all units, for writes that begin at `start` of `unit`."""
-    every = np.arange(len(units.start))
-    cuts = np.concatenate(((unit << MEMORY_SHIFT) + start, (every << MEMORY_SHIFT) + units.start))
-    cuts = np.unique(cuts)
+def bands_of(units: Units, unit: Ints, start: Ints, stop: Ints, write: Bools) -> Bands:
+    """The bands of all units, for accesses to bytes [start, stop) of `unit`."""
+    cuts = edges(units, np.append(unit, unit), np.append(start, stop))
+    many = np.bincount(cuts >> MEMORY_SHIFT, minlength=len(units.start)) > MOST
+    cuts = cuts[~many[cuts >> MEMORY_SHIFT]]
+    thinned = write & many[unit]
+    cuts = np.unique(np.append(cuts, begins(units, unit[thinned], start[thinned], many)))
     owner, place = cuts >> MEMORY_SHIFT, cuts & ((1 << MEMORY_SHIFT) - 1)
-    first = np.searchsorted(owner, every)
-    rank = np.arange(len(cuts)) - first[owner]
-    share = -(-np.bincount(owner, minlength=len(every)) // MOST)
-    kept = np.flatnonzero(rank % share[owner] == 0)
-    owner, place = owner[kept], place[kept]
     last = np.append(owner[1:] != owner[:-1], True)
-    stop = np.where(last, units.stop[owner], np.append(place[1:], 0))
-    return Bands(owner, place, stop)
+    return Bands(owner, place, np.where(last, units.stop[owner], np.append(place[1:], 0)))
+
+
+def edges(units: Units, unit: Ints, place: Ints) -> Ints:
+    """Sorted, once each, with the unit's own first byte: (unit << MEMORY_SHIFT) + place."""
+    inside = place < units.stop[unit]
+    every = np.arange(len(units.start))
+    own = (every << MEMORY_SHIFT) + units.start
+    return np.unique(np.append((unit[inside] << MEMORY_SHIFT) + place[inside], own))
+
+
+def begins(units: Units, unit: Ints, start: Ints, many: Bools) -> Ints:
+    """Of the units that are cut at too many places, those where writes begin, or some of them."""
+    cuts = edges(units, unit, start)
+    cuts = cuts[many[cuts >> MEMORY_SHIFT]]
+    owner = cuts >> MEMORY_SHIFT
+    rank = np.arange(len(cuts)) - np.searchsorted(owner, owner)
+    share = -(-np.bincount(owner, minlength=len(many)) // MOST)
+    return np.asarray(cuts[rank % share[owner] == 0])
 
 
 def handed_over(values: Ints, bands: Bands, units: Units) -> Ints:

@@ -73,9 +73,9 @@ def hazards(decoded: program.Program, place: Place, units: Units, nest_of: Ints)
     regions = decoded.regions()
     unit = units.find(nest_of[regions.instruction], regions.memory, regions.start)
     known = np.flatnonzero(unit >= 0)
-    writes = known[regions.is_write[known]]
-    bands = bands_of(units, unit[writes], regions.start[writes])
-    access, band = bands.touched(unit[known], regions.start[known], regions.stop[known])
+    start, stop = regions.start[known], regions.stop[known]
+    bands = bands_of(units, unit[known], start, stop, regions.is_write[known])
+    access, band = bands.touched(unit[known], start, stop)
     instruction, write = regions.instruction[known[access]], regions.is_write[known[access]]
     order = np.lexsort((instruction, band))
     instruction, band, write = instruction[order], band[order], write[order]
