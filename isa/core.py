@@ -82,6 +82,10 @@ class Kind:
         bad = (values < self.low) | (values > self.high)
         return bad & (values != 0) if self.optional else bad
 
+    def holds(self, value: Any) -> bool:
+        """Whether it is plain to see that a field may hold `value`: most are single integers."""
+        return type(value) is int and self.form != "float" and self.low <= value <= self.high
+
     def holds_all(self) -> bool:
         info = np.iinfo(self.dtype)
         return (self.low, self.high) == (info.min, info.max)
@@ -220,7 +224,8 @@ class Instruction:
         out["opcode"] = cls.opcode
         for field in cls.layout:
             value = values.pop(field.name, field.default)
-            check_range(cls, field, value)
+            if value is not field.default or value is None:
+                check_range(cls, field, value)
             out[field.name] = value
         if values:
             raise IsaError(f"{cls.mnemonic}: there is no field {sorted(values)[0]!r}")
@@ -250,6 +255,8 @@ def widen(values: Array) -> Array:
 def check_range(cls: type[Instruction], field: Field, value: Any) -> None:
     if value is None:
         raise IsaError(f"{cls.mnemonic}: field {field.name!r} is missing")
+    if field.kind.holds(value):
+        return
     values = np.asarray(value)
     if field.kind.form != "float" and values.dtype.kind not in "iub":
         raise IsaError(f"{cls.mnemonic}: {field.name}={value} is not an integer")

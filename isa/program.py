@@ -290,7 +290,9 @@ def by_class(parts: Sequence[tuple[Array, Array]]) -> Iterator[tuple[Array, Arra
         if mine:
             for numbers, records in mine:
                 check_numbers(numbers, records, MOST)
-            yield in_order(*(np.concatenate(column) for column in zip(*mine, strict=True)))
+            data = b"".join([records.tobytes() for _, records in mine])
+            numbers = np.concatenate([numbers for numbers, _ in mine])
+            yield in_order(numbers, np.frombuffer(data, cls.record))
 
 
 def in_order(indices: Array, records: Array) -> tuple[Array, Array]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from dnncc.isa import image as isa
 from dnncc.targets import Target
@@ -18,12 +19,14 @@ from ..memory.lifetimes import storage
 from ..memory.units import units_of
 from .stream import Stream
 
+Ints = npt.NDArray[np.int64]
+
 
 def image(stream: Stream, target: Target, tool: str, options: dict[str, Any]) -> isa.Image:
     graph = stream.tile.graph
     rodata = constants(graph)
     return isa.Image(
-        text=stream.encode(),
+        text=stream.text,
         rodata=rodata,
         dram_bytes=dram_bytes(graph, len(rodata)),
         target=target.dumps(),
@@ -128,13 +131,24 @@ def units(stream: Stream, target: Target) -> Iterator[isa.Unit]:
     """What each byte is for, and when; the model's inputs and outputs are kept throughout."""
     table, graph, held = units_of(stream, target), stream.tile.graph, tensors_of(stream.tile.graph)
     pinned = {root for root, names in held.items() if {*graph.inputs, *graph.outputs} & {*names}}
-    nest_of, last = stream.nest_of, stream.count - 1
+    begin, end = nest_spans(stream)
     columns = (table.memory, table.start, table.stop, table.first, table.last)
     for name, row in zip(table.names, np.stack(columns, axis=1).tolist(), strict=True):
         memory, start, stop, *nests = row
-        span = np.flatnonzero((nest_of >= nests[0]) & (nest_of <= nests[1]))
-        ends = (0, last) if name in pinned else (int(span.min()), int(span.max()))
+        alive = slice(nests[0], nests[1] + 1)
+        ends = int(begin[alive].min()), int(end[alive].max())
+        ends = (0, stream.count - 1) if name in pinned else ends
         yield isa.Unit(name, memory, start, stop, *ends, held.get(name, ()))
+
+
+def nest_spans(stream: Stream) -> tuple[Ints, Ints]:
+    """The first and the last instruction of each nest, int64[nests]."""
+    begin = np.full(len(stream.tile.nests), stream.count, np.int64)
+    end = np.full(len(stream.tile.nests), -1, np.int64)
+    number = np.arange(stream.count)
+    np.minimum.at(begin, stream.nest_of, number)
+    np.maximum.at(end, stream.nest_of, number)
+    return begin, end
 
 
 def tensors_of(graph: Graph) -> dict[str, tuple[str, ...]]:

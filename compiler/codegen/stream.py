@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -94,15 +95,22 @@ class Stream:
     def count(self) -> int:
         return sum(len(p.order) for p in self.pieces)
 
-    @property
+    @cached_property
     def nest_of(self) -> npt.NDArray[np.int64]:
         out = np.zeros(self.count, np.int64)
         for item in self.pieces:
             out[item.order] = item.nest
         return out
 
-    def encode(self) -> bytes:
+    @cached_property
+    def text(self) -> bytes:
+        """The instructions, encoded."""
         return program.Program.encode([(p.order, p.records) for p in self.pieces])
+
+    @cached_property
+    def decoded(self) -> program.Program:
+        """What a decoder makes of them. Raises IsaError where that is not legal."""
+        return program.Program.decode(self.text)
 
 
 def stream(tile: TileProgram, target: Target) -> Stream:

@@ -1,6 +1,6 @@
 """The program is checked after every pass: an illegal one is the fault of the pass that made it."""
 
-from dnncc.isa import core, program
+from dnncc.isa import core
 from dnncc.targets import Target
 
 from ..diagnostics import CompileError
@@ -40,5 +40,5 @@ def check(made: Program, target: Target) -> None:
     elif isinstance(made, TileProgram):
         verify(made.graph)
         verify_tile(made, target)
-    else:
-        program.Program.decode(made.encode())
+    elif made.decoded.count != made.count:
+        raise core.IsaError(f"{made.count} instructions are decoded as {made.decoded.count}")

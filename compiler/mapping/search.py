@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from dnncc.isa.distinct import distinct
 from dnncc.targets import dataflow
 
 from .cost import (
@@ -181,7 +182,7 @@ def channel_split(steps: Steps) -> Ints:
 def first_of_each(pool: Pool, split: Ints, most: int) -> Ints:
     """The largest tile of each split, which takes the least code; of the most promising splits."""
     rows = least(split[pool.tile], pool.beside.code, pool.cycles)
-    return np.unique(pool.tile[rows[np.argsort(pool.cycles[rows], kind="stable")[:most]]])
+    return distinct(pool.tile[rows[np.argsort(pool.cycles[rows], kind="stable")[:most]]])
 
 
 def least(split: Ints, *keys: Ints) -> Ints:

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from dnncc.isa.distinct import distinct
+
 from .units import MEMORY_SHIFT, Units
 
 Ints = npt.NDArray[np.int64]
@@ -55,7 +57,7 @@ def bands_of(units: Units, unit: Ints, start: Ints, stop: Ints, write: Bools) ->
     many = np.bincount(cuts >> MEMORY_SHIFT, minlength=len(units.start)) > MOST
     cuts = cuts[~many[cuts >> MEMORY_SHIFT]]
     thinned = write & many[unit]
-    cuts = np.unique(np.append(cuts, begins(units, unit[thinned], start[thinned], many)))
+    cuts = distinct(np.append(cuts, begins(units, unit[thinned], start[thinned], many)))
     owner, place = cuts >> MEMORY_SHIFT, cuts & ((1 << MEMORY_SHIFT) - 1)
     last = np.append(owner[1:] != owner[:-1], True)
     return Bands(owner, place, np.where(last, units.stop[owner], np.append(place[1:], 0)))
@@ -66,7 +68,7 @@ def edges(units: Units, unit: Ints, place: Ints) -> Ints:
     inside = place < units.stop[unit]
     every = np.arange(len(units.start))
     own = (every << MEMORY_SHIFT) + units.start
-    return np.unique(np.append((unit[inside] << MEMORY_SHIFT) + place[inside], own))
+    return distinct(np.append((unit[inside] << MEMORY_SHIFT) + place[inside], own))
 
 
 def begins(units: Units, unit: Ints, start: Ints, many: Bools) -> Ints:
@@ -84,7 +86,7 @@ def handed_over(values: Ints, bands: Bands, units: Units) -> Ints:
     nests."""
     memory = units.memory[bands.unit] << MEMORY_SHIFT
     low, high = memory + bands.start, memory + bands.stop
-    edges = np.unique(np.concatenate((low, high)))
+    edges = distinct(np.concatenate((low, high)))
     band, segment = spread(np.searchsorted(edges, low), np.searchsorted(edges, high))
     order = np.lexsort((units.first[bands.unit[band]], segment))
     band, segment = band[order], segment[order]

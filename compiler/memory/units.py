@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from dnncc.isa.distinct import distinct
 from dnncc.targets import Target
 
 from ..codegen.stream import Stream
@@ -35,7 +36,7 @@ class Units:
     def find(self, nest: Ints, memory: Ints, start: Ints) -> Ints:
         """The unit that an access of a nest lies in, by its first byte; -1 for constants."""
         found = np.full(len(nest), -1, np.int64)
-        for number in np.unique(nest):
+        for number in distinct(nest):
             here = np.flatnonzero(nest == number)
             found[here] = self.find_in(int(number), memory[here], start[here])
         return found

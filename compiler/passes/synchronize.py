@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dnncc.isa import core, program
+from dnncc.isa.distinct import distinct
 
 from ..codegen.stream import Piece, Stream
 from ..memory.bands import bands_of, handed_over, running
@@ -21,7 +22,7 @@ ENGINES = len(core.ENGINES)
 
 
 def synchronize(stream: Stream, ctx: Context) -> Stream:
-    decoded = program.Program.decode(stream.encode())
+    decoded = stream.decoded
     place = Place.of(decoded)
     waits = hazards(decoded, place, units_of(stream, target_of(ctx)), stream.nest_of)
     waits = np.where(place.engine[:, None] == core.CONTROL, place.issued, waits)
@@ -36,7 +37,7 @@ def settled(stream: Stream, place: "Place", needed: Ints) -> Stream:
 
 def one_by_one(stream: Stream, ctx: Context) -> Stream:
     """In place of `synchronize`: each instruction waits for the one before it."""
-    place = Place.of(program.Program.decode(stream.encode()))
+    place = Place.of(stream.decoded)
     before = np.concatenate(([core.CONTROL], place.engine[:-1]))
     waits = np.arange(ENGINES) == before[:, None]
     waits &= before[:, None] != place.engine[:, None]
@@ -81,7 +82,7 @@ def hazards(decoded: program.Program, place: Place, units: Units, nest_of: Ints)
     instruction, band, write = instruction[order], band[order], write[order]
     engine, number = place.engine[instruction], place.number[instruction]
     waits = np.zeros((decoded.count, ENGINES), np.int64)
-    for other in np.unique(engine[engine >= 0]):
+    for other in distinct(engine[engine >= 0]):
         mine = engine == other
         written = running(np.where(mine & write, number, 0), band)
         touched = running(np.where(mine, number, 0), band)

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dnncc.isa.distinct import distinct
+
 from .work import Bools, Ints, Work, ceil_div
 
 LARGEST = 255
@@ -97,7 +99,7 @@ def contenders(params: Ints, fits: Bools) -> tuple[Ints, Ints]:
     """(tile, packed parameters) of the different candidates that fit, in ascending order."""
     bits = 8 * params.shape[-1]
     tile, cell = np.nonzero(fits)
-    pairs = np.unique((tile << bits) | packed(params[tile, cell]))
+    pairs = distinct((tile << bits) | packed(params[tile, cell]))
     return pairs >> bits, pairs & ((1 << bits) - 1)
 
 

@@ -11,7 +11,6 @@ from onnx import ModelProto
 from dnncc.diagnostics import Remarks
 from dnncc.driver import importing, lower, until
 from dnncc.ir.graph import Graph, Node
-from dnncc.isa.program import Program
 from dnncc.mapping.cost import Problem
 from dnncc.mapping.given import ANY
 from dnncc.mapping.lowering import workload
@@ -79,7 +78,7 @@ class Space:
         nodes = tuple(group if n is self.group else n for n in self.graph.nodes)
         rest = PIPELINE[PIPELINE.index(find("choose_mapping")) + 1 :]
         stream: Any = lower(replace(self.graph, nodes=nodes), rest, self.options)
-        return simulate(Program.decode(stream.encode()), self.machine).cycles
+        return simulate(stream.decoded, self.machine).cycles
 
     def priced(self, steps: Steps[str, int]) -> Iterator[tuple[Mapping, int]]:
         """All mappings, of given tile sizes or of any, with the estimates of the search."""

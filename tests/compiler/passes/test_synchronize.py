@@ -59,7 +59,7 @@ def unordered(program: Program, waits: np.ndarray) -> Iterator[Pair]:
 def synchronized(graph: Graph, name: str) -> tuple[Stream, Program]:
     machine = target(name)
     stream = synchronize(emitted(graph, machine), Context(machine))
-    return stream, Program.decode(stream.encode())
+    return stream, stream.decoded
 
 
 @pytest.mark.parametrize("seed", range(16))
