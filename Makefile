@@ -16,6 +16,7 @@ TARGET ?= eyeriss-like
 BIN := .venv/bin
 RESNET8 := examples/resnet8
 DIGITS := build/digits
+PACKAGES := compiler isa runtime targets
 QUANTISE := --calibrate $(DIGITS)/calibrate.npz --precision int8
 
 .PHONY: demo digits test docs validate bench speed light bounds clean
@@ -67,10 +68,12 @@ bounds: .venv/installed-dev
 # The stamps are newer than pyproject.toml where what it asks for is installed.
 .venv/installed: pyproject.toml | .venv/made
 	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m compileall -q $(PACKAGES)
 	touch $@
 
 .venv/installed-dev: pyproject.toml | .venv/made
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m compileall -q $(PACKAGES)
 	touch $@ .venv/installed
 
 .venv/made:

@@ -1,15 +1,15 @@
 """The operators of the Graph: every module here is imported, so `Op.named` has every class."""
 
 from importlib import import_module
-from pkgutil import iter_modules
+from pathlib import Path
 
 from ..ir.graph import Node
 from .op import Op
 
 __all__ = ["Op", "find_op", "is_view"]
 
-for _module in iter_modules(__path__):
-    import_module(f"{__name__}.{_module.name}")
+for _module in sorted(Path(__file__).parent.glob("[!_]*.py")):
+    import_module(f"{__name__}.{_module.stem}")
 
 
 def find_op(node: Node) -> type[Op] | None:

@@ -70,6 +70,13 @@ def test_random_programs_are_exact(small_records: Any, rng: Any) -> None:
         assert Program.encode([(p.indices, p.records) for p in found.parts]) == text
 
 
+@pytest.mark.parametrize("spread", [short.SPREAD, 0])
+def test_rows_of_one_sum_are_told_apart(spread: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(short, "SPREAD", spread)
+    text = encoded(loads(d3=[1, 2, 1, 2, 3, 1]))
+    assert sizes(text) == [64, 64, 16, 16, 64, 16, 8]
+
+
 def test_full_form_is_refused_where_short_is_due() -> None:
     records = loads(dram=[0, 64])
     text = records.tobytes() + control.Halt.records(1).tobytes()
