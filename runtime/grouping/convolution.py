@@ -6,7 +6,8 @@ reads as its zero point, and all else of it is in the bias.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from math import gcd
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,9 @@ COLUMN_BYTES = 4 << 20
 PLANE_BYTES = 128 << 10
 """Depthwise: results that stay in the second-level cache while all taps pass over them."""
 
+
+PIXELS = 32
+"""That results are scaled in one row, if channels are innermost."""
 
 SMALL = 1 << 14
 """Zero points below this leave a byte's difference from them in 16 bits."""
@@ -167,26 +171,50 @@ class Convolution:
     ) -> None:
         """Bias, scale and limits; `axis` is that of the channels, or of `some` of them."""
         assert self.table is not None
-        shape = [1] * total.ndim
-        shape[axis] = -1
-        e, columns = self.epilogue, [column[some].reshape(shape) for column in self.table]
+        e, columns = self.epilogue, self.table[:, some]
         with np.errstate(all="ignore"):
             if e.mode == vector.FIXED:
-                sums = numerics.to_int32(total) + f.bias[some].reshape(shape)
-                limits = (e.zero, e.low, e.high, out.dtype)
-                out[...] = numerics.requantize_fixed(sums, columns[1], columns[2], *limits)
+                along = Along(axis, total.ndim)
+                sums = numerics.to_int32(total) + along(f.bias[some])
+                factors = along(columns[1]), along(columns[2])
+                limits = (e.zero, e.low, e.high)
+                out[...] = numerics.requantize_fixed(sums, *factors, *limits, out.dtype)
                 return
-            real = with_bias(total, f, some, shape)
-            scale_in_place(real, columns[1].view(np.float32), e.zero, e.low, e.high, out)
+            sums, along = widened(total, axis)
+            real = with_bias(sums, f, some, along)
+            ends = numerics.limits(e.low, e.high, out.dtype)
+            scale_in_place(real, along(columns[1].view(np.float32)), e.zero, ends)
+            np.copyto(out, real.reshape(out.shape), casting="unsafe")
 
 
-def with_bias(total: Array, f: Factors, some: slice, shape: list[int]) -> Array:
+class Along(NamedTuple):
+    """Values of the channels, `repeated`, as an array that broadcasts along an axis of others."""
+
+    axis: int
+    ndim: int
+    repeated: int = 1
+
+    def __call__(self, values: Array) -> Array:
+        shape = [1] * self.ndim
+        shape[self.axis] = -1
+        return np.tile(values, self.repeated).reshape(shape)
+
+
+def widened(total: Array, axis: int) -> tuple[Array, Along]:
+    """Sums [..., K] as rows of several pixels: NumPy's inner loop over a few channels is slow."""
+    if axis < total.ndim - 1:
+        return total, Along(axis, total.ndim)
+    many = gcd(total.size // total.shape[-1], PIXELS)
+    return total.reshape(-1, many * total.shape[-1]), Along(1, 2, many)
+
+
+def with_bias(total: Array, f: Factors, some: slice, along: Along) -> Array:
     """float32 sums; they may be `total` itself."""
     if f.real_bias is not None:
-        np.add(total, f.real_bias[some].reshape(shape), out=total)
+        np.add(total, along(f.real_bias[some]), out=total)
         return total
     sums = total if total.dtype == np.int32 else numerics.to_int32(total)
-    return np.asarray((sums + f.bias[some].reshape(shape)).astype(np.float32))
+    return np.asarray((sums + along(f.bias[some])).astype(np.float32))
 
 
 def block(machine: Machine, place: Block, sizes: tuple[int, ...]) -> Array:
@@ -215,13 +243,14 @@ def product(parts: list[tuple[Array, Array]], shape: tuple[int, ...], buffers: B
     return total
 
 
-def scale_in_place(real: Array, scale: Array, zero: int, low: int, high: int, out: Array) -> None:
-    """numerics.requantize of float32 sums that may be overwritten."""
-    low, high = numerics.limits(low, high, out.dtype)
+def scale_in_place(real: Array, scale: Array, zero: int, limits: tuple[int, int]) -> None:
+    """numerics.requantize of float32 sums that are overwritten."""
+    low, high = (np.float32(limit - zero) for limit in limits)
     np.multiply(real, scale, out=real)
-    np.fmax(real, np.float32(low - zero), out=real)
-    np.fmin(real, np.float32(high - zero), out=real)
+    if np.isfinite(scale).all():
+        np.clip(real, low, high, out=real)
+    else:  # of what is no number, too; it takes several times as long
+        np.fmin(np.fmax(real, low, out=real), high, out=real)
     np.rint(real, out=real)
     if zero:
         np.add(real, np.float32(zero), out=real)
-    np.copyto(out, real, casting="unsafe")

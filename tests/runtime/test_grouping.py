@@ -236,3 +236,13 @@ def test_a_nest_that_reads_what_it_writes_stays(build: Any, symbol: Any) -> None
     assert session.plan is None or not session.plan.pieces[0].merged
     (y,) = session.run(None, FEEDS, grouped=True)
     assert y.tolist() == [[*range(8), *range(8)]]
+
+
+def test_scales_that_are_no_finite_numbers_saturate_as_one_by_one() -> None:
+    psum = np.array([[-700, -3, 0, 5, 900]] * 4, np.int32).T
+    for scale in ([0.5, 0.25, 1.0, -2.0], [np.nan, np.inf, -np.inf, 0.5]):
+        scales, real = np.array(scale, np.float32), psum.astype(np.float32)
+        with np.errstate(all="ignore"):
+            convolution.scale_in_place(real, scales, 3, (-128, 127))
+        expected = numerics.requantize(psum, scales, 3, -128, 127, np.dtype("i1"))
+        np.testing.assert_array_equal(real.astype(np.int8), expected)
