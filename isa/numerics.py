@@ -52,10 +52,13 @@ def round_and_shift(scaled: Array, zero: int, low: int, high: int, dtype: np.dty
     return (np.rint(clamped) + np.float32(zero)).astype(dtype)
 
 
-def shift_and_round(scaled: Array, low: int, high: int, dtype: np.dtype[Any]) -> Array:
-    """rint(scaled) within low..high, where the zero point is in already; NaN gives `low`."""
+def shift_and_round(
+    scaled: Array, low: int, high: int, dtype: np.dtype[Any], lift: int = 0
+) -> Array:
+    """rint(scaled) - lift within low..high, where the zero point is in already; NaN gives `low`."""
     low, high = limits(low, high, dtype)
-    return np.rint(np.fmin(np.fmax(scaled, np.float32(low)), np.float32(high))).astype(dtype)
+    clamped = np.fmin(np.fmax(scaled, np.float32(low + lift)), np.float32(high + lift))
+    return (np.rint(clamped) - np.float32(lift)).astype(dtype)
 
 
 def requantize_fixed(

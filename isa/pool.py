@@ -28,11 +28,13 @@ from .core import (
 )
 from .numerics import pad_window, reach, round_and_shift, saturate, shift_and_round, windows
 
-MAX, AVERAGE, SUM, FRAME, MEAN = 0, 1, 2, 3, 4
+MAX, AVERAGE, SUM, FRAME, MEAN, LIFTED = range(6)
+MEANS = (AVERAGE, MEAN, LIFTED)
+LIFT = 128
 REDUCE_SUM, REDUCE_MAX, REDUCE_MIN = 0, 1, 2
 FLOAT = dtype_code(np.dtype("<f4"))
 
-PoolOp = Annotated[Any, choice("max", "average", "sum", "frame", "mean")]
+PoolOp = Annotated[Any, choice("max", "average", "sum", "frame", "mean", "lifted")]
 ReduceOp = Annotated[Any, choice("sum", "max", "min")]
 
 
@@ -44,7 +46,9 @@ class Pool(Instruction, opcode=0x34, engine="vector"):
     QLinearAveragePool, in float32: dequantised elements are summed row by row, divided by their
     count (r * s with `include_pad`), then clip(rint(mean / out_scale + out_zero)) to `low`..`high`,
     cut to what out_dtype holds. mean is its float AveragePool between DequantizeLinear and
-    QuantizeLinear: as average, but rint(mean / out_scale) + out_zero. sum is int32, of x - x_zero,
+    QuantizeLinear: as average, but rint(mean / out_scale) + out_zero. lifted is average as it is of
+    int8 values that onnxruntime has made uint8: rint(mean / out_scale + (out_zero + 128)) - 128.
+    sum is int32, of x - x_zero,
     or float32, row by row, saturating to out_dtype. frame, with a window of one element, copies x
     and puts out_zero where there is none: ONNX Pad.
     """
@@ -130,7 +134,7 @@ class Pool(Instruction, opcode=0x34, engine="vector"):
     def execute(self, machine: Machine) -> None:
         x = view(machine, self.x, *self.x_layout(), self.x_dtype)
         out = view(machine, self.out, *self.out_layout(), self.out_dtype)
-        if self.op in (AVERAGE, MEAN):
+        if self.op in MEANS:
             out[...] = self.average(x, out.dtype)
         elif self.op == MAX:
             lowest = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
@@ -150,7 +154,9 @@ class Pool(Instruction, opcode=0x34, engine="vector"):
             scaled = mean / np.float32(self.out_scale)
             if self.op == MEAN:
                 return round_and_shift(scaled, self.out_zero, self.low, self.high, dtype)
-            return shift_and_round(scaled + np.float32(self.out_zero), self.low, self.high, dtype)
+            lift = LIFT * (self.op == LIFTED)
+            placed = scaled + np.float32(self.out_zero + lift)
+            return shift_and_round(placed, self.low, self.high, dtype, lift)
 
     def count(self, x: Array) -> Any:
         """How many elements each mean is of: a number, or float32 [P, Q]."""

@@ -50,6 +50,7 @@ from .numerics import requantize, requantize_fixed
 from .pool import (
     AVERAGE,
     FRAME,
+    LIFTED,
     MAX,
     MEAN,
     REDUCE_MAX,
@@ -63,11 +64,11 @@ from .pool import (
 from .tensor import PSUM
 
 __all__ = [
-    "AVERAGE", "BINARY_CODES", "COPY", "DEQUANTIZE", "Elementwise", "FIXED", "FP32", "FRAME", "MAX",
-    "MEAN", "Map", "PARAMS", "PARAM_WORDS", "Pool", "QADD", "QMUL", "QUANTIZE", "REAL_ADD",
-    "REAL_DIV", "REAL_MAX", "REAL_MIN", "REAL_MUL", "REAL_PRELU", "REDUCE_MAX", "REDUCE_MIN",
-    "REDUCE_SUM", "Reduce", "Requantize", "SUM", "TABLE", "TABLE_ENTRIES", "UNARY_CODES", "binary",
-    "param_bytes", "reduced", "unary",
+    "AVERAGE", "BINARY_CODES", "COPY", "DEQUANTIZE", "Elementwise", "FIXED", "FP32", "FRAME",
+    "LIFTED", "MAX", "MEAN", "Map", "PARAMS", "PARAM_WORDS", "Pool", "QADD", "QMUL", "QUANTIZE",
+    "REAL_ADD", "REAL_DIV", "REAL_MAX", "REAL_MIN", "REAL_MUL", "REAL_PRELU", "REDUCE_MAX",
+    "REDUCE_MIN", "REDUCE_SUM", "Reduce", "Requantize", "SUM", "TABLE", "TABLE_ENTRIES",
+    "UNARY_CODES", "binary", "param_bytes", "reduced", "unary",
 ]  # fmt: skip
 
 FP32, FIXED = 0, 1

@@ -11,7 +11,7 @@ of 16 bits), scales are powers of two and weights small, so that its sums are ex
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import frexp, log2, prod, sqrt
 from typing import Any
 
@@ -144,8 +144,13 @@ class Network:
         extra: Sequence[str] = (),
         **attrs: Any,
     ) -> Value:
-        """The result of a float operator, in QDQ form; `extra` inputs are float or integer."""
+        """The result of a float operator, in QDQ form; `extra` inputs are float or integer.
+
+        Half of those that keep about the values of their operand have its scale, as quantisers do.
+        """
         result = self.value(shape, spread, exact)
+        if op in ALIKE and (operands[0].is_exact or not exact) and self.maybe():
+            result = replace(operands[0], name=result.name, shape=result.shape)
         inputs = [*(self.real(v) for v in operands), *extra]
         real = self.add(op, inputs, f"{result.name}_float", **attrs)
         return self.keep(self.quantised(real, result))
@@ -167,6 +172,7 @@ class Network:
         return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
 
 
+ALIKE = ("AveragePool", "Concat", "Resize", "Pad", "Transpose", "LeakyRelu")
 QDQ_OPS = ("QuantizeLinear", "QLinearConv", "QLinearMatMul")
 
 

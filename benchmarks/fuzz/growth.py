@@ -280,9 +280,7 @@ def pad(net: Network, x: Value) -> Value | None:
     ends = net.rng.integers(0, 3, (2, rank))
     pads = np.array([0, 0, *ends[0], 0, 0, *ends[1]], np.int64)
     shape = (*x.shape[:2], *(int(n) for n in np.array(x.shape[2:]) + ends.sum(0)))
-    result = net.value(shape, x.spread)
-    real = net.add("Pad", [net.real(x), net.constant(pads)], f"{result.name}_float")
-    return net.keep(net.quantised(real, result))
+    return net.computed("Pad", [x], shape, x.spread, extra=[net.constant(pads)])
 
 
 def classify(net: Network, x: Value) -> Value:

@@ -1,12 +1,11 @@
 """Average pools, Softmax, Add and Mul say, in attribute `kernel`, how onnxruntime computes them.
 
 "integer" is a kernel of its own on quantised values; "lifted" is that on uint8 values which are 128
-above the model's int8 (Add and Mul alone tell it from "integer"); "float" is DequantizeLinear, the
-float operator, QuantizeLinear. They round differently. onnxruntime's default session takes an
-integer kernel if all sides have one type of 8 bits, after it has made uint8 of each int8 value that
-passes from a QuantizeLinear to a DequantizeLinear alone
-(optimizer/qdq_transformer/qdq_s8_to_u8.cc); so int8 values at the model's borders, at forks and at
-reshapes decide.
+above the model's int8, which rounds otherwise where a zero point is added first; "float" is
+DequantizeLinear, the float operator, QuantizeLinear. onnxruntime's default session takes an integer
+kernel if all sides have one type of 8 bits, after it has made uint8 of each int8 value that passes
+from a QuantizeLinear to a DequantizeLinear alone (optimizer/qdq_transformer/qdq_s8_to_u8.cc); so
+int8 values at the model's borders, at forks and at reshapes decide.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ def with_kernel(
     """An operator that came as a QLinear one has its kernel already."""
     chosen = node.attrs.get("kernel") or kernel(graph, node, users, makers)
     node = replace(node, attrs={**node.attrs, "kernel": chosen})
-    return settled(node, makers, chosen == "integer")
+    return settled(node, makers, chosen != "float")
 
 
 def kernel(graph: Graph, node: Node, users: dict[str, list[Node]], makers: dict[str, Node]) -> str:
@@ -51,7 +50,7 @@ def kernel(graph: Graph, node: Node, users: dict[str, list[Node]], makers: dict[
     types = {runtime_type(graph, name, users, makers) for name in names}
     if len(types) > 1 or max(kind.itemsize for kind in types) > 1:
         return "float"
-    lifted = types != {graph.tensors[names[-1]].dtype} and node.op in BINARY
+    lifted = types != {graph.tensors[names[-1]].dtype}
     return "lifted" if lifted else "integer"
 
 

@@ -118,9 +118,9 @@ class MaxPool(Pool, name="maxpool", onnx=("MaxPool",)):
 class AveragePool(Pool, name="avgpool", onnx=("AveragePool", "GlobalAveragePool", "ReduceMean")):
     """The mean of each window: dequantised, summed row by row in float32, divided, quantised.
 
-    attrs: as maxpool, and count_include_pad, low, high, and zero_first: whether the zero point is
-    added before rounding. onnxruntime: contrib_ops/cpu/quantization/qlinear_pool.cc (zero_first),
-    or QuantizeLinear of the float AveragePool.
+    attrs: as maxpool, and count_include_pad, low, high, and rounding: "integer" if the zero point
+    is added before rounding, "lifted" if that and 128, else "float". onnxruntime:
+    contrib_ops/cpu/quantization/qlinear_pool.cc, or QuantizeLinear of the float AveragePool.
     """
 
     @classmethod
@@ -131,10 +131,11 @@ class AveragePool(Pool, name="avgpool", onnx=("AveragePool", "GlobalAveragePool"
         for tap in taps(padded(real, node.attrs["pads"], 0), node.attrs, out.shape[2:]):
             total += tap
         y = quant_of(tensors, out.name)
-        steps = total / counts(node, real.shape[2:], out.shape[2:]) / y.scale
-        zero = np.float32(y.zero)
-        steps = np.rint(steps + zero) if node.attrs["zero_first"] else np.rint(steps) + zero
-        return np.clip(steps, node.attrs["low"], node.attrs["high"]).astype(out.dtype)
+        steps: Array = total / counts(node, real.shape[2:], out.shape[2:]) / y.scale
+        lift = 128 * (node.attrs["rounding"] == "lifted")
+        first = np.float32(0 if node.attrs["rounding"] == "float" else y.zero + lift)
+        placed: Array = np.rint(steps + first) - first + np.float32(y.zero)
+        return np.clip(placed, node.attrs["low"], node.attrs["high"]).astype(out.dtype)
 
     @classmethod
     def recognize(cls, match: Match) -> Node:
@@ -143,16 +144,19 @@ class AveragePool(Pool, name="avgpool", onnx=("AveragePool", "GlobalAveragePool"
             return recognize_mean(match, x)
         attrs = pool_attrs(match.node)
         inner, x = flat(match, x)
-        integer = match.attr("kernel", "float") == "integer"
+        rounding = match.attr("kernel", "float")
         whole = attrs["kernel"] == match.shape(x)[2:] and not any(attrs["pads"])
-        if integer and whole:
+        if rounding != "float" and whole:
             return shaped(match, inner, inner.make("global_avgpool", [x]))
-        attrs |= {"count_include_pad": match.attr("count_include_pad", 0), "zero_first": integer}
+        attrs |= {"count_include_pad": match.attr("count_include_pad", 0), "rounding": rounding}
         return shaped(match, inner, inner.make("avgpool", [x], **attrs))
 
     @classmethod
     def code(cls, node: Node) -> int:
-        return vector.AVERAGE if node.attrs["zero_first"] else vector.MEAN
+        return ROUNDINGS[node.attrs["rounding"]]
+
+
+ROUNDINGS = {"integer": vector.AVERAGE, "lifted": vector.LIFTED, "float": vector.MEAN}
 
 
 def counts(node: Node, size: Sequence[int], out: Sequence[int]) -> Array:
@@ -172,10 +176,10 @@ def recognize_mean(match: Match, x: str) -> Node:
     frame = (1, math.prod(shape[:kept]), *plane)
     inner = match.inside((*frame[:2], 1, 1))
     source = match.reshaped(x, frame)
-    if match.attr("kernel", "float") == "integer":
+    if match.attr("kernel", "float") != "float":
         return inner.view_as(match, inner.make("global_avgpool", [source]))
     once = {"strides": (1, 1), "dilations": (1, 1), "pads": (0, 0, 0, 0)}
-    extra = {"kernel": plane, "count_include_pad": 0, "zero_first": False, **once}
+    extra = {"kernel": plane, "count_include_pad": 0, "rounding": "float", **once}
     return inner.view_as(match, inner.make("avgpool", [source], **extra))
 
 

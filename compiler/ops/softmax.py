@@ -29,7 +29,7 @@ class Softmax(Op, onnx=("Softmax",)):
 
     @classmethod
     def recognize(cls, match: Match) -> Node:
-        if match.attr("kernel", "float") != "integer":
+        if match.attr("kernel", "float") == "float":
             raise Refused("a Softmax in float32")
         x = match.operand(0)
         dtype = match.edit.tensors[x].dtype

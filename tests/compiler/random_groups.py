@@ -241,7 +241,10 @@ class RandomGroups(GraphBuilder):
         out = self.typed()
         if self.chance(0.5):  # means that lie halfway between two steps
             out["quant"] = replace(out["quant"], scale=quant_of(self.tensors, x).scale)
-        more = {"count_include_pad": self.among(0, 1), "zero_first": self.among(False, True)}
+        more = {
+            "count_include_pad": self.among(0, 1),
+            "rounding": self.among("float", "integer", "lifted"),
+        }
         self.alone(self.node("avgpool", [x], **out, **common, **more, **self.clamp(out["dtype"])))
 
     def global_group(self) -> None:

@@ -56,7 +56,7 @@ def reference(x: Any, f: dict[str, int]) -> Any:
     for p, q in product(range(f["p"]), range(f["q"])):
         seen = taps(f, p, q)
         for plane in product(*map(range, x.shape[:3])):
-            if seen or f["op"] not in (pool.AVERAGE, pool.MEAN) or f["include_pad"]:
+            if seen or f["op"] not in pool.MEANS or f["include_pad"]:
                 out[(*plane, p, q)] = fold([x[(*plane, *at)] for at in seen], f, lowest)
     return out
 
@@ -84,7 +84,7 @@ def test_sum(machine: Any, rng: Any, code: int) -> None:
         assert np.array_equal(got, reference(x, f))
 
 
-@pytest.mark.parametrize("op", [pool.AVERAGE, pool.MEAN])
+@pytest.mark.parametrize("op", [pool.AVERAGE, pool.MEAN, pool.LIFTED])
 def test_average(machine: Any, rng: Any, op: int) -> None:
     for _ in range(60):
         f = random_fields(rng, op)
@@ -95,7 +95,9 @@ def test_average(machine: Any, rng: Any, op: int) -> None:
         types = {"x_dtype": 1, "out_dtype": 1, "low": 0, "high": 255}
         pool.Pool(x=X, out=OUT, **f, **layouts(f), **scales, **types).execute(machine)
         mean = reference(x.astype(np.uint8), f).astype(F32)
-        inner, outer = (F32(11), 0) if op == pool.AVERAGE else (F32(0), 11)
+        inner, outer = {
+            pool.AVERAGE: (F32(11), 0), pool.MEAN: (F32(0), 11), pool.LIFTED: (F32(139), -128)
+        }[op]  # fmt: skip
         expected = np.clip(np.rint(mean / F32(0.07) + inner) + outer, 0, 255)
         got = machine.get(OUT, (f["n"], f["c"], f["p"], f["q"]), "u1")
         seen = np.array([[len(taps(f, p, q)) for q in range(f["q"])] for p in range(f["p"])]) > 0
