@@ -24,9 +24,8 @@ PREFACE = """# Our models beside published measurements
 As printed by `python -m benchmarks.validate`, which has the published figures as data, and their
 sources. "within" is the error that we allow ourselves; what misses it is a MISS, and stays one
 until the model is better; the reason below a table is the most likely one, not a proven one.
-Constants of the models are not fitted to these figures, but for the rate of weights in `tpu-like`,
-which its table tells. Where a published figure can be read in several ways, the table says which
-one was taken, and what another gives.
+No constant of the models is fitted to these figures. Where a published figure can be read in
+several ways, the table says which one was taken, and what another gives.
 """
 
 

@@ -49,8 +49,7 @@ def test_eyeriss_energy() -> None:
 
 @pytest.mark.parametrize("chapter", [arrays.diannao, arrays.shidiannao, arrays.systolic])
 def test_closed_forms_of_other_papers(chapter: Callable[[], Chapter]) -> None:
-    known = {"CLASS1", "CLASS3", "CONV3", "64 MACs"}
-    assert all(miss.split(": ")[-1] in known for miss in chapter().misses)
+    assert not chapter().misses
 
 
 def test_gemmini() -> None:
@@ -70,8 +69,9 @@ def test_tiles_of_gemminis_library(shape: gemmini.Shape, tile: tuple[int, int, i
 def test_tpu_is_bound_by_its_weights() -> None:
     figures = {f.what: f for f in tpu.mlp0().figures}
     assert figures["weights' DRAM busy, %"].ours > 90
-    assert not figures["weights shift in, %"].misses
-    assert not figures["array active, %"].misses
+    assert [name for name, figure in figures.items() if figure.misses] == [
+        "of these waits for weights, %"
+    ]
 
 
 def test_resnet50_on_the_largest_nvdla() -> None:

@@ -97,11 +97,11 @@ def test_maps_between_two_memories_are_written_and_read() -> None:
 
 
 def test_links_and_sums() -> None:
-    """tpu-like: 20 bytes per cycle each way to the host, 41.6 from the weights' memory."""
+    """tpu-like: 15.3 bytes per cycle each way to the host, 46 from the weights' memory."""
     tpu = targets.load("tpu-like")
-    assert link_cycles(tpu, (2000, 4000, 4160, 0)) == [100, 200, 100, 0]
+    assert link_cycles(tpu, (1530, 3060, 4600, 0)) == [100, 200, 100, 0]
     assert added((1, 2), (), (3,)) == (4, 2) and added() == ()
-    rows = [Floor(10, 1, (2000,), (0, 4000)), Floor(20)]
+    rows = [Floor(10, 1, (1530,), (0, 3060)), Floor(20)]
     assert bound(tpu, rows) == 100 and bound(tpu, rows, spilling=True) == 200
     assert bound(tpu, [Floor(150), *rows]) == 180
 
