@@ -15,12 +15,3 @@ def test_the_first_layer_does_not_wait_for_all_of_its_weights() -> None:
     begun = timeline.start[timeline.engine == core.ENGINES.index("tensor")].min()
     link = artifact.target.channel_of("load0")
     assert begun - artifact.target.issue.start_cycles < 256 * 256 / link.bytes_per_cycle
-
-
-def test_a_later_layer_has_them_already() -> None:
-    """Two of the same shape: while the first one computes, weights of the second come."""
-    artifact = dnncc.compile(layers([WIDE, WIDE], 12), TARGET, strict=True)
-    one = dnncc.compile(layers([WIDE], 12), TARGET, strict=True)
-    both, first = (InferenceSession(a.image).profile.cycles for a in (artifact, one))
-    start = artifact.target.issue.start_cycles
-    assert both - start < 2 * (first - start)
