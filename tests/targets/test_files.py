@@ -47,8 +47,9 @@ def test_the_chips() -> None:
     assert tpu.pes * 2 * tpu.clock_mhz / 1e6 == pytest.approx(91.75, abs=0.01)  # TOPS
     assert tpu.memory_for("psum").bytes == 4096 * 256 * 4
     assert tpu.load_engine("weight").name == "load1"
-    # a tile of 64 KiB in 1575 cycles, as MLP0's 12.7 % of activity at batch 200 implies
-    assert 65536 / tpu.channel_of("load1").bytes_per_cycle == pytest.approx(1575, rel=0.001)
+    # 30 GiB/s, and 10 from the host into the Unified Buffer: the paper's Figure 1
+    assert tpu.channel_of("load1").bytes_per_cycle * 700e6 == pytest.approx(30 * 2**30, rel=0.001)
+    assert tpu.channel_of("load0").bytes_per_cycle * 700e6 == pytest.approx(10 * 2**30, rel=0.003)
     assert eyeriss.seconds(200e6) == 1
 
 
