@@ -63,8 +63,8 @@ def test_a_layer_that_the_array_limits() -> None:
 
 
 def test_a_layer_that_dram_limits() -> None:
-    """200 bytes at 20 in a cycle; the link is busy for 20 cycles."""
-    assert causes(images.Floor(array=5, moved=(200,))) == {
+    """153 bytes at 15.3 in a cycle; the link is busy for 20 cycles."""
+    assert causes(images.Floor(array=5, moved=(153,))) == {
         "array": 60, "traffic": 10, "vector_tail": 10, "exposed_dma": 13,
         "dram_latency": 14, "issue": 3,
     }  # fmt: skip
@@ -80,7 +80,7 @@ def test_a_host_part_between_two_layers() -> None:
 
 def test_in_total_the_limit_is_that_of_the_run() -> None:
     """The step limits the second row; the load, of 18 cycles, the first; the run is the array's."""
-    rows, floors = np.array([0, 1, 1, 1]), [images.Floor(moved=(360,)), images.Floor(array=60)]
+    rows, floors = np.array([0, 1, 1, 1]), [images.Floor(moved=(275,)), images.Floor(array=60)]
     (load, step), whole = gaps(RUN, np.zeros(0, np.int64), rows, floors, TPU)
     assert (load.limit, step.limit, whole.limit) == ("dram", "array", "array")
     assert (load.bound, step.bound, whole.bound) == (18, 60, 60)
