@@ -45,9 +45,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser().error(f"unknown: {', '.join(unknown)}" if unknown else "--mapping is of vgg16")
     try:
         return run(options)
-    except (vgg16.MappingError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    except vgg16.MappingError as error:
+        said = str(error)
+    except OSError as error:
+        said = f"{error.filename}: {error.strerror}"
+    print(f"error: {said}", file=sys.stderr)
+    return 1
 
 
 def run(options: argparse.Namespace) -> int:

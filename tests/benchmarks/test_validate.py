@@ -74,6 +74,12 @@ def test_tpu_is_bound_by_its_weights() -> None:
     ]
 
 
+def test_another_network_of_the_tpu() -> None:
+    """No constant of the target was looked for in MLP1's row."""
+    misses = [figure.what for figure in tpu.mlp1().figures if figure.misses]
+    assert misses == ["weights shift in, %"]
+
+
 def test_resnet50_on_the_largest_nvdla() -> None:
     assert not nvdla.chapter(nvdla.CONFIGURATIONS[:1]).misses
 
@@ -118,6 +124,14 @@ def test_vgg16_chooses_a_mapping_that_fits() -> None:
 def test_vgg16_refuses_other_mappings(tmp_path: Path, lines: str, reason: str) -> None:
     with pytest.raises(vgg16.MappingError, match=reason):
         vgg16.text(mapping_file(tmp_path, lines), LAYER)
+
+
+def test_vgg16_says_which_file_is_not_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "none.toml"
+    assert command.main(["vgg16", "--mapping", str(path)]) == 1
+    assert capsys.readouterr().err == f"error: {path}: No such file or directory\n"
 
 
 def test_the_document_is_what_the_command_prints() -> None:
