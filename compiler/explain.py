@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # all else is imported when it is needed: --help has to be qu
 
     from .driver import Artifact
     from .ir.graph import Graph, Node
+    from .mapping.cost import Problem
     from .options import Options
 
 Row = dict[str, Any]
@@ -163,28 +164,31 @@ class Case:
         """Other mappings of one layer: what it takes with each, and what the whole run does."""
         from .diagnostics import CompileError
         from .mapping.alternatives import alternatives
-        from .mapping.cost import Problem
-        from .mapping.lowering import workload
         from .mapping.mapping import Mapping
 
-        target = self.run.artifact.target
-        problem = Problem(
-            workload(group, self.graph, target), self.graph, target, group.attrs["free"]
-        )
+        problem = self.problem(group)
         for words, given in alternatives(problem, Mapping.from_attr(group.attrs["mapping"])):
             try:
                 yield {"change": words, **self.costs(self.remapped(group, given), label)}
             except CompileError as error:
                 yield {"change": words, "refused": error.message}
 
+    def problem(self, group: Node) -> Problem:
+        from .mapping.cost import Problem
+        from .mapping.lowering import workload
+
+        target = self.run.artifact.target
+        load = workload(group, self.graph, target)
+        return Problem(load, self.graph, target, group.attrs["free"])
+
     def remapped(self, group: Node, given: Any) -> Run:
         """With something given of one node's mapping."""
-        from .mapping.cache import Cache
-        from .passes.choose_mapping import Known, mapped
+        from .passes.choose_mapping import mapped
         from .passes.context import Context
 
         ctx = Context(self.run.artifact.target, self.options.level, goal=self.options.goal)
-        other = mapped(group, self.graph, ctx, replace(given, node=group.loc[0]), Known(Cache()))
+        problem = replace(self.problem(group), given=replace(given, node=group.loc[0]))
+        other = mapped(group, problem, ctx, {})
         nodes = tuple(other if node is group else node for node in self.graph.nodes)
         return self.finished(replace(self.graph, nodes=nodes))
 

@@ -16,14 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from .core import ENGINES, WORD_BYTES, Array, Instruction, instruction_set
+from .distinct import alike
 
 Int64 = npt.NDArray[np.int64]
 
 SHORT = 0x80
 TEMPLATES = 128
-SPREAD = 0x9E3779B97F4A7C15
-"""2^64 by the golden ratio: small differences between words do not cancel in sums."""
-
 WAITS = tuple(f"after_{engine}" for engine in ENGINES)
 
 
@@ -62,20 +60,6 @@ def fixed_bits(opcode: int) -> npt.NDArray[np.uint64]:
     for name in (*WAITS, *cls.moving):
         mask[name] = 0
     return mask.view(np.uint64)
-
-
-def alike(rows: npt.NDArray[np.uint64]) -> tuple[Int64, Int64]:
-    """The first of each kind of row, and the kind of every row.
-
-    Rows are compared by sums of their words, which are much quicker to sort; should two kinds have
-    one sum, the rows themselves are sorted.
-    """
-    powers = np.cumprod(np.full(rows.shape[1], SPREAD, np.uint64))
-    sums = (rows * powers).sum(axis=1)
-    _, first, inverse = np.unique(sums, return_index=True, return_inverse=True)
-    if not np.array_equal(rows, rows[first[inverse]]):
-        _, first, inverse = np.unique(rows, axis=0, return_index=True, return_inverse=True)
-    return first, inverse.reshape(-1)
 
 
 def forms(cls: type[Instruction], records: Array) -> tuple[Int64, npt.NDArray[np.bool_]]:

@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 
 from dnncc.isa.image import Floor
-from dnncc.targets import Target, cost, dataflow
+from dnncc.targets import Target, cost
 from dnncc.targets.floor import link, links
 
-from ..ir.graph import Graph, Node
+from ..ir.graph import Graph
 from ..memory.lifetimes import storage
+from .asking import Asking, alone, together
 from .cost import Problem, elements, product_of, tensor_work
 from .given import ANY, Given
 from .lowering import workload
@@ -32,28 +33,29 @@ PIXELS = ("n", "p", "q")
 
 def floors(graph: Graph, target: Target) -> list[Floor]:
     """One per node of the graph, in its order; nothing for nodes that are no group."""
-    known: dict[Any, tuple[int, int]] = {}
-    traffic = Traffic(graph, target)
-    return [
-        group_floor(node, traffic, known) if node.op == "group" else Floor() for node in graph.nodes
-    ]
-
-
-def group_floor(node: Node, traffic: "Traffic", known: dict[Any, tuple[int, int]]) -> Floor:
-    """`known` holds the cycles of groups before, as networks repeat their blocks."""
-    graph, target = traffic.graph, traffic.target
-    load = workload(node, graph, target)
-    key = Problem(load, graph, target, {}).key()
-    if key not in known:
-        known[key] = fewest_cycles(load, target), fewest_vector_cycles(load, target)
-    moved, spilled = traffic.of(load)
-    return Floor(*known[key], moved, spilled)
+    groups = {n.outputs[0]: workload(n, graph, target) for n in graph.nodes if n.op == "group"}
+    keys = {name: Problem(load, graph, target, {}).key() for name, load in groups.items()}
+    different = {key: groups[name] for name, key in keys.items()}  # networks repeat their blocks
+    cycles = together((asked_fewest_cycles(load) for load in different.values()), target)
+    known = dict(zip(different, cycles, strict=True))
+    traffic, found = Traffic(graph, target), list[Floor]()
+    for node in graph.nodes:
+        if node.op == "group":
+            load, array = groups[node.outputs[0]], known[keys[node.outputs[0]]]
+            found.append(Floor(array, fewest_vector_cycles(load, target), *traffic.of(load)))
+        else:
+            found.append(Floor())
+    return found
 
 
 # Engines
 
 
 def fewest_cycles(load: Workload, target: Target, given: Given | None = None) -> int:
+    return alone(asked_fewest_cycles(load, given), target)
+
+
+def asked_fewest_cycles(load: Workload, given: Given | None = None) -> Asking[int]:
     """Cycles of the array from a layer's first weight to its last psum, by the best mapping.
 
     `given` fixes tile sizes; without it all pixels are in one tile. 0 without a step on the array.
@@ -63,8 +65,7 @@ def fewest_cycles(load: Workload, target: Target, given: Given | None = None) ->
     work = tensor_work(load, steps, count)
     if work is None:
         return 0
-    model = dataflow.model(target)
-    phases = model.phases(target, work, model.choose(target, work))
+    phases = yield work
     return int(phases.repeated(product_of(count, count)).min())
 
 

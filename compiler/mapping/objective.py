@@ -12,18 +12,19 @@ import numpy.typing as npt
 from dnncc.targets import dataflow
 from dnncc.targets import energy as energies
 
+from .asking import Asking, alone
 from .cost import Beside, Problem, elements, product_of, repetitions, stored, tensor_work, transfer
 from .mapping import Mapping
 from .search import (
     Ints,
     Pool,
     Steps,
-    array_cycles,
+    asked_cycles,
     bounded,
     channel_split,
     fixed,
     hindrance,
-    search,
+    searching,
     space,
     to_mapping,
 )
@@ -38,12 +39,17 @@ less of a candidate's energy than of its cycles."""
 
 
 def search_for(goal: str, problem: Problem, limit: int) -> Mapping:
+    """What `searching_for` finds, with the array parameters that are given."""
+    return alone(searching_for(goal, problem, limit), problem.target, fixed(problem))
+
+
+def searching_for(goal: str, problem: Problem, limit: int) -> Asking[Mapping]:
     """The mapping that is best for a goal, "latency", "energy" or "edp". Raises NoMapping.
 
     The array's model prices a few times `limit` candidates.
     """
     if goal == "latency":
-        return search(problem, limit)
+        return (yield from searching(problem, limit))
     options = list(choices(problem.load, problem.given))
     mesh, legal, steps = space(problem)
     pool = bounded(problem, options, mesh, legal)
@@ -55,7 +61,8 @@ def search_for(goal: str, problem: Problem, limit: int) -> Mapping:
         tiles, tile = np.unique(pool.tile[rows], return_inverse=True)
         steps = {v: s[tiles] for v, s in steps.items()}
         more = Beside(*(column[rows] for column in pool.beside))
-        pool = Pool(pool.choice[rows], tile, array_cycles(problem, steps), more)
+        cycles = yield from asked_cycles(problem, steps)
+        pool = Pool(pool.choice[rows], tile, cycles, more)
         spent = spent[rows] + array_energy(problem, steps)[tile]
     score = spent * pool.cycles if goal == "edp" else spent
     best = np.lexsort((pool.beside.code, pool.cycles, score))[0]

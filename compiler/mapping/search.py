@@ -19,6 +19,7 @@ import numpy.typing as npt
 from dnncc.isa.distinct import distinct
 from dnncc.targets import dataflow
 
+from .asking import Asking, alone
 from .cost import (
     CODE_BYTES,
     Beside,
@@ -77,7 +78,7 @@ class Pool(NamedTuple):
         return self.beside.with_array(*self.array[self.tile].T)
 
 
-def search(problem: Problem, limit: int) -> Mapping:
+def searching(problem: Problem, limit: int) -> Asking[Mapping]:
     """The mapping with the fewest estimated cycles, but for the slack. Raises NoMapping.
 
     The array's model prices a few times `limit` tilings.
@@ -88,7 +89,7 @@ def search(problem: Problem, limit: int) -> Mapping:
     if not len(pool.choice):
         raise hindrance(problem)
     if problem.load.inner:
-        pool = priced(problem, pool, steps, limit)
+        pool = yield from priced(problem, pool, steps, limit)
     best = preferred(pool, streams(problem.load, options, steps))
     chosen = {v: int(s[pool.tile[best]]) for v, s in steps.items()}
     return to_mapping(problem, options[int(pool.choice[best])], chosen)
@@ -148,7 +149,7 @@ def bounded(problem: Problem, options: list[Choice], mesh: Steps, legal: Bools) 
     return Pool(np.concatenate(choice_of), np.concatenate(tile), floor, Beside(*columns))
 
 
-def priced(problem: Problem, pool: Pool, steps: Steps, limit: int) -> Pool:
+def priced(problem: Problem, pool: Pool, steps: Steps, limit: int) -> Asking[Pool]:
     """Only what the array's model has priced, best first as far as its bounds say."""
     split = channel_split(steps)
     known = np.zeros(len(split), np.bool_)
@@ -156,18 +157,34 @@ def priced(problem: Problem, pool: Pool, steps: Steps, limit: int) -> Pool:
     array = pool.array.copy()
     new = first_of_each(pool, split, 4 * limit)
     for _ in range(ROUNDS):
-        array[new] = array_cycles(problem, {v: s[new] for v, s in steps.items()})
+        array[new] = yield from asked_cycles(problem, {v: s[new] for v, s in steps.items()})
         known[new] = True
         used = array[new, 0] / np.maximum(pool.array[new, 0], 1)
         raise_bounds(ratio, new, used, split, steps)
         bounds = (pool.array * ratio[:, None]).astype(np.int64)
         array = np.where(known[:, None], array, bounds)
-        new = promising(pool._replace(array=array), known, max(limit // 2, 1))
+        pool, cycles = near(pool, array, known)
+        new = promising(pool, cycles, known, max(limit // 2, 1))
         if not len(new):
             break
-    rows = np.flatnonzero(known[pool.tile])
+    return taken(pool._replace(array=array), known[pool.tile])
+
+
+def taken(pool: Pool, rows: Bools) -> Pool:
+    """Some of its candidates."""
     more = Beside(*(column[rows] for column in pool.beside))
-    return Pool(pool.choice[rows], pool.tile[rows], array, more)
+    return Pool(pool.choice[rows], pool.tile[rows], pool.array, more)
+
+
+def near(pool: Pool, array: Ints, known: Bools) -> tuple[Pool, Ints]:
+    """Without the tiles that no choice brings near the fastest that is known, and the cycles of
+    what is left: bounds only rise, and the fastest only gets faster."""
+    cycles = pool._replace(array=array).cycles
+    best = cycles[known[pool.tile]].min(initial=np.iinfo(np.int64).max)
+    kept = np.zeros(len(array), np.bool_)
+    kept[pool.tile[cycles <= CYCLE_SLACK * best]] = True
+    rows = kept[pool.tile]
+    return taken(pool, rows), cycles[rows]
 
 
 def channel_split(steps: Steps) -> Ints:
@@ -181,8 +198,9 @@ def channel_split(steps: Steps) -> Ints:
 
 def first_of_each(pool: Pool, split: Ints, most: int) -> Ints:
     """The largest tile of each split, which takes the least code; of the most promising splits."""
-    rows = least(split[pool.tile], pool.beside.code, pool.cycles)
-    return distinct(pool.tile[rows[np.argsort(pool.cycles[rows], kind="stable")[:most]]])
+    cycles = pool.cycles
+    rows = least(split[pool.tile], pool.beside.code, cycles)
+    return distinct(pool.tile[rows[np.argsort(cycles[rows], kind="stable")[:most]]])
 
 
 def least(split: Ints, *keys: Ints) -> Ints:
@@ -220,9 +238,9 @@ def same_split(split: Ints, new: Ints) -> tuple[Ints, Ints]:
     return order[np.arange(len(of)) + (end - np.cumsum(end - begin))[of]], of
 
 
-def promising(pool: Pool, known: npt.NDArray[np.bool_], most: int) -> Ints:
+def promising(pool: Pool, cycles: Ints, known: Bools, most: int) -> Ints:
     """Tiles that are not known and may be faster than the best that is, the lowest bounds first."""
-    cycles, sure = pool.cycles, known[pool.tile]
+    sure = known[pool.tile]
     best = cycles[sure].min() if sure.any() else np.iinfo(np.int64).max
     rows = np.flatnonzero(~sure & (cycles < best))
     tiles = pool.tile[rows[np.lexsort((pool.beside.bytes[rows], cycles[rows]))]]
@@ -231,15 +249,17 @@ def promising(pool: Pool, known: npt.NDArray[np.bool_], most: int) -> Ints:
 
 
 def array_cycles(problem: Problem, steps: Steps) -> Ints:
+    return alone(asked_cycles(problem, steps), problem.target, fixed(problem))
+
+
+def asked_cycles(problem: Problem, steps: Steps) -> Asking[Ints]:
     """Cycles of the array over all tiles, were they all of full size: int64[tiles, 2]: of all of
     them back to back, and the sum of those of each alone, in which it holds its buffers."""
     count = trips(problem.load, steps)
     work = tensor_work(problem.load, steps, count)
     if work is None:
         return np.zeros((len(next(iter(steps.values()))), 2), np.int64)
-    model = dataflow.model(problem.target)
-    params = model.choose(problem.target, work, fixed(problem))
-    phases, times = model.phases(problem.target, work, params), product_of(count, count)
+    phases, times = (yield work), product_of(count, count)
     return np.stack((phases.repeated(times), phases.cycles * times), axis=-1)
 
 

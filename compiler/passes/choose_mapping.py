@@ -1,22 +1,28 @@
 """After it, every group carries its mapping: tile sizes, loop order, residency, slots."""
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from dnncc.targets import Target
 
 from ..diagnostics import CompileError
 from ..ir.graph import Graph, Node
+from ..mapping.asking import Asking, together
 from ..mapping.cache import Cache, open_cache
 from ..mapping.cost import Problem
-from ..mapping.given import ANY, Given, check
+from ..mapping.given import ANY, check
 from ..mapping.lowering import workload
 from ..mapping.mapping import Mapping
 from ..mapping.nodes import assigned
-from ..mapping.objective import search_for
+from ..mapping.objective import search_for, searching_for
 from ..mapping.search import NoMapping, NoRoom
 from ..memory.lifetimes import lifetimes, storage_bytes
 from .context import Context, target_of
+
+Key = tuple[Any, ...]
+Problems = dict[str, tuple[Node, Problem]]
+Known = dict[Key, Mapping]
 
 PRICED = (4, 16, 64, 512)
 """Mappings that the array's model prices, of each kind, by the effort of the context."""
@@ -24,14 +30,21 @@ PRICED = (4, 16, 64, 512)
 
 def choose_mapping(graph: Graph, ctx: Context) -> Graph:
     check_dram(graph, target_of(ctx))
-    given = assigned(graph, ctx.mapping)
-    known = Known(open_cache(ctx.cache, target_of(ctx), ctx.effort, ctx.goal))
-    nodes = tuple(
-        mapped(n, graph, ctx, given.get(n.outputs[0], ANY), known) if n.op == "group" else n
-        for n in graph.nodes
-    )
-    known.cache.save()
-    return replace(graph, nodes=nodes)
+    cache = open_cache(ctx.cache, target_of(ctx), ctx.effort, ctx.goal)
+    problems = dict(problems_of(graph, ctx))
+    known = chosen_for(problems, ctx, cache)
+    cache.save()
+    made = {name: mapped(*asked, ctx, known) for name, asked in problems.items()}
+    nodes = (made[n.outputs[0]] if n.op == "group" else n for n in graph.nodes)
+    return replace(graph, nodes=tuple(nodes))
+
+
+def problems_of(graph: Graph, ctx: Context) -> Iterator[tuple[str, tuple[Node, Problem]]]:
+    """By the result of each group."""
+    given, target = assigned(graph, ctx.mapping), target_of(ctx)
+    for group in (n for n in graph.nodes if n.op == "group"):
+        name, load = group.outputs[0], workload(group, graph, target)
+        yield name, (group, Problem(load, graph, target, group.attrs["free"], given.get(name, ANY)))
 
 
 def check_dram(graph: Graph, target: Target) -> None:
@@ -49,36 +62,31 @@ def check_dram(graph: Graph, target: Target) -> None:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What was chosen before: in this graph, as networks repeat their blocks, and by earlier
-    compilations."""
+def chosen_for(problems: Problems, ctx: Context, cache: Cache) -> Known:
+    """By the key of each problem of which nothing is given: networks repeat their blocks, and
+    earlier compilations may have met them."""
+    known: Known = {}
+    fresh: dict[Key, tuple[Node, Problem]] = {}
+    for group, problem in problems.values():
+        key = problem.key()
+        if problem.given is not ANY or key in known or key in fresh:
+            continue
+        kept = cache.find(problem)
+        if kept is None:
+            fresh[key] = group, problem
+        else:
+            known[key] = kept
+    found = together((finding(*open_, ctx) for open_ in fresh.values()), target_of(ctx))
+    for (_, problem), chosen in zip(fresh.values(), found, strict=True):
+        cache.add(problem, chosen)
+        known[problem.key()] = chosen
+    return known
 
-    cache: Cache
-    here: dict[tuple[Any, ...], Mapping] = field(default_factory=dict)
 
-    def get(self, problem: Problem) -> Mapping | None:
-        return self.here.get(problem.key()) or self.cache.find(problem)
-
-    def add(self, problem: Problem, chosen: Mapping) -> None:
-        self.cache.add(problem, chosen)
-        self.here[problem.key()] = chosen
-
-
-def mapped(group: Node, graph: Graph, ctx: Context, given: Given, known: Known) -> Node:
-    target = target_of(ctx)
+def finding(group: Node, problem: Problem, ctx: Context) -> Asking[Mapping]:
     ctx.budget.check("choose_mapping", ", ".join(group.loc))
-    problem = Problem(workload(group, graph, target), graph, target, group.attrs["free"], given)
-    chosen = known.get(problem) if given is ANY else forced(problem, ctx)
-    if chosen is None:
-        chosen = found(problem, group, ctx)
-        known.add(problem, chosen)
-    return replace(group, attrs={**group.attrs, "mapping": chosen.to_attr()})
-
-
-def found(problem: Problem, group: Node, ctx: Context) -> Mapping:
     try:
-        return search_for(ctx.goal, problem, PRICED[ctx.effort])
+        return (yield from searching_for(ctx.goal, problem, PRICED[ctx.effort]))
     except NoMapping as hindrance:
         raise CompileError(
             f"does not fit target '{problem.target.name}' in any tiling: {hindrance}",
@@ -87,8 +95,14 @@ def found(problem: Problem, group: Node, ctx: Context) -> Mapping:
         ) from None
 
 
+def mapped(group: Node, problem: Problem, ctx: Context, known: Known) -> Node:
+    chosen = known[problem.key()] if problem.given is ANY else forced(problem, ctx)
+    return replace(group, attrs={**group.attrs, "mapping": chosen.to_attr()})
+
+
 def forced(problem: Problem, ctx: Context) -> Mapping:
     """With what is given fixed, and the rest searched."""
+    ctx.budget.check("choose_mapping")
     given, whole = problem.given, {m.name: m.bytes for m in problem.target.memories}
     check(problem)
     try:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dnncc.isa.distinct import distinct
+from dnncc.isa.distinct import alike, distinct
 
 from .work import Bools, Ints, Work, ceil_div
 
@@ -49,19 +49,31 @@ def choose(
     the cheapest by it are priced. Equal tiles are looked at once. Parameters that are not 0 in
     `fixed` are what it says, but for tiles that cannot be run so.
     """
-    table = np.ascontiguousarray(work.table())
+    table = work.table()
     flat = table.reshape(-1, table.shape[-1])
-    rows = flat.view(np.dtype((np.void, flat.itemsize * flat.shape[1])))[:, 0]
-    _, index, inverse = np.unique(rows, return_index=True, return_inverse=True)
+    index, inverse = alike(flat.view(np.uint64))
     tiles = flat[index]
-    starts = range(0, len(tiles), TILES)
+    order = bundles(tiles)
     if fixed is None or not fixed.any():
-        best = [cheapest(tiles[i : i + TILES], candidates, legal, price, floor) for i in starts]
+        best = [cheapest(tiles[rows], candidates, legal, price, floor) for rows in order]
     else:
         forced = Fixed(fixed, candidates, legal, price, floor)
-        best = [forced.cheapest(tiles[i : i + TILES]) for i in starts]
-    chosen = np.concatenate(best)[inverse.reshape(-1)]
-    return chosen.reshape(*table.shape[:-1], chosen.shape[-1])
+        best = [forced.cheapest(tiles[rows]) for rows in order]
+    chosen = np.empty((len(tiles), best[0].shape[-1]), np.int64)
+    chosen[np.concatenate(order)] = np.concatenate(best)
+    return chosen[inverse].reshape(*table.shape[:-1], chosen.shape[-1])
+
+
+def bundles(tiles: Ints) -> list[Ints]:
+    """Which tiles are looked at together: those with the same filter, of one group or of several,
+    next to their like. What is proposed for a tile must not depend on which others there are."""
+    of = Work.from_table(tiles)
+    several = of.g > 1
+    order = np.lexsort((of.c, of.p, several, of.s, of.r))
+    kinds = np.stack((of.r, of.s, several), axis=-1)[order]
+    cuts = np.flatnonzero((kinds[1:] != kinds[:-1]).any(axis=1)) + 1
+    parts = np.split(order, cuts)
+    return [part[i : i + TILES] for part in parts for i in range(0, len(part), TILES)]
 
 
 def cheapest(

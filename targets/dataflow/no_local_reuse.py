@@ -213,16 +213,22 @@ def proposals(array: NoLocalReuse, work: Work) -> Ints:
     room = np.clip(array.cols // work.c, 1, LARGEST)
     joined = np.minimum(room, work.r * work.s) if array.joins_taps else np.ones_like(room)
     groups = np.minimum(np.minimum(room, np.maximum(array.rows // work.k, 1)), work.g)
-    packed = np.unique(np.linspace(1, int(groups.max()), 16).astype(np.int64))
-    taps = np.unique(np.linspace(1, int(joined.max()), 16).astype(np.int64))
+    packed, taps = steps_to(groups), steps_to(joined)
     pixels = work.n * work.p * work.q
     fewest = ceil_div(pixels, array.stripe)
-    wanted = np.array(list(product(packed, taps, range(3))), np.int64)
+    axes = (range(packed.shape[1]), range(taps.shape[1]), range(3))
+    wanted = np.array(list(product(*axes)), np.int64)
     even = [candidates.balanced(pixels, ceil_div(pixels, fewest + more)) for more in range(2)]
     stripes = np.stack(np.broadcast_arrays(even[0], even[1], even[0] * 0 + array.stripe), axis=-1)
     stripe = np.broadcast_to(stripes[:, 0], (len(stripes), 3))[:, wanted[:, 2]]
-    sizes = (np.minimum(wanted[:, 0], groups), np.minimum(wanted[:, 1], joined), stripe)
-    return np.stack(np.broadcast_arrays(*sizes), axis=-1)
+    return np.stack((packed[:, wanted[:, 0]], taps[:, wanted[:, 1]], stripe), axis=-1)
+
+
+def steps_to(most: Ints) -> Ints:
+    """int64 [tiles, n]: for each tile, int64 [tiles, 1], at most 16 numbers from 1 to `most`, all
+    of them if there are no more."""
+    count = min(16, int(most.max()))
+    return 1 + np.arange(count) * (most - 1) // max(count - 1, 1)
 
 
 def array_of(target: Target) -> NoLocalReuse:

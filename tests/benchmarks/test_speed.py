@@ -79,9 +79,9 @@ def test_equal_layers_are_searched_once(monkeypatch: pytest.MonkeyPatch) -> None
 
     def counting(goal: str, problem: Any, limit: int) -> Any:
         searched.append(problem)
-        return objective.search_for(goal, problem, limit)
+        return objective.searching_for(goal, problem, limit)
 
-    monkeypatch.setattr(choose_mapping, "search_for", counting)
+    monkeypatch.setattr(choose_mapping, "searching_for", counting)
     sides = {}
     for depth in (18, 34):
         searched.clear()

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dnncc.isa import control, core, dma, program, short, tensor
+from dnncc.isa import control, core, distinct, dma, program, short, tensor
 
 Program = program.Program
 BASE = core.address(1, 0)
@@ -70,9 +70,9 @@ def test_random_programs_are_exact(small_records: Any, rng: Any) -> None:
         assert Program.encode([(p.indices, p.records) for p in found.parts]) == text
 
 
-@pytest.mark.parametrize("spread", [short.SPREAD, 0])
+@pytest.mark.parametrize("spread", [distinct.SPREAD, 0])
 def test_rows_of_one_sum_are_told_apart(spread: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(short, "SPREAD", spread)
+    monkeypatch.setattr(distinct, "SPREAD", spread)
     text = encoded(loads(d3=[1, 2, 1, 2, 3, 1]))
     assert sizes(text) == [64, 64, 16, 16, 64, 16, 8]
 

@@ -45,7 +45,7 @@ def test_a_second_compilation_searches_nothing_and_makes_the_same_bytes(
     expected = compiled(cache=False)
     assert not home.exists()
     assert compiled() == expected
-    monkeypatch.setattr(choosing, "search_for", no_search)
+    monkeypatch.setattr(choosing, "searching_for", no_search)
     assert compiled() == expected
 
 

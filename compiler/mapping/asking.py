@@ -1,0 +1,74 @@
+"""Searches ask the array's model about tiles; it answers many at once far quicker than one by one.
+
+So a search is a generator: it yields tiles, and is sent their phases under the parameters that are
+best for them. One search is answered alone, the searches of a network side by side.
+"""
+
+from collections.abc import Generator, Iterable, Sequence
+from itertools import islice
+from typing import TypeVar
+
+import numpy as np
+
+from dnncc.targets import Target, dataflow
+
+from .space import Ints
+
+T = TypeVar("T")
+Asking = Generator[dataflow.Work, dataflow.Phases, T]
+
+AT_ONCE = 8
+"""Searches side by side: each has all its candidates in memory."""
+
+
+def alone(asking: Asking[T], target: Target, fixed: Ints | None = None) -> T:
+    """The result of one search; `fixed` are array parameters that are given."""
+    model = dataflow.model(target)
+    try:
+        work = next(asking)
+        while True:
+            params = model.choose(target, work, fixed)
+            work = asking.send(model.phases(target, work, params))
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+
+
+def together(askings: Iterable[Asking[T]], target: Target) -> list[T]:
+    """Their results, in the order given. What one of them raises ends all."""
+    results: dict[int, T] = {}
+    waiting: dict[int, tuple[Asking[T], dataflow.Work]] = {}
+    fresh = enumerate(askings)
+    while True:
+        for number, asking in islice(fresh, AT_ONCE - len(waiting)):
+            go_on(number, asking, None, waiting, results)
+        if not waiting:
+            return [results[number] for number in sorted(results)]
+        asked, waiting = waiting, {}
+        answers = phases_of(target, [work for _, work in asked.values()])
+        for (number, (asking, _)), phases in zip(asked.items(), answers, strict=True):
+            go_on(number, asking, phases, waiting, results)
+
+
+def go_on(
+    number: int,
+    asking: Asking[T],
+    answer: dataflow.Phases | None,
+    waiting: dict[int, tuple[Asking[T], dataflow.Work]],
+    results: dict[int, T],
+) -> None:
+    """Up to its next question, or its end."""
+    try:
+        waiting[number] = asking, next(asking) if answer is None else asking.send(answer)
+    except StopIteration as end:
+        results[number] = end.value
+
+
+def phases_of(target: Target, works: Sequence[dataflow.Work]) -> list[dataflow.Phases]:
+    """Of several rows of tiles, each in its shape."""
+    tables = [work.table() for work in works]
+    every = dataflow.Work.from_table(np.concatenate([t.reshape(-1, t.shape[-1]) for t in tables]))
+    model = dataflow.model(target)
+    phases = np.stack(model.phases(target, every, model.choose(target, every)), axis=-1)
+    ends = np.cumsum([t[..., 0].size for t in tables])[:-1]
+    parts = zip(tables, np.split(phases, ends), strict=True)
+    return [dataflow.Phases(*np.moveaxis(p.reshape(*t.shape[:-1], -1), -1, 0)) for t, p in parts]
