@@ -4,8 +4,7 @@ So a search is a generator: it yields tiles, and is sent their phases under the 
 best for them. One search is answered alone, the searches of a network side by side.
 """
 
-from collections.abc import Generator, Iterable, Sequence
-from itertools import islice
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -17,7 +16,7 @@ from .space import Ints
 T = TypeVar("T")
 Asking = Generator[dataflow.Work, dataflow.Phases, T]
 
-AT_ONCE = 8
+AT_ONCE = 4
 """Searches side by side: each has all its candidates in memory."""
 
 
@@ -38,15 +37,26 @@ def together(askings: Iterable[Asking[T]], target: Target) -> list[T]:
     results: dict[int, T] = {}
     waiting: dict[int, tuple[Asking[T], dataflow.Work]] = {}
     fresh = enumerate(askings)
-    while True:
-        for number, asking in islice(fresh, AT_ONCE - len(waiting)):
-            go_on(number, asking, None, waiting, results)
-        if not waiting:
-            return [results[number] for number in sorted(results)]
+    while begin(fresh, waiting, results):
         asked, waiting = waiting, {}
         answers = phases_of(target, [work for _, work in asked.values()])
         for (number, (asking, _)), phases in zip(asked.items(), answers, strict=True):
             go_on(number, asking, phases, waiting, results)
+    return [results[number] for number in sorted(results)]
+
+
+def begin(
+    fresh: Iterator[tuple[int, Asking[T]]],
+    waiting: dict[int, tuple[Asking[T], dataflow.Work]],
+    results: dict[int, T],
+) -> bool:
+    """As many as there is room for; whether there is a question."""
+    while len(waiting) < AT_ONCE:
+        number, asking = next(fresh, (0, None))
+        if asking is None:
+            break
+        go_on(number, asking, None, waiting, results)
+    return bool(waiting)
 
 
 def go_on(

@@ -20,10 +20,9 @@ from .search import (
     Pool,
     Steps,
     asked_cycles,
-    bounded,
     channel_split,
+    fitting,
     fixed,
-    hindrance,
     searching,
     space,
     to_mapping,
@@ -52,9 +51,7 @@ def searching_for(goal: str, problem: Problem, limit: int) -> Asking[Mapping]:
         return (yield from searching(problem, limit))
     options = list(choices(problem.load, problem.given))
     mesh, legal, steps = space(problem)
-    pool = bounded(problem, options, mesh, legal)
-    if not len(pool.choice):
-        raise hindrance(problem)
+    pool = fitting(problem, options, mesh, legal)
     spent = outside_energy(problem, options, pool, steps)
     if problem.load.inner:
         rows = promising(pool, spent, channel_split(steps), SPREAD * limit)

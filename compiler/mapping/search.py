@@ -85,11 +85,7 @@ def searching(problem: Problem, limit: int) -> Asking[Mapping]:
     """
     options = list(choices(problem.load, problem.given))
     mesh, legal, steps = space(problem)
-    pool = bounded(problem, options, mesh, legal)
-    if not len(pool.choice):
-        raise hindrance(problem)
-    if problem.load.inner:
-        pool = yield from priced(problem, pool, steps, limit)
+    pool = yield from priced(problem, fitting(problem, options, mesh, legal), steps, limit)
     best = preferred(pool, streams(problem.load, options, steps))
     chosen = {v: int(s[pool.tile[best]]) for v, s in steps.items()}
     return to_mapping(problem, options[int(pool.choice[best])], chosen)
@@ -123,6 +119,14 @@ def space(problem: Problem) -> tuple[Steps, Bools, Steps]:
     return mesh, legal, {v: np.broadcast_to(s, shape)[legal] for v, s in mesh.items()}
 
 
+def fitting(problem: Problem, options: list[Choice], mesh: Steps, legal: Bools) -> Pool:
+    """What is bounded, if there is anything. Raises NoMapping."""
+    pool = bounded(problem, options, mesh, legal)
+    if not len(pool.choice):
+        raise hindrance(problem)
+    return pool
+
+
 def bounded(problem: Problem, options: list[Choice], mesh: Steps, legal: Bools) -> Pool:
     """Everything legal that fits, as if every PE were always busy.
 
@@ -150,7 +154,10 @@ def bounded(problem: Problem, options: list[Choice], mesh: Steps, legal: Bools) 
 
 
 def priced(problem: Problem, pool: Pool, steps: Steps, limit: int) -> Asking[Pool]:
-    """Only what the array's model has priced, best first as far as its bounds say."""
+    """Only what the array's model has priced, best first as far as its bounds say; everything, if
+    the array has nothing to do."""
+    if not problem.load.inner:
+        return pool
     split = channel_split(steps)
     known = np.zeros(len(split), np.bool_)
     ratio = np.zeros(len(split))
