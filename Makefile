@@ -1,7 +1,7 @@
 # make demo     compile an example network and run it, from a fresh checkout
 # make digits   train, quantise and simulate a network on real data, and say how often it is right
 # make test     lint, types, tests
-# make docs     write the generated documents again
+# make docs     write the generated documents again (some minutes)
 # make validate the models beside published measurements
 # make bench    what compiling and running costs
 # make speed    how fast the simulator is, beside onnxruntime

@@ -159,7 +159,8 @@ def list_ops(target: str, as_json: bool) -> None:
     from .operators import lines, records, supported
 
     found = supported(target)
-    print(json.dumps(records(found), indent=1) if as_json else "\n".join(lines(found)))
+    for line in [json.dumps(records(found), indent=1)] if as_json else lines(found):
+        print(line, flush=True)
 
 
 def shape_of(text: str) -> tuple[str, tuple[int, ...]]:

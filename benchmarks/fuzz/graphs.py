@@ -146,9 +146,10 @@ class Network:
     ) -> Value:
         """The result of a float operator, in QDQ form; `extra` inputs are float or integer.
 
-        Half of those that keep about the values of their operand have its scale, as quantisers do.
+        Half of those that keep about the values of their operand have its scale, as quantisers do;
+        of averages those whose sums are exact, as onnxruntime's order of others has no rule.
         """
-        result = self.value(shape, spread, exact)
+        result, exact = self.value(shape, spread, exact), exact or op.endswith("AveragePool")
         if op in ALIKE and (operands[0].is_exact or not exact) and self.maybe():
             result = replace(operands[0], name=result.name, shape=result.shape)
         inputs = [*(self.real(v) for v in operands), *extra]
@@ -172,7 +173,7 @@ class Network:
         return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
 
 
-ALIKE = ("AveragePool", "Concat", "Resize", "Pad", "Transpose", "LeakyRelu")
+ALIKE = ("AveragePool", "GlobalAveragePool", "Concat", "Resize", "Pad", "Transpose", "LeakyRelu")
 QDQ_OPS = ("QuantizeLinear", "QLinearConv", "QLinearMatMul")
 
 

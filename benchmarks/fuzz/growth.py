@@ -280,7 +280,10 @@ def pad(net: Network, x: Value) -> Value | None:
     ends = net.rng.integers(0, 3, (2, rank))
     pads = np.array([0, 0, *ends[0], 0, 0, *ends[1]], np.int64)
     shape = (*x.shape[:2], *(int(n) for n in np.array(x.shape[2:]) + ends.sum(0)))
-    return net.computed("Pad", [x], shape, x.spread, extra=[net.constant(pads)])
+    extra = [net.constant(pads)]
+    if net.maybe():
+        extra.append(net.constant(np.float32(net.rng.normal(0, x.spread))))
+    return net.computed("Pad", [x], shape, x.spread, extra=extra)
 
 
 def classify(net: Network, x: Value) -> Value:

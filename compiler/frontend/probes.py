@@ -198,6 +198,8 @@ def quantised(
     nodes: list[NodeProto] = []
     for index, (name, given) in enumerate(inputs.items()):
         if not isinstance(given, Operand):
+            if name not in {t.name for t in graph.initializer}:
+                graph.initializer.append(numpy_helper.from_array(given, name))
             continue
         if given.is_float and index and (constant or len(given.shape) == 1):
             graph.initializer.extend(weight(name, given, nodes))

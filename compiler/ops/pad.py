@@ -14,8 +14,9 @@ from ..ir.graph import Array, Node
 from ..ir.tile import Dim
 from ..mapping.build import OUT, PLANE, RESULT_AXES, WINDOW_OF_ONE, Builder
 from ..mapping.workload import StepSpec
-from .match import Match, Refused
-from .op import LARGEST_WINDOW, Op, Tensors, operand_reason
+from .match import Match, Refused, constant_value, quantize
+from .op import LARGEST_WINDOW, OPERANDS, Op, Tensors, operand_reason
+from .shape import requantized
 from .take import taken
 
 if TYPE_CHECKING:
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
 
 
 class Pad(Op, name="pad", onnx=("Pad",)):
-    """Frame a tensor with a constant. attrs: before, after (one per axis), value (an integer)."""
+    """Frame a tensor with a constant. attrs: before, after (one per axis), value (an integer).
+
+    A Pad of real numbers is one of what they are quantised to.
+    """
 
     @classmethod
     def shape(cls, node: Node, tensors: Tensors) -> tuple[int, ...]:
@@ -47,10 +51,12 @@ class Pad(Op, name="pad", onnx=("Pad",)):
     @classmethod
     def recognize(cls, match: Match) -> Node:
         x = match.node.inputs[0]
+        is_real = match.edit.tensors[x].dtype not in OPERANDS
+        x = requantized(match, 0) if is_real else x
         shape, mode = match.shape(x), match.attr("mode", "constant")
         frame = Frame.of(match, len(shape))
         if mode == "constant":
-            return framed(match, x, frame, fill_of(match))
+            return framed(match, x, frame, real_fill(match) if is_real else fill_of(match))
         if mode not in MODES or 0 in shape:
             raise Refused(f"mode {mode}" + " of nothing" * (0 in shape))
         sides = zip(shape, frame.before, frame.after, strict=True)
@@ -134,6 +140,16 @@ def fill_of(match: Match) -> int:
     if value is None:
         raise Refused("what it pads with is not constant")
     return int(value.reshape(-1)[0])
+
+
+def real_fill(match: Match) -> int:
+    """A real number, in steps of the result's."""
+    value = constant_value(match.edit, (*match.node.inputs, "", "")[2])
+    if value is None and len(match.node.inputs) > 2 and match.node.inputs[2]:
+        raise Refused("what it pads with is not constant")
+    real = np.asarray(match.attr("value", 0.0) if value is None else value, np.float32)
+    steps = quantize(real.reshape(-1)[:1], match.quant(match.output), match.result.dtype)
+    return int(np.clip(steps, match.low, match.high)[0])
 
 
 def framed(match: Match, x: str, frame: Frame, value: int) -> Node:

@@ -250,6 +250,6 @@ def first_reduced(match: Match, rank: int) -> int:
     if axes is None:
         raise Refused("the axes of its mean are not constant")
     reduced = sorted(a % rank for a in axes)
-    if reduced != list(range(rank - len(reduced), rank)) or len(reduced) == rank:
+    if reduced != list(range(rank - len(reduced), rank)) or len(reduced) in (0, rank):
         raise Refused(f"a mean over axes {tuple(reduced)}, which are not the last ones")
     return int(reduced[0])

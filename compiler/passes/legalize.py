@@ -67,6 +67,8 @@ def quantized(edit: Editor, node: Node, ctx: Context) -> Node:
     output = node.outputs[0]
     if quant is None or quant.axis is not None:
         raise Refused("its result is not quantised per tensor")
+    if edit.tensors[output].dtype not in OPERANDS:
+        raise Refused(f"its result is {edit.tensors[output].dtype}")
     edit.retype(output, quant=quant)
     table = table_of(edit, node, quant)
     if table is not None:

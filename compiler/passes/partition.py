@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from ..ir.edit import Editor
 from ..ir.graph import Graph, Node
 from ..ops.match import dequantizer
-from ..ops.op import Op
+from ..ops.op import Op, Tensors
+from ..ops.steps import Steps
 from .context import Context
 
 BORDERS = {"onnx.QuantizeLinear": "quantize", "onnx.DequantizeLinear": "dequantize"}
@@ -23,7 +24,7 @@ def partition(graph: Graph, ctx: Context) -> Graph:
     wanted = outside_uses(graph)
     nodes: list[Node] = []
     for part in parts:
-        nodes.extend([host(part, wanted)] if is_host(part[0]) else part)
+        nodes.extend([host(part, wanted, graph.tensors)] if is_host(part[0]) else part)
     return graph.with_nodes(tuple(nodes))
 
 
@@ -86,18 +87,22 @@ def outside_uses(graph: Graph) -> dict[str, set[int]]:
     return uses
 
 
-def host(part: Sequence[Node], uses: dict[str, set[int]]) -> Node:
+def host(part: Sequence[Node], uses: dict[str, set[int]], tensors: Tensors) -> Node:
     members = {id(node) for node in part}
     made = [o for node in part for o in node.outputs if o]
     inputs = dict.fromkeys(i for n in part for i in n.inputs if i and i not in made)
     outputs = tuple(name for name in made if uses.get(name, set()) - members)
     told = [n for n in part if n.op not in BORDERS or "reason" in n.attrs] or part
-    reasons = {node.loc[0]: reason(node) for node in told}
+    reasons = {node.loc[0]: reason(node, tensors) for node in told}
     attrs = {"refused": tuple(reasons), "reason": tuple(reasons.values())}
     loc = tuple(dict.fromkeys(name for node in part for name in node.loc))
     return Node("host", tuple(inputs), outputs, attrs, tuple(part), loc)
 
 
-def reason(node: Node) -> str:
-    default = f"{node.op.removeprefix('onnx.')} is not an operator of the accelerator"
-    return str(node.attrs.get("reason", default))
+def reason(node: Node, tensors: Tensors) -> str:
+    """As noted, or of an operator that the accelerator has: what it is of."""
+    name = node.op.removeprefix("onnx.")
+    if node.op not in {*Op.recognizers, *Steps.named}:
+        return str(node.attrs.get("reason", f"{name} is not an operator of the accelerator"))
+    kinds = " and ".join(dict.fromkeys(str(tensors[i].dtype) for i in node.inputs if i))
+    return str(node.attrs.get("reason", f"{name} of {kinds} that is not quantised"))

@@ -57,7 +57,10 @@ def pad(sketch: Sketch) -> str:
     mode = sketch.choose("constant", "reflect", "edge")
     pads = [sketch.pick(-1 if mode == "constant" else 0, 2) for _ in range(2 * len(sizes))]
     x = sketch.value("x", sizes)
-    return sketch.add("Pad", [x, numbers(sketch, "pads", pads)], "r", mode=mode)
+    inputs = [x, numbers(sketch, "pads", pads)]
+    if mode == "constant" and sketch.choose(True, False):
+        inputs.append(sketch.constant("fill", np.float32(sketch.choose(0.0, 0.31, -2.0))))
+    return sketch.add("Pad", inputs, "r", mode=mode)
 
 
 def slice_(sketch: Sketch) -> str:
@@ -155,3 +158,14 @@ def test_linear_is_within_a_step(data: Any) -> None:
     inputs = resized(sketch, sizes, (0.5, 1.0, 1.5, 2.0, 3.0))
     y = sketch.add("Resize", inputs, "r", mode="linear", coordinate_transformation_mode=mode)
     check(sketch, sketch.model(y, 0.05), steps=1)
+
+
+@SOME
+@given(data=st.data())
+def test_pad_has_a_scale_of_its_own(data: Any) -> None:
+    """A clamp and other steps; what lies around is quantised as the rest."""
+    sketch = Sketch(data.draw)
+    fill = sketch.constant("fill", np.float32(sketch.choose(0.0, 0.31, -2.0)))
+    pads = numbers(sketch, "pads", [0, 0, 1, 0, 0, 0, 2, 3])
+    result = sketch.add("Pad", [sketch.value("x", [1, 3, 5, 4]), pads, fill], "r")
+    check(sketch, sketch.model(sketch.add("Relu", [result], "positive")))

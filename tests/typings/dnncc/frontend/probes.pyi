@@ -1,0 +1,1 @@
+from compiler.frontend.probes import *
