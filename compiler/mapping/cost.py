@@ -185,12 +185,12 @@ class Moves(NamedTuple):
     """`busy`: per DRAM channel the cycles that it is held; `number` of moves; the cycles of the
     first tile of each constant (`early`, as it can be loaded before the group begins) and of each
     other operand (`fill`), and of the last result (`drain`), latency included; `bytes` on buses;
-    `turn` is what all tiles of one operand take one after the other, if there are several."""
+    `turn` is what all tiles of each operand take one after the other, if there are several."""
 
     busy: dict[str, Ints]
     number: Ints
     bytes: Ints
-    turn: Ints
+    turn: dict[str, Ints]
     early: Ints
     fill: Ints
     drain: Ints
@@ -226,7 +226,8 @@ def dma(problem: Problem, choice: Choice, steps: Steps, each: Transfers) -> Move
     count = trips(problem.load, steps)
     busy: dict[str, Ints] = {}
     zero = np.zeros((), np.int64)
-    number, total, turn = zero, zero, zero
+    turn: dict[str, Ints] = {}
+    number, total = zero, zero
     ends = {"early": zero, "fill": zero, "drain": zero}
     for access in filter(problem.moves, problem.load.accesses()):
         link, stores = channel(problem, access), access is problem.load.result
@@ -236,7 +237,7 @@ def dma(problem: Problem, choice: Choice, steps: Steps, each: Transfers) -> Move
         number, total = number + times, total + bus * times
         end = "drain" if stores else "early" if access.tensor in problem.graph.constants else "fill"
         ends[end] = ends[end] + once + link.latency_cycles
-        turn = np.maximum(turn, np.where(times > 1, times * (once + link.latency_cycles), 0))
+        turn[access.role] = np.where(times > 1, times * (once + link.latency_cycles), 0)
     return Moves(busy, number, total, turn, **ends)
 
 
@@ -287,12 +288,14 @@ def vector_cycles(problem: Problem, choice: Choice, steps: Steps) -> Ints:
 class Beside(NamedTuple):
     """What a group takes beside the array's cycles. Int64 arrays that broadcast to the candidates.
 
-    Engines overlap but for what is `alone`. A slot is free again when its tile was moved, which
-    takes DRAM's latency, too, and worked on: all that is `turn`, and held / `slots`. `code` is the
-    number of instructions, `bytes` what goes over DRAM's buses, code included.
+    Engines overlap but for what is `alone`, and what the array has to wait for between two tiles of
+    an operand of which there is one slot (`between`). A slot is free again when its tile was moved,
+    which takes DRAM's latency, too, and worked on: all that is `turn`, and held / `slots`. `code`
+    is the number of instructions, `bytes` what goes over DRAM's buses, code included.
     """
 
     overlap: Ints
+    between: Ints
     turn: Ints
     slots: Ints
     alone: Ints
@@ -302,7 +305,8 @@ class Beside(NamedTuple):
     def with_array(self, array: Ints, held: Ints) -> Ints:
         """Cycles of all of it, if the array takes so many, and each tile alone the sum `held`."""
         turn = self.turn + held // self.slots
-        return np.asarray(np.maximum(np.maximum(array, self.overlap), turn) + self.alone)
+        busiest = np.maximum(array + self.between, self.overlap)
+        return np.asarray(np.maximum(busiest, turn) + self.alone)
 
 
 def beside(problem: Problem, choice: Choice, steps: Steps, shares: Bools, moves: Moves) -> Beside:
@@ -316,12 +320,21 @@ def beside(problem: Problem, choice: Choice, steps: Steps, shares: Bools, moves:
     last = vector // stored(problem, choice, trips(problem.load, steps))
     ends = moves.fill + moves.drain + (last if problem.load.inner else 0)
     alone: Any = ~(shares & (not problem.first)) * moves.early + ends
-    turn: Any = (moves.turn + vector) // choice.depth
+    turn: Any = (reduce(np.maximum, moves.turn.values(), vector * 0) + vector) // choice.depth
+    between: Any = waits_between(problem, choice, moves, vector)
     if choice.depth == 1:
         overlap, turn = 0, 0
         alone = vector + sum(moves.busy.values()) + moves.early + ends
-    columns = (overlap, turn, choice.depth, alone, code, moves.bytes + code * CODE_BYTES)
+    columns = (overlap, between, turn, choice.depth, alone, code, moves.bytes + code * CODE_BYTES)
     return Beside(*(np.asarray(column, np.int64) for column in columns))
+
+
+def waits_between(problem: Problem, choice: Choice, moves: Moves, vector: Ints) -> Ints:
+    """What happens to a tile that has the only slot of its buffer, while the array has to wait."""
+    lone = {role for role, room in choice.slots.items() if room == 1 < choice.depth}
+    held = lone if problem.in_place() else lone - {problem.load.result.role}
+    moved: Any = sum(moves.turn[role] for role in held & moves.turn.keys())
+    return np.asarray(moved + ("psum" in lone) * vector)
 
 
 CODE_BYTES = 32

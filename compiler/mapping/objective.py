@@ -23,11 +23,12 @@ from .search import (
     channel_split,
     fitting,
     fixed,
+    options_of,
     searching,
     space,
     to_mapping,
 )
-from .space import Choice, choices, trips
+from .space import Choice, trips
 from .workload import StepSpec
 
 Floats = npt.NDArray[np.float64]
@@ -49,7 +50,7 @@ def searching_for(goal: str, problem: Problem, limit: int) -> Asking[Mapping]:
     """
     if goal == "latency":
         return (yield from searching(problem, limit))
-    options = list(choices(problem.load, problem.given))
+    options = options_of(problem)
     mesh, legal, steps = space(problem)
     pool = fitting(problem, options, mesh, legal)
     spent = outside_energy(problem, options, pool, steps)

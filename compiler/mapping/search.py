@@ -83,12 +83,19 @@ def searching(problem: Problem, limit: int) -> Asking[Mapping]:
 
     The array's model prices a few times `limit` tilings.
     """
-    options = list(choices(problem.load, problem.given))
+    options = options_of(problem)
     mesh, legal, steps = space(problem)
     pool = yield from priced(problem, fitting(problem, options, mesh, legal), steps, limit)
     best = preferred(pool, streams(problem.load, options, steps))
     chosen = {v: int(s[pool.tile[best]]) for v, s in steps.items()}
     return to_mapping(problem, options[int(pool.choice[best])], chosen)
+
+
+def options_of(problem: Problem) -> list[Choice]:
+    """Where operands and psums share a memory, one can be worth the room of another's next tile."""
+    psum, ifmap = (problem.target.memory_for(kind) for kind in ("psum", "ifmap"))
+    lone = problem.load.psum is not None and psum == ifmap
+    return list(choices(problem.load, problem.given, lone))
 
 
 def preferred(pool: Pool, streams: Ints) -> int:

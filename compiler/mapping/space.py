@@ -16,6 +16,10 @@ ORDERS = (("g", "n", "p", "q", "k", "c"), ("g", "k", "n", "p", "q", "c"))
 """Output channels innermost: ifmap tiles stay; pixels innermost: weight tiles stay. Sums of input
 channels are innermost in both, so that psums never leave their memory unfinished."""
 
+SUMS = {"psum": 1, "out": 1}
+LONE: tuple[Mapping[str, int], ...] = ({}, SUMS, {"ifmap": 1}, {"ifmap": 1, **SUMS})
+"""Operands of which a buffer has one tile, so that tiles can be larger; none to begin with."""
+
 TRIPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256, 512, 1024, 4096)
 """Tiles are made equal: as many trips as these, not a multiple and a remainder."""
 
@@ -71,12 +75,14 @@ def tilings(load: Workload, given: Given = ANY) -> dict[str, Ints]:
     return {v: np.broadcast_to(s, shape)[keep] for v, s in steps.items()}
 
 
-def choices(load: Workload, given: Given = ANY) -> Iterator[Choice]:
-    """Loop orders and residencies worth pricing, and how many tiles a buffer holds of the rest."""
+def choices(load: Workload, given: Given = ANY, lone: bool = False) -> Iterator[Choice]:
+    """Loop orders and residencies worth pricing, and how many tiles a buffer holds of the rest;
+    with `lone` also single tiles of some operands beside double buffers of the others."""
     for depth in (given.depth,) if given.depth else (3, 2, 1):
         for order in orders(load, given):
             for whole in residencies(load, given) if depth == 2 or given.depth else ((),):
-                yield Choice(order, given.whole or whole, depth, given.slots)
+                for slots in LONE if lone and depth == 2 else ({},):
+                    yield Choice(order, given.whole or whole, depth, {**slots, **given.slots})
 
 
 def orders(load: Workload, given: Given) -> tuple[tuple[str, ...], ...]:

@@ -24,7 +24,7 @@ Key = tuple[Any, ...]
 Problems = dict[str, tuple[Node, Problem]]
 Known = dict[Key, Mapping]
 
-PRICED = (4, 16, 64, 512)
+PRICED = (4, 16, 512, 4096)
 """Mappings that the array's model prices, of each kind, by the effort of the context."""
 
 
