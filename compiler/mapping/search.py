@@ -48,7 +48,7 @@ CYCLE_SLACK = 1.02
 BYTE_SLACK, CODE_SLACK, FEW = 1.02, 1.25, 8
 """How many more bytes and instructions tiles of rows are worth; a few are nothing."""
 
-STREAMED = 4
+STREAMED = 8
 """Tiles of rows beyond which more of them are no better for the next layer."""
 
 ROUNDS = 8
@@ -86,7 +86,8 @@ def searching(problem: Problem, limit: int) -> Asking[Mapping]:
     options = options_of(problem)
     mesh, legal, steps = space(problem)
     pool = yield from priced(problem, fitting(problem, options, mesh, legal), steps, limit)
-    best = preferred(pool, streams(problem.load, options, steps))
+    slack = BYTE_SLACK if problem.load.inner else 1.15
+    best = preferred(pool, streams(problem.load, options, steps), slack)
     chosen = {v: int(s[pool.tile[best]]) for v, s in steps.items()}
     return to_mapping(problem, options[int(pool.choice[best])], chosen)
 
@@ -98,11 +99,11 @@ def options_of(problem: Problem) -> list[Choice]:
     return list(choices(problem.load, problem.given, lone))
 
 
-def preferred(pool: Pool, streams: Ints) -> int:
+def preferred(pool: Pool, streams: Ints, slack: float = BYTE_SLACK) -> int:
     """The row of the pool to take, by cycles, bytes and `streams` of each choice and tile."""
     cycles, moved = pool.cycles, pool.beside.bytes
     near = np.flatnonzero(cycles <= CYCLE_SLACK * cycles.min())
-    near = near[moved[near] <= BYTE_SLACK * moved[near].min() + FEW * CODE_BYTES]
+    near = near[moved[near] <= slack * moved[near].min() + FEW * CODE_BYTES]
     code = pool.beside.code[near]
     near = near[code <= CODE_SLACK * code.min() + FEW]
     streamed = streams[pool.choice[near], pool.tile[near]]

@@ -152,17 +152,22 @@ WINDOWED = frozenset({"conv2d", "maxpool", "avgpool"})
 
 
 def natural_orders(graph: Graph) -> dict[str, Order]:
-    """Of results that are not best row-major: maps of convolutions and pools, and what is made of
-    such maps, element by element or by concatenation."""
+    """Of results that are not best row-major: maps that convolutions and pools make or read, and
+    what is made of such maps, element by element or by concatenation."""
     orders: dict[str, Order] = {}
+    read = {i for node in graph.nodes if is_windowed(node) for i in node.inputs}
     for node in graph.nodes:
         if not can_choose(node) or len(graph.tensors[node.outputs[0]].shape) != 4:
             continue
-        if node.op == "group" and node.body[0].op in WINDOWED:
+        if is_windowed(node) or node.outputs[0] in read:
             orders[node.outputs[0]] = CHANNELS_INNERMOST
         elif node.inputs and node.inputs[0] in orders:
             orders[node.outputs[0]] = orders[node.inputs[0]]
     return orders
+
+
+def is_windowed(node: Node) -> bool:
+    return node.op == "group" and node.body[0].op in WINDOWED
 
 
 def ordered(shape: tuple[int, ...], order: Order) -> Strides:
