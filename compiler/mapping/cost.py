@@ -310,16 +310,16 @@ class Beside(NamedTuple):
 
 
 def beside(problem: Problem, choice: Choice, steps: Steps, shares: Bools, moves: Moves) -> Beside:
-    """Engines overlap, so the busiest sets the time. Before them all come the first loads, those of
-    constants only if no group is before, or has no room for them beside its tiles; after them the
-    vector work on the last tile, and its store."""
+    """Engines overlap, so the busiest sets the time. Before them all come the first loads; after
+    them the vector work on the last tile, and its store."""
     vector = vector_cycles(problem, choice, steps)
     code = moves.number + computes(problem, choice, steps)
     engines = (vector, issue_cycles(problem, code), *moves.busy.values())
     overlap: Any = reduce(np.maximum, engines)
     last = vector // stored(problem, choice, trips(problem.load, steps))
     ends = moves.fill + moves.drain + (last if problem.load.inner else 0)
-    alone: Any = ~(shares & (not problem.first)) * moves.early + ends
+    early = moves.early - shares * lead(problem, choice, steps, moves)
+    alone: Any = np.maximum(early, 0) + ends
     turn: Any = (reduce(np.maximum, moves.turn.values(), vector * 0) + vector) // choice.depth
     between: Any = waits_between(problem, choice, moves, vector)
     if choice.depth == 1:
@@ -327,6 +327,17 @@ def beside(problem: Problem, choice: Choice, steps: Steps, shares: Bools, moves:
         alone = vector + sum(moves.busy.values()) + moves.early + ends
     columns = (overlap, between, turn, choice.depth, alone, code, moves.bytes + code * CODE_BYTES)
     return Beside(*(np.asarray(column, np.int64) for column in columns))
+
+
+def lead(problem: Problem, choice: Choice, steps: Steps, moves: Moves) -> Ints:
+    """Cycles that constants can be loaded in before a group begins, if they lie beside the tiles of
+    the one before: on an engine of their own at any time, on that of the ifmaps once these are all
+    loaded. The one before is taken to be one like this."""
+    target = problem.target
+    if problem.first or target.load_engine("weight") != target.load_engine("ifmap"):
+        return moves.early * (not problem.first)
+    at_work = macs(problem.load) // target.pes
+    return choice.depth * at_work // product_of(trips(problem.load, steps), choice.order)
 
 
 def waits_between(problem: Problem, choice: Choice, moves: Moves, vector: Ints) -> Ints:
