@@ -34,8 +34,9 @@ def races(found: Accesses, clocks: Clocks) -> Iterator[Race]:
 
 
 def all_races(found: Accesses, clocks: Clocks) -> Iterator[Race]:
+    bounds = np.searchsorted(found.instruction, np.arange(len(clocks.engine) + 1))
     for earlier, later in unordered(clocks):
-        rows = conflicts(found, *row_pairs(found.instruction, earlier, later))
+        rows = conflicts(found, *row_pairs(bounds, earlier, later))
         for a, b in zip(*(column.tolist() for column in rows), strict=True):
             byte = common_byte(found, a, b)
             if byte >= 0:
@@ -78,20 +79,15 @@ def spread(first: Ints, count: Ints) -> Ints:
     return np.asarray(np.arange(count.sum()) + np.repeat(first - ends + count, count))
 
 
-def row_pairs(instruction: Ints, earlier: Ints, later: Ints) -> tuple[Ints, Ints]:
-    """Every row of the earlier instruction of each pair with every row of the later one."""
-    first = np.searchsorted(instruction, earlier), np.searchsorted(instruction, later)
-    count = tuple(
-        np.searchsorted(instruction, i, side="right") - f
-        for i, f in zip((earlier, later), first, strict=True)
-    )
-    total = count[0] * count[1]
+def row_pairs(bounds: Ints, earlier: Ints, later: Ints) -> tuple[Ints, Ints]:
+    """Every row of the earlier instruction of each pair with every row of the later one; those of
+    instruction i are `bounds[i]` to `bounds[i + 1]`."""
+    first = bounds[earlier], bounds[later]
+    width = bounds[later + 1] - first[1]
+    total = (bounds[earlier + 1] - first[0]) * width
     number = spread(np.zeros_like(total), total)
-    width = np.repeat(count[1], total)
-    return (
-        np.repeat(first[0], total) + number // np.maximum(width, 1),
-        np.repeat(first[1], total) + number % np.maximum(width, 1),
-    )
+    row, column = np.divmod(number, np.repeat(width, total))
+    return np.repeat(first[0], total) + row, np.repeat(first[1], total) + column
 
 
 def conflicts(found: Accesses, a: Ints, b: Ints) -> tuple[Ints, Ints]:

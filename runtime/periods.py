@@ -119,9 +119,10 @@ def free_cuts(signature: Ints, kept: int, like: Cut, taken: Bools) -> Iterator[C
     period = like.period
     alike = np.zeros(len(signature) + 1, np.bool_)
     alike[period:-1] = (signature[period:] == signature[:-period]) & ~taken[period:]
-    edges = np.flatnonzero(np.diff(alike, prepend=False))
-    for first, end in edges.reshape(-1, 2).tolist():
-        spare = (end - first) // period + 1 - 2 * kept
+    edges = np.flatnonzero(np.diff(alike, prepend=False)).reshape(-1, 2)
+    spares = (edges[:, 1] - edges[:, 0]) // period + 1 - 2 * kept
+    long = np.flatnonzero(spares >= kept)
+    for (first, end), spare in zip(edges[long].tolist(), spares[long].tolist(), strict=True):
         number = next((spare // n * n for n in (ROUND, 4, 2) if spare >= n), 0)
         if number >= kept:
             yield Cut(like.start + first + (kept - 1) * period, period, number)

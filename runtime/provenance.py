@@ -1,7 +1,7 @@
 """Whether instructions are what the debug map says they are made of."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -35,12 +35,13 @@ def moves(found: Accesses, home: Ints, image: images.Image, listing: Listing) ->
         step_of = debug.step_of[part.indices] if debug else np.full(len(part.indices), -1)
         side = (found.memory != core.DRAM) & (found.is_write == (part.cls is dma.Load))
         rows = np.flatnonzero(side & (home > NOWHERE))
+        held = Held(found.instruction[rows], home[rows])
         for chosen in of_steps(part, step_of):
             tensor, buffer = named(listing.step(int(chosen.indices[0])), part.cls is dma.Load)
             if not tensor:
                 continue
             wrong = misplaced(chosen, symbols.get(tensor), len(image.rodata))
-            wrong |= elsewhere(chosen, found, home, buffer, rows, listing)
+            wrong |= elsewhere(chosen, held, buffer, listing)
             for index, what in sorted(wrong.items()):
                 yield Finding("symbol", f"{listing.instruction(index)} {what}", (index,))
 
@@ -84,23 +85,26 @@ def misplaced(part: programs.Part, symbol: images.Symbol | None, constants: int)
     return wrong
 
 
-def elsewhere(
-    part: programs.Part,
-    found: Accesses,
-    home: Ints,
-    buffer: str,
-    rows: Ints,
-    listing: Listing,
-) -> dict[int, str]:
-    """Instructions whose block in a scratchpad, one of `rows`, is in a unit, but not in a slot of
-    the buffer."""
-    near = np.searchsorted(found.instruction[rows], part.indices)
-    near = near[near < len(rows)]
-    rows = rows[near[np.isin(found.instruction[rows[near]], part.indices)]]
+class Held(NamedTuple):
+    """Accesses that lie in a unit: the instruction, ascending, and the unit."""
+
+    instruction: Ints
+    home: Ints
+
+
+def elsewhere(part: programs.Part, held: Held, buffer: str, listing: Listing) -> dict[int, str]:
+    """Instructions whose block in a scratchpad is `held` in a unit, but not in a slot of the
+    buffer."""
+    near = np.searchsorted(held.instruction, part.indices)
+    near = near[near < len(held.instruction)]
+    near = near[np.isin(held.instruction[near], part.indices)]
     units = listing.image.debug.units if listing.image.debug else ()
-    names = {n: units[n].name for n in np.unique(home[rows]).tolist()}
+    names = {n: units[n].name for n in np.unique(held.home[near]).tolist()}
     foreign = [n for n, name in names.items() if name.rpartition("[")[0] != buffer]
+    wrong = near[np.isin(held.home[near], foreign)].tolist()
     return {
-        int(found.instruction[row]): f"is in {names[int(home[row])]!r}, not in a slot of {buffer!r}"
-        for row in rows[np.isin(home[rows], foreign)]
+        int(held.instruction[row]): (
+            f"is in {names[int(held.home[row])]!r}, not in a slot of {buffer!r}"
+        )
+        for row in wrong
     }
