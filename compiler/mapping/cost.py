@@ -60,6 +60,12 @@ class Problem:
         group = next((n for n in self.graph.nodes if n.op == "group"), None)
         return group is None or self.load.result.tensor in group.outputs
 
+    @property
+    def rows(self) -> int:
+        """Rows of an array that has the taps of a filter one below the other; otherwise 0."""
+        below = dataflow.model(self.target).TAPS_ON_ROWS
+        return self.target.array.rows if below else 0
+
     def buffered(self, access: Access) -> bool:
         """Whether it has a tile buffer of its own."""
         if access is self.load.result and self.in_place():

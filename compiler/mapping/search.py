@@ -121,7 +121,7 @@ def streams(load: Workload, options: list[Choice], steps: Steps) -> Ints:
 
 def space(problem: Problem) -> tuple[Steps, Bools, Steps]:
     """All tile sizes as a mesh, which of its points are legal, and these as columns."""
-    mesh = grid(problem.load, problem.given)
+    mesh = grid(problem.load, problem.given, problem.rows)
     shape = np.broadcast_shapes(*(s.shape for s in mesh.values()))
     legal = np.broadcast_to(boxes(problem.load, mesh) & runnable(problem, mesh), shape)
     return mesh, legal, {v: np.broadcast_to(s, shape)[legal] for v, s in mesh.items()}

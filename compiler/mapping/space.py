@@ -45,16 +45,27 @@ def tile_sizes(extent: int, limit: int, few: bool = False) -> list[int]:
     return sorted((s for s in sizes if s <= limit), reverse=True)
 
 
-def sizes_of(load: Workload, given: Given, var: str) -> list[int]:
-    """Candidate steps of one loop, or the one that is given."""
+def sizes_of(load: Workload, given: Given, var: str, rows: int = 0) -> list[int]:
+    """Candidate steps of one loop, or the one that is given; `rows` as in `full`."""
     extent = load.dims[var]
     step = given.step(var, extent)
-    return tile_sizes(extent, load.most(var), var in ("n", "q")) if step is None else [step]
+    if step is not None:
+        return [step]
+    sizes = tile_sizes(extent, load.most(var), var in ("n", "q"))
+    more = full(load, rows) if var == "c" else ()
+    return sorted({*sizes, *(s for s in more if 0 < s < extent)}, reverse=True)
 
 
-def grid(load: Workload, given: Given = ANY) -> dict[str, Ints]:
+def full(load: Workload, rows: int) -> tuple[int, ...]:
+    """Input channels of which all taps fill an array of so many `rows` once, twice, or four times:
+    what equal tiles often do not."""
+    taps = next((s.attrs["r"] * s.attrs["s"] for s in load.inner if s.op == "tensor"), 1)
+    return tuple(times * rows // taps for times in (1, 2, 4)) if taps > 1 else ()
+
+
+def grid(load: Workload, given: Given = ANY, rows: int = 0) -> dict[str, Ints]:
     """Tile sizes by variable: int64 arrays of an axis each, which broadcast to all combinations."""
-    axes = [np.array(sizes_of(load, given, v), np.int64) for v in load.dims]
+    axes = [np.array(sizes_of(load, given, v, rows), np.int64) for v in load.dims]
     return dict(zip(load.dims, np.ix_(*axes), strict=True)) if axes else {}
 
 

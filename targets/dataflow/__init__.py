@@ -26,6 +26,7 @@ class Dataflow(Protocol):
 
     `PARAMETERS` names the integers 0..255 that map a tile onto the array, at most six.
     `CHANNELS_INNERMOST`: it takes several channels of a pixel at once, rather than pixels of a row.
+    `TAPS_ON_ROWS`: the taps of a filter are on rows of the array beside its channels.
     """
 
     @property
@@ -33,6 +34,9 @@ class Dataflow(Protocol):
 
     @property
     def CHANNELS_INNERMOST(self) -> bool: ...
+
+    @property
+    def TAPS_ON_ROWS(self) -> bool: ...
 
     def legal(self, target: Target, work: Work, params: Ints) -> Bools:
         """Whether the array can run the tile this way: bool [...]."""

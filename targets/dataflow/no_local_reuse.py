@@ -46,6 +46,7 @@ class Mapping(NamedTuple):
 
 PARAMETERS = Mapping._fields
 CHANNELS_INNERMOST = True
+TAPS_ON_ROWS = False
 
 # Legality
 

@@ -45,6 +45,7 @@ class Mapping(NamedTuple):
 
 PARAMETERS = Mapping._fields
 CHANNELS_INNERMOST = False
+TAPS_ON_ROWS = False
 
 
 class Block(NamedTuple):

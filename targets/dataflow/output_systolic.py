@@ -38,6 +38,7 @@ from .work import Bools, Ints, Phases, Work, flat, patches
 
 PARAMETERS = ("packed",)
 CHANNELS_INNERMOST = True
+TAPS_ON_ROWS = False
 
 
 class Folds(NamedTuple):

@@ -59,6 +59,7 @@ from .work import Bools, Ints, Phases, Work, ceil_div, distinct, flat
 
 PARAMETERS = Mapping._fields
 CHANNELS_INNERMOST = False
+TAPS_ON_ROWS = False
 
 
 class Pass(NamedTuple):

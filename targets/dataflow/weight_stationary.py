@@ -48,6 +48,7 @@ from .work import Bools, Ints, Phases, Work, ceil_div, flat
 
 PARAMETERS = ("packed",)
 CHANNELS_INNERMOST = True
+TAPS_ON_ROWS = True
 
 
 class Folds(NamedTuple):
