@@ -28,7 +28,8 @@ from dnncc.targets import Target
 
 from .. import __version__
 from ..ir import tile
-from .cost import Problem, footprint, within
+from .buffers import footprint, within
+from .cost import Problem
 from .mapping import Mapping as Chosen
 from .search import to_mapping
 from .space import boxes, choices, sizes_of

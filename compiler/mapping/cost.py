@@ -16,7 +16,6 @@ import numpy.typing as npt
 from dnncc.targets import Channel, Engine, Target, cost, dataflow
 
 from ..ir.graph import Graph, Tensor
-from ..ir.tile import SLOT_ALIGN
 from .given import ANY, Given
 from .space import Choice, trips
 from .workload import Access, Workload
@@ -130,36 +129,6 @@ def elements(shape: tuple[Any, ...]) -> Ints:
     for size in shape:
         total = total * np.asarray(size, np.int64)
     return np.asarray(total)
-
-
-def slots(problem: Problem, access: Access, choice: Choice, count: Steps) -> Ints:
-    """Tiles that its buffer holds: as deep as there are tiles; one where only the lanes use it."""
-    if access in problem.load.temps:
-        return np.ones_like(product_of(count, ()))
-    if access.kind in ("psum", "ofmap"):
-        outer = product_of(count, [v for v in choice.order if v not in problem.load.reduction])
-        return np.minimum(outer, choice.room(access.role))
-    return np.minimum(repetitions(access, choice, count), choice.room(access.role))
-
-
-def footprint(problem: Problem, choice: Choice, steps: Steps) -> dict[str, Ints]:
-    """Bytes that the tile buffers take of each scratchpad."""
-    count = trips(problem.load, steps)
-    used: dict[str, Ints] = {}
-    for access in filter(problem.buffered, problem.load.accesses()):
-        size = elements(held(access, choice, steps)) * access.dtype.itemsize
-        size = -(-size // SLOT_ALIGN) * SLOT_ALIGN * slots(problem, access, choice, count)
-        memory = problem.target.memory_for(access.kind).name  # type: ignore[arg-type]
-        used[memory] = used.get(memory, np.int64(0)) + size
-    return used
-
-
-def within(problem: Problem, used: Mapping[str, Ints], share: int) -> Bools:
-    """The candidates whose tiles take at most 1 / `share` of what is free."""
-    fits: Any = np.True_
-    for memory, taken in used.items():
-        fits = fits & (taken <= problem.free[memory] // share)
-    return np.asarray(fits)
 
 
 def transfer(problem: Problem, access: Access, choice: Choice, steps: Steps) -> tuple[Ints, Ints]:
@@ -315,23 +284,41 @@ class Beside(NamedTuple):
         return np.asarray(np.maximum(busiest, turn) + self.alone)
 
 
-def beside(problem: Problem, choice: Choice, steps: Steps, shares: Bools, moves: Moves) -> Beside:
-    """Engines overlap, so the busiest sets the time. Before them all come the first loads; after
-    them the vector work on the last tile, and its store."""
-    vector = vector_cycles(problem, choice, steps)
+class Common(NamedTuple):
+    """What choices have in common that differ in slots only: all moves, cycles of the lanes,
+    instructions, cycles of the busiest engine, those of the `ends`, and the longest `turn`."""
+
+    moves: Moves
+    vector: Ints
+    code: Ints
+    busiest: Ints
+    ends: Ints
+    turn: Ints
+
+
+def common(problem: Problem, choice: Choice, steps: Steps, each: Transfers) -> Common:
+    """Before the first tile come its loads; after all the vector work on the last one, and its
+    store."""
+    moves, vector = dma(problem, choice, steps, each), vector_cycles(problem, choice, steps)
     code = moves.number + computes(problem, choice, steps)
     engines = (vector, issue_cycles(problem, code), *moves.busy.values())
-    overlap: Any = reduce(np.maximum, engines)
     last = vector // stored(problem, choice, trips(problem.load, steps))
     ends = moves.fill + moves.drain + (last if problem.load.inner else 0)
+    turn = reduce(np.maximum, moves.turn.values(), vector * 0) + vector
+    return Common(moves, vector, code, reduce(np.maximum, engines), ends, turn)
+
+
+def beside(problem: Problem, choice: Choice, steps: Steps, shares: Bools, all_: Common) -> Beside:
+    """Engines overlap, so the busiest sets the time."""
+    moves, overlap, turn = all_.moves, all_.busiest, all_.turn // choice.depth
     early = moves.early - shares * lead(problem, choice, steps, moves)
-    alone: Any = np.maximum(early, 0) + ends
-    turn: Any = (reduce(np.maximum, moves.turn.values(), vector * 0) + vector) // choice.depth
-    between: Any = waits_between(problem, choice, moves, vector)
+    alone: Any = np.maximum(early, 0) + all_.ends
+    between = waits_between(problem, choice, moves, all_.vector)
     if choice.depth == 1:
-        overlap, turn = 0, 0
-        alone = vector + sum(moves.busy.values()) + moves.early + ends
-    columns = (overlap, between, turn, choice.depth, alone, code, moves.bytes + code * CODE_BYTES)
+        overlap = turn = np.zeros((), np.int64)
+        alone = all_.vector + sum(moves.busy.values()) + moves.early + all_.ends
+    bytes_ = moves.bytes + all_.code * CODE_BYTES
+    columns = (overlap, between, turn, choice.depth, alone, all_.code, bytes_)
     return Beside(*(np.asarray(column, np.int64) for column in columns))
 
 

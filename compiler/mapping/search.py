@@ -20,20 +20,18 @@ from dnncc.isa.distinct import distinct
 from dnncc.targets import dataflow
 
 from .asking import Asking, alone
+from .buffers import Buffers, footprint, slots, within
 from .cost import (
     CODE_BYTES,
     Beside,
-    Moves,
+    Common,
     Problem,
     beside,
-    dma,
-    footprint,
+    common,
     macs,
     product_of,
-    slots,
     tensor_work,
     transfers,
-    within,
 )
 from .mapping import Mapping
 from .space import Bools, Choice, boxes, choices, grid, trips
@@ -138,21 +136,22 @@ def fitting(problem: Problem, options: list[Choice], mesh: Steps, legal: Bools) 
 def bounded(problem: Problem, options: list[Choice], mesh: Steps, legal: Bools) -> Pool:
     """Everything legal that fits, as if every PE were always busy.
 
-    What depends on some loops only is computed once for their steps, not for each tiling; and the
-    moves once for choices that differ in the depth of buffers only.
+    What depends on some loops only is computed once for their steps, not for each tiling; and what
+    choices have in common once for those that differ in slots only.
     """
     least = macs(problem.load) // problem.target.pes
     floor = np.full((np.count_nonzero(legal), 2), least)
     found: list[tuple[Ints, Ints, Beside]] = []
     each = transfers(problem, options, mesh)
-    moves: dict[tuple[tuple[str, ...], ...], Moves] = {}
+    shared: dict[tuple[tuple[str, ...], ...], Common] = {}
+    buffers: Buffers = {}
     for number, choice in enumerate(options):
-        used = footprint(problem, choice, mesh)
+        used = footprint(problem, choice, mesh, buffers)
         fits = legal & within(problem, used, 1)
         alike = choice.order, choice.resident
-        if alike not in moves:
-            moves[alike] = dma(problem, choice, mesh, each)
-        wide = beside(problem, choice, mesh, within(problem, used, 2), moves[alike])
+        if alike not in shared:
+            shared[alike] = common(problem, choice, mesh, each)
+        wide = beside(problem, choice, mesh, within(problem, used, 2), shared[alike])
         more = Beside(*(np.broadcast_to(column, legal.shape)[fits] for column in wide))
         rows = np.flatnonzero(fits[legal])
         found.append((np.full(len(rows), number), rows, more))

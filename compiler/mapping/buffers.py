@@ -1,0 +1,61 @@
+"""The tile buffers of candidate tilings: how many slots, and whether they fit; all vectorised."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..ir.tile import SLOT_ALIGN
+from .cost import Problem, Steps, elements, held, product_of, repetitions, stored
+from .space import Bools, Choice, Ints, trips
+from .workload import Access
+
+
+def slots(problem: Problem, access: Access, choice: Choice, count: Steps) -> Ints:
+    """Tiles that its buffer holds: as deep as there are tiles; one where only the lanes use it."""
+    return np.minimum(tiles(problem, access, choice, count), choice.room(access.role))
+
+
+def tiles(problem: Problem, access: Access, choice: Choice, count: Steps) -> Ints:
+    """Those that can be in use, were there room for all."""
+    if access in problem.load.temps:
+        return np.ones_like(product_of(count, ()))
+    if access.kind in ("psum", "ofmap"):
+        return stored(problem, choice, count)
+    return repetitions(access, choice, count)
+
+
+Buffers = dict[tuple[Any, ...], tuple[Ints, Ints]]
+"""Bytes of a slot and `tiles` of an operand, by its role, the loop order, and whether it is
+resident: what choices have in common that differ in slots only."""
+
+
+def footprint(
+    problem: Problem, choice: Choice, steps: Steps, known: Buffers | None = None
+) -> dict[str, Ints]:
+    """Bytes that the tile buffers take of each scratchpad. What is not `known` is added to it."""
+    known = {} if known is None else known
+    used: dict[str, Ints] = {}
+    for access in filter(problem.buffered, problem.load.accesses()):
+        key = access.role, choice.order, access.role in choice.resident
+        if key not in known:
+            count = trips(problem.load, steps)
+            known[key] = slot_bytes(access, choice, steps), tiles(problem, access, choice, count)
+        size, number = known[key]
+        memory = problem.target.memory_for(access.kind).name  # type: ignore[arg-type]
+        size = size * np.minimum(number, choice.room(access.role))
+        used[memory] = used.get(memory, np.int64(0)) + size
+    return used
+
+
+def slot_bytes(access: Access, choice: Choice, steps: Steps) -> Ints:
+    size = elements(held(access, choice, steps)) * access.dtype.itemsize
+    return np.asarray(-(-size // SLOT_ALIGN) * SLOT_ALIGN)
+
+
+def within(problem: Problem, used: Mapping[str, Ints], share: int) -> Bools:
+    """The candidates whose tiles take at most 1 / `share` of what is free."""
+    fits: Any = np.True_
+    for memory, taken in used.items():
+        fits = fits & (taken <= problem.free[memory] // share)
+    return np.asarray(fits)
