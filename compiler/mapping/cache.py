@@ -31,8 +31,8 @@ from ..ir import tile
 from .buffers import footprint, within
 from .cost import Problem
 from .mapping import Mapping as Chosen
-from .search import to_mapping
-from .space import boxes, choices, sizes_of
+from .search import options_of, to_mapping
+from .space import boxes, sizes_of
 
 LARGEST_FILE = 4 << 20
 LONGEST_LINE = 1000
@@ -56,7 +56,7 @@ class Cache:
     def add(self, problem: Problem, chosen: Chosen) -> None:
         if self.path is None:
             return
-        ways = enumerate(choices(problem.load, problem.given))
+        ways = enumerate(options_of(problem))
         steps = dict(chosen.steps)
         number = next(i for i, way in ways if to_mapping(problem, way, steps) == chosen)
         self.lines[name_of(problem)] = json.dumps({"choice": number, "steps": steps})
@@ -146,7 +146,7 @@ def decoded(text: str) -> dict[str, Any]:
 def candidate(problem: Problem, record: dict[str, Any]) -> Chosen | None:
     """The mapping that a record names, if it is one that the search may choose."""
     number, steps = record.get("choice"), record.get("steps")
-    ways = list(choices(problem.load, problem.given))
+    ways = options_of(problem)
     if type(number) is not int or not 0 <= number < len(ways) or not isinstance(steps, dict):
         return None
     if list(steps) != list(problem.load.dims) or not all(type(s) is int for s in steps.values()):

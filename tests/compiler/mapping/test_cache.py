@@ -13,7 +13,12 @@ from dnncc.cli import main
 from dnncc.isa import elf
 from dnncc.mapping import cache as caches
 from dnncc.mapping.cache import Cache, folder, hashed, line, open_cache, read
+from dnncc.mapping.given import ANY
+from dnncc.mapping.search import options_of, to_mapping
+from dnncc.mapping.space import sizes_of
 from dnncc.passes import choose_mapping as choosing
+from tests.compiler.mapping.exhaustive import Space
+from tests.compiler.mapping.test_bound import layers
 from tests.compiler.networks import small_network
 
 TARGET = "eyeriss-like"
@@ -64,6 +69,17 @@ def the_file_of(home: Path, target: str) -> Path:
     path = open_cache(home, targets.load(target), 2).path
     assert path is not None
     return path
+
+
+@pytest.mark.parametrize("target", [n for n in targets.names() if n != "eyeriss-jssc17"])
+def test_whatever_the_search_may_choose_is_found_again(target: str, tmp_path: Path) -> None:
+    problem = Space(layers([(24, 8, 3, 1)], 12), target).problem
+    kept = Cache(tmp_path / "mappings.txt")
+    steps = {v: sizes_of(problem.load, ANY, v, problem.rows)[-1] for v in problem.load.dims}
+    for way in options_of(problem):
+        chosen = to_mapping(problem, way, steps)
+        kept.add(problem, chosen)
+        assert kept.find(problem) == chosen
 
 
 HOSTILE = (
