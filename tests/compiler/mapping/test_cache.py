@@ -73,7 +73,7 @@ def the_file_of(home: Path, target: str) -> Path:
 
 @pytest.mark.parametrize("target", [n for n in targets.names() if n != "eyeriss-jssc17"])
 def test_whatever_the_search_may_choose_is_found_again(target: str, tmp_path: Path) -> None:
-    problem = Space(layers([(24, 8, 3, 1)], 12), target).problem
+    problem = Space(layers([(24, 8, 3, 1)], 6), target).problem
     kept = Cache(tmp_path / "mappings.txt")
     steps = {v: sizes_of(problem.load, ANY, v, problem.rows)[-1] for v in problem.load.dims}
     for way in options_of(problem):
