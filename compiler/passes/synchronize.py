@@ -4,7 +4,9 @@ That is what wrote the bytes it reads, and what read or wrote the bytes it write
 imply are left out.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -103,30 +105,60 @@ def reduced(needs: Ints, place: Place) -> Ints:
     """
     # What is too far back for the field of a wait is implied by a nearer instruction.
     reach = np.where(needs > 0, np.maximum(needs, place.issued + 1 - core.FARTHEST_WAIT), 0)
+    row, of = np.nonzero(needs > 0)
+    asked = zip(of.tolist(), needs[row, of].tolist(), reach[row, of].tolist(), strict=True)
+    number = np.bincount(row, minlength=len(needs)).tolist()
     known = [[0] * ENGINES for _ in range(ENGINES + 1)]
     clocks: list[list[list[int]]] = [[] for _ in range(ENGINES)]
-    rows = zip(place.engine.tolist(), needs.tolist(), reach.tolist(), strict=True)
-    kept = np.zeros_like(needs)
-    for index, (engine, need, at) in enumerate(rows):
-        mine = list(known[engine])
-        told = {e: clocks[e][at[e] - 1] for e, n in enumerate(need) if n > mine[e]}
-        for other, clock in irredundant(told, need).items():
-            kept[index, other] = at[other]
-            mine = list(map(max, mine, clock))
+    rows: list[int] = []
+    engines: list[int] = []
+    for index, (engine, count) in enumerate(zip(place.engine.tolist(), number, strict=True)):
+        before = known[engine]
+        mine = before.copy()
+        told = {
+            e: (need, clocks[e][at - 1]) for e, need, at in islice(asked, count) if need > before[e]
+        }
+        for other in irredundant(told):
+            rows.append(index)
+            engines.append(other)
+            mine = list(map(max, mine, told[other][1]))
         if engine == core.CONTROL:
             known = [mine] * (ENGINES + 1)
             continue
         mine[engine] += 1
         known[engine] = mine
         clocks[engine].append(mine)
+    kept = np.zeros_like(needs)
+    kept[rows, engines] = reach[rows, engines]
     return kept
 
 
-def irredundant(told: dict[int, list[int]], need: list[int]) -> dict[int, list[int]]:
-    """Those of the clocks that are enough to know what all of them were asked for."""
-    kept = dict(told)
-    for other in told if len(told) > 1 else ():
-        rest = [clock for e, clock in kept.items() if e != other]
-        if all(any(clock[e] >= need[e] for clock in rest) for e in told):
-            del kept[other]
+Told = dict[int, tuple[int, list[int]]]
+"""By engine: how many of its instructions must be retired, and the clock of the last of them."""
+
+
+def irredundant(told: Told) -> Iterable[int]:
+    """The engines whose clocks are enough to know what all of them were asked for."""
+    if len(told) < 2:
+        return told
+    if len(told) == 2:
+        (a, (need_a, clock_a)), (b, (need_b, clock_b)) = told.items()
+        return (b,) if clock_b[a] >= need_a else (a,) if clock_a[b] >= need_b else (a, b)
+    kept = list(told)
+    for other in told:
+        rest = [told[e][1] for e in kept if e != other]
+        open_ = [(e, need) for e, (need, _) in told.items() if e == other or e not in kept]
+        if all_known(open_, rest):
+            kept.remove(other)
     return kept
+
+
+def all_known(needs: list[tuple[int, int]], clocks: list[list[int]]) -> bool:
+    """Whether, of each engine, some clock knows as many."""
+    for engine, need in needs:
+        for clock in clocks:
+            if clock[engine] >= need:
+                break
+        else:
+            return False
+    return True
