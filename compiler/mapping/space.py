@@ -92,7 +92,7 @@ def choices(load: Workload, given: Given = ANY, lone: bool = False) -> Iterator[
     for depth in (given.depth,) if given.depth else (3, 2, 1):
         for order in orders(load, given):
             for whole in residencies(load, given) if depth == 2 or given.depth else ((),):
-                for slots in LONE if lone and depth == 2 else ({},):
+                for slots in LONE if lone and depth == 2 and not whole else ({},):
                     yield Choice(order, given.whole or whole, depth, {**slots, **given.slots})
 
 
