@@ -286,7 +286,8 @@ class Beside(NamedTuple):
 
 class Common(NamedTuple):
     """What choices have in common that differ in slots only: all moves, cycles of the lanes,
-    instructions, cycles of the busiest engine, those of the `ends`, and the longest `turn`."""
+    instructions, cycles of the busiest engine, those of the `ends`, and of all tiles what a slot is
+    taken for: beside the array's work on its tile (`turn`), or without it (`lanes`)."""
 
     moves: Moves
     vector: Ints
@@ -294,6 +295,7 @@ class Common(NamedTuple):
     busiest: Ints
     ends: Ints
     turn: Ints
+    lanes: Ints
 
 
 def common(problem: Problem, choice: Choice, steps: Steps, each: Transfers) -> Common:
@@ -304,15 +306,16 @@ def common(problem: Problem, choice: Choice, steps: Steps, each: Transfers) -> C
     engines = (vector, issue_cycles(problem, code), *moves.busy.values())
     last = vector // stored(problem, choice, trips(problem.load, steps))
     ends = moves.fill + moves.drain + (last if problem.load.inner else 0)
-    turn = reduce(np.maximum, moves.turn.values(), vector * 0) + vector
-    return Common(moves, vector, code, reduce(np.maximum, engines), ends, turn)
+    busiest = reduce(np.maximum, engines)
+    return Common(moves, vector, code, busiest, ends, *turns(problem, moves, vector))
 
 
 def beside(problem: Problem, choice: Choice, steps: Steps, shares: Bools, all_: Common) -> Beside:
     """Engines overlap, so the busiest sets the time."""
-    moves, overlap, turn = all_.moves, all_.busiest, all_.turn // choice.depth
+    moves, turn = all_.moves, all_.turn // choice.depth
     early = moves.early - shares * lead(problem, choice, steps, moves)
     alone: Any = np.maximum(early, 0) + all_.ends
+    overlap = np.maximum(all_.busiest, all_.lanes // choice.depth)
     between = waits_between(problem, choice, moves, all_.vector)
     if choice.depth == 1:
         overlap = turn = np.zeros((), np.int64)
@@ -320,6 +323,19 @@ def beside(problem: Problem, choice: Choice, steps: Steps, shares: Bools, all_: 
     bytes_ = moves.bytes + all_.code * CODE_BYTES
     columns = (overlap, between, turn, choice.depth, alone, all_.code, bytes_)
     return Beside(*(np.asarray(column, np.int64) for column in columns))
+
+
+def turns(problem: Problem, moves: Moves, vector: Ints) -> tuple[Ints, Ints]:
+    """What a slot is taken for beside the array's work on its tile; and that of slots that the
+    array has nothing to do with. Of all tiles."""
+    load, zero = problem.load, np.zeros((), np.int64)
+    on_array = {role for spec in load.inner for role, _ in spec.uses.values()}
+    away = moves.turn.get(load.result.role, zero)
+    inputs = {r: t for r, t in moves.turn.items() if r != load.result.role}
+    brought = reduce(np.maximum, (t for r, t in inputs.items() if r in on_array), zero)
+    others = reduce(np.maximum, (t for r, t in inputs.items() if r not in on_array), away)
+    scaled = vector + away * problem.in_place()
+    return np.maximum(brought, scaled * bool(load.inner)), others + vector
 
 
 def lead(problem: Problem, choice: Choice, steps: Steps, moves: Moves) -> Ints:

@@ -89,7 +89,7 @@ def tilings(load: Workload, given: Given = ANY) -> dict[str, Ints]:
 def choices(load: Workload, given: Given = ANY, lone: bool = False) -> Iterator[Choice]:
     """Loop orders and residencies worth pricing, and how many tiles a buffer holds of the rest;
     with `lone` also single tiles of some operands beside double buffers of the others."""
-    for depth in (given.depth,) if given.depth else (3, 2, 1):
+    for depth in (given.depth,) if given.depth else (4, 3, 2, 1):
         for order in orders(load, given):
             for whole in residencies(load, given) if depth == 2 or given.depth else ((),):
                 for slots in LONE if lone and depth == 2 and not whole else ({},):
