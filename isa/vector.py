@@ -29,6 +29,7 @@ from .elementwise import (
     BINARY_CODES,
     COPY,
     DEQUANTIZE,
+    INT32,
     QADD,
     QMUL,
     QUANTIZE,
@@ -71,17 +72,18 @@ __all__ = [
     "UNARY_CODES", "binary", "param_bytes", "reduced", "unary",
 ]  # fmt: skip
 
-FP32, FIXED = 0, 1
+FP32, FIXED, UNSCALED = 0, 1, 2
 PARAMS = {
     FP32: np.dtype([("bias", "<i4"), ("scale", "<f4")]),
     FIXED: np.dtype([("bias", "<i4"), ("multiplier", "<i4"), ("shift", "<i4")]),
+    UNSCALED: np.dtype([("bias", "<i4")]),
 }
 """Per requantisation mode, what a table holds for each output channel."""
 
 PARAM_WORDS = {mode: len(dtype.names or ()) for mode, dtype in PARAMS.items()}
 PARAM_BYTES = np.array([PARAMS[mode].itemsize for mode in sorted(PARAMS)])
 
-Mode = Annotated[Any, choice("fp32", "fixed")]
+Mode = Annotated[Any, choice("fp32", "fixed", "unscaled")]
 
 
 def param_bytes(mode: Any) -> Any:
@@ -94,8 +96,9 @@ class Requantize(Instruction, opcode=0x30, engine="vector"):
 
     `params` is a table of one entry per channel k: int32 bias and float32 scale (mode fp32, rounded
     to nearest, ties to even, as onnxruntime) or int32 bias, multiplier and shift (mode fixed, as
-    TFLite). The int32 psum tile is dense; `out` has strides in elements. psum + bias wraps.
-    Activations that clip are in `low` and `high`, which are cut to what out_dtype holds.
+    TFLite). In mode unscaled it is the bias alone: out is psum + bias, int32. The int32 psum tile
+    is dense; `out` has strides in elements. psum + bias wraps. Activations that clip are in `low`
+    and `high`, which are cut to what out_dtype holds.
     """
 
     moving = ("psum", "params", "out")
@@ -141,6 +144,8 @@ class Requantize(Instruction, opcode=0x30, engine="vector"):
         yield too_many(*self.sizes()), "the tile is too large"
         yield collides(self.sizes(), self.out_strides()), "elements of out coincide"
         yield self.low > self.high, "low is above high"
+        unscaled = self.mode == UNSCALED
+        yield unscaled & (self.out_dtype != INT32), "sums that are not scaled are int32"
 
     def execute(self, machine: Machine) -> None:
         psum = view(machine, self.psum, self.sizes(), self.psum_strides(), PSUM)
@@ -150,7 +155,9 @@ class Requantize(Instruction, opcode=0x30, engine="vector"):
         columns = [table[:, None, :, i, None, None] for i in range(words)]
         limits = (self.zero, self.low, self.high, DTYPES[self.out_dtype])
         sums = psum + columns[0]
-        if self.mode == FIXED:
+        if self.mode == UNSCALED:
+            out[...] = sums
+        elif self.mode == FIXED:
             out[...] = requantize_fixed(sums, columns[1], columns[2], *limits)
         else:
             scale = np.ascontiguousarray(columns[1]).view(np.float32)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from dnncc.isa import vector
 from dnncc.targets import Target
 
 from ..ir.graph import Graph, Node, Tensor
@@ -80,10 +81,14 @@ def requantize(build: Builder, node: Node, axes: str) -> None:
         "zero": scalar_quant(build.tensor(node.outputs[0]))[1],
         "low": node.attrs["low"],
         "high": node.attrs["high"],
-        "mode": 0 if words == 2 else 1,
+        "mode": MODES[words],
     }
     uses = {"psum": ("psum", ""), "params": params, "out": (OUT, node.outputs[0])}
     build.outer.append(StepSpec("requantize", uses, attrs))
+
+
+MODES = {words: mode for mode, words in vector.PARAM_WORDS.items()}
+"""Of requantisation, by the words per channel of its table."""
 
 
 def weight_zeros(build: Builder, node: Node, channels: Dim) -> dict[str, tuple[str, str]]:

@@ -30,7 +30,7 @@ from .op import LARGEST_WINDOW, OPERANDS, Op, Tensors
 if TYPE_CHECKING:
     from dnncc.targets import Target
 
-NUMBERS = (np.dtype(np.float32), *OPERANDS)
+NUMBERS = (np.dtype(np.float32), np.dtype(np.int32), *OPERANDS)
 
 
 class Lane(Op):
@@ -148,6 +148,22 @@ class Unary(Lane, name="unary"):
     @classmethod
     def numbers(cls, build: Builder, node: Node) -> dict[str, Any]:
         return {"op": vector.UNARY_CODES[node.attrs["function"]]}
+
+
+class Cast(Lane, name="cast"):
+    """The same number in another type, saturating; real ones are rounded, ties to even."""
+
+    @classmethod
+    def shape(cls, node: Node, tensors: Tensors) -> tuple[int, ...]:
+        return tensors[node.inputs[0]].shape
+
+    @classmethod
+    def run(cls, node: Node, tensors: Tensors, inputs: Sequence[Array]) -> Array:
+        return numerics.saturate(inputs[0], tensors[node.outputs[0]].dtype)
+
+    @classmethod
+    def numbers(cls, build: Builder, node: Node) -> dict[str, Any]:
+        return {"op": vector.COPY}
 
 
 class Lookup(Lane, name="lookup"):

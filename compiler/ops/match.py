@@ -19,6 +19,9 @@ INTEGER_OPS = (
 )
 """ONNX operators that choose among integers, without DequantizeLinear and QuantizeLinear."""
 
+SUM_OPS = ("ConvInteger", "MatMulInteger")
+"""ONNX operators that sum products of integers, likewise."""
+
 
 class Refused(Exception):
     """The pattern is not one that the accelerator computes; the text is the reason."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -83,13 +84,13 @@ def operand_reason(node: Node, tensors: Tensors) -> str | None:
 
 
 def array_reason(node: Node, tensors: Tensors, target: Target | None) -> str | None:
-    """Why the PE array cannot multiply the first two operands of `node`."""
-    if target is None:
-        return operand_reason(node, tensors)
-    for dtype in (str(tensors[name].dtype) for name in node.inputs[:2]):
-        if dtype not in target.datapath.operands:
-            return f"the array of {target.name} does not multiply {dtype}"
-    return operand_reason(node, tensors)
+    """Why the PE array cannot multiply the first two operands of `node`; sums may stay int32."""
+    if target is not None:
+        for dtype in (str(tensors[name].dtype) for name in node.inputs[:2]):
+            if dtype not in target.datapath.operands:
+                return f"the array of {target.name} does not multiply {dtype}"
+    summed = tensors[node.outputs[0]].dtype == np.int32
+    return operand_reason(replace(node, outputs=()) if summed else node, tensors)
 
 
 def window_reason(node: Node, kernel: Sequence[int]) -> str | None:

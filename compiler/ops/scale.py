@@ -37,8 +37,11 @@ def centered(values: Array, tensor: Tensor) -> Array:
 
 
 def requantized(sums: Array, node: Node, tensors: Tensors, axis: int) -> Array:
-    """clamp(rint(float32(int32 sum) * scale) + zero); channels of the scale lie along `axis`."""
+    """clamp(rint(float32(int32 sum) * scale) + zero); channels of the scale lie along `axis`. A
+    result that is int32 is the sum."""
     out = tensors[node.outputs[0]]
+    if out.dtype == np.int32:
+        return numerics.to_int32(sums)
     scale = product_scale(node, tensors)
     if scale.size > 1:
         shape = [1] * sums.ndim

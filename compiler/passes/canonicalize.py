@@ -22,6 +22,7 @@ from .fold_constants import fold_constants
 
 MOVES = tuple(f"onnx.{name}" for name in INTEGER_OPS)
 RESHAPES = ("onnx.Squeeze", "onnx.Unsqueeze", "onnx.Flatten", "onnx.Reshape")
+WINDOWED = tuple(f"onnx.{name}" for name in ("Conv", "ConvInteger", "MaxPool", "AveragePool"))
 MIRRORED = {"SAME_UPPER": 0, "SAME_LOWER": 1}
 
 Rule = Callable[[Editor, Node], Sequence[Node] | None]
@@ -223,7 +224,7 @@ def explicit_pads(edit: Editor, node: Node) -> Sequence[Node] | None:
     if mode is None:
         return None
     attrs = {k: v for k, v in node.attrs.items() if k != "auto_pad"}
-    if mode in MIRRORED and node.op in ("onnx.Conv", "onnx.MaxPool", "onnx.AveragePool"):
+    if mode in MIRRORED and node.op in WINDOWED:
         attrs["pads"] = same_pads(edit, node, MIRRORED[mode])
     elif mode not in ("NOTSET", "VALID"):
         return None

@@ -11,7 +11,7 @@ from ..ir.edit import Editor
 from ..ir.graph import Graph, Node
 from ..ops import Op, find_op
 from ..ops.expression import table_of
-from ..ops.match import INTEGER_OPS, Match, Refused, constant_value, dequantizer
+from ..ops.match import INTEGER_OPS, SUM_OPS, Match, Refused, constant_value, dequantizer
 from ..ops.op import OPERANDS, limits
 from .context import Context
 from .ranges import CLAMPS, clamp_bounds
@@ -34,7 +34,7 @@ def legal(edit: Editor, node: Node, ctx: Context) -> Node:
     if node.op == "onnx.QuantizeLinear":
         return quantized(edit, node, ctx)
     name = node.op.removeprefix("onnx.")
-    if name not in INTEGER_OPS or edit.tensors[node.inputs[0]].dtype not in OPERANDS:
+    if name not in (*INTEGER_OPS, *SUM_OPS) or edit.tensors[node.inputs[0]].dtype not in OPERANDS:
         return node
     match = Match(edit, node, node.outputs[0], 0, 0, node.loc)
     return recognized(edit, match, ctx)

@@ -14,12 +14,14 @@ from ..ir.edit import Editor
 from ..ir.graph import Graph, Node
 from ..ops import Op, find_op
 from ..ops.chain import Chain
+from ..ops.lanes import NUMBERS
 from ..ops.match import Match, Refused, dequantizer
 from ..ops.quantization import Quantize
 from ..ops.steps import Steps
 from .context import Context
 
 VIEWS = ("onnx.Reshape", "onnx.Transpose", "onnx.Slice")
+CONVERSIONS = ("onnx.Cast", "onnx.DynamicQuantizeLinear")
 BORDERS = ("onnx.QuantizeLinear", "onnx.DequantizeLinear")
 REAL = np.dtype(np.float32)
 
@@ -86,6 +88,8 @@ def chosen(graph: Graph) -> set[str]:
 def is_able(graph: Graph, node: Node) -> bool:
     if node.op not in Steps.named and node.op not in VIEWS:
         return False
+    if node.op in CONVERSIONS:
+        return all(graph.tensors[n].dtype in NUMBERS for n in (*node.inputs, *node.outputs) if n)
     named = [i for i in node.inputs if i]
     floats = named[:1] if node.op in VIEWS or node.op.startswith("onnx.Reduce") else named
     names = (*floats, *filter(None, node.outputs))

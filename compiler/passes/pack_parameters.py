@@ -51,8 +51,11 @@ def with_body(group: Node, body: tuple[Node, ...]) -> Node:
 
 
 def table(node: Node, graph: Graph) -> Array:
-    """int32[channels, 2]: the bias, and the bits of the float32 scale."""
+    """int32[channels, 2]: the bias, and the bits of the float32 scale; of sums that stay int32, the
+    bias alone."""
     channels = graph.tensors[node.outputs[0]].shape[CHANNEL_AXIS[node.op]]
+    if graph.tensors[node.outputs[0]].dtype == np.int32:
+        return np.zeros((channels, 1), np.int32)
     out = np.zeros((channels, 2), np.int32)
     if node.op == "global_avgpool":
         scale = mean_scale(node, graph)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from ..ir.edit import Editor
 from ..ir.graph import Graph, Node
+from ..ops.lanes import NUMBERS
 from ..ops.match import dequantizer
 from ..ops.op import Op, Tensors
 from ..ops.steps import Steps
@@ -100,9 +101,14 @@ def host(part: Sequence[Node], uses: dict[str, set[int]], tensors: Tensors) -> N
 
 
 def reason(node: Node, tensors: Tensors) -> str:
-    """As noted, or of an operator that the accelerator has: what it is of."""
-    name = node.op.removeprefix("onnx.")
-    if node.op not in {*Op.recognizers, *Steps.named}:
-        return str(node.attrs.get("reason", f"{name} is not an operator of the accelerator"))
-    kinds = " and ".join(dict.fromkeys(str(tensors[i].dtype) for i in node.inputs if i))
-    return str(node.attrs.get("reason", f"{name} of {kinds} that is not quantised"))
+    """As noted; else a type that the accelerator does not have; else that it is not one of its."""
+    name, ours = node.op.removeprefix("onnx."), {*Op.recognizers, *Steps.named}
+    sides = (("takes", node.inputs[:1]), ("gives", node.outputs))
+    kinds = ((verb, tensors[i].dtype) for verb, side in sides for i in side if i)
+    odd = [f"{name} {verb} {kind}" for verb, kind in kinds if kind not in NUMBERS]
+    default = f"{name} is not an operator of the accelerator"
+    if odd:
+        default = f"{odd[0]}, which is no type of the accelerator's"
+    elif node.op in ours:
+        default = f"{name} of {tensors[node.inputs[0]].dtype} that is not quantised"
+    return str(node.attrs.get("reason", default))

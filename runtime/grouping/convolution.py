@@ -180,6 +180,9 @@ class Convolution:
                 limits = (e.zero, e.low, e.high)
                 out[...] = numerics.requantize_fixed(sums, *factors, *limits, out.dtype)
                 return
+            if e.mode == vector.UNSCALED:
+                np.add(numerics.to_int32(total), Along(axis, total.ndim)(f.bias[some]), out=out)
+                return
             sums, along = widened(total, axis)
             real = with_bias(sums, f, some, along)
             ends = numerics.limits(e.low, e.high, out.dtype)
