@@ -17,11 +17,13 @@ class Results:
     path: Path | None
 
     def known(self, key: Key) -> tuple[list[str], bool] | None:
-        """The latest row of that key, and whether it was right."""
+        """The latest row of that key that was right: what was wrong is measured again."""
         if self.path is None or not self.path.is_file():
             return None
         found = [json.loads(line) for line in self.path.read_text().splitlines()]
-        rows = [(r["row"], r["right"]) for r in found if tuple(r["row"][: len(key)]) == key]
+        rows = [
+            (r["row"], True) for r in found if r["right"] and tuple(r["row"][: len(key)]) == key
+        ]
         return rows[-1] if rows else None
 
     def add(self, row: Sequence[str], right: bool) -> None:
