@@ -16,7 +16,7 @@ class Reduction(
     Steps,
     onnx=(
         "ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceSumSquare", "ReduceL1",
-        "ReduceL2", "GlobalAveragePool", "GlobalMaxPool", "AveragePool", "MaxPool",
+        "ReduceL2", "GlobalAveragePool", "GlobalMaxPool", "AveragePool",
     ),
 ):  # fmt: skip
     @classmethod
@@ -26,7 +26,7 @@ class Reduction(
         match chain.node.op.removeprefix("onnx."):
             case "ReduceMean" | "GlobalAveragePool" | "AveragePool":
                 return chain.mean(x, axes)
-            case "ReduceMax" | "GlobalMaxPool" | "MaxPool":
+            case "ReduceMax" | "GlobalMaxPool":
                 return chain.reduce("max", x, axes)
             case "ReduceMin":
                 return chain.reduce("min", x, axes)
@@ -61,8 +61,6 @@ def check_window(chain: Chain) -> None:
     plane = chain.shape(chain.node.inputs[0])[2:]
     if chain.attr("kernel_shape", plane) != plane or any(chain.attr("pads", ())):
         raise Refused("a window of float32 numbers that is not the whole plane")
-    if any(chain.node.outputs[1:]):
-        raise Refused("its indices are used")
 
 
 class Softmax(Steps, onnx=("Softmax", "LogSoftmax")):

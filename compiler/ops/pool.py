@@ -31,9 +31,15 @@ class Pool(Op):
 
     @classmethod
     def reason_not(cls, node: Node, tensors: Tensors, target: Target | None) -> str | None:
-        if len(tensors[node.inputs[0]].shape) != 4:
+        x = tensors[node.inputs[0]]
+        if len(x.shape) != 4:
             return "it does not have two spatial dimensions"
-        return window_reason(node, node.attrs["kernel"]) or operand_reason(node, tensors)
+        reason = window_reason(node, node.attrs["kernel"])
+        is_real = x.dtype == np.float32 and cls.takes_real and x.size
+        return reason if reason or is_real else operand_reason(node, tensors)
+
+    takes_real = False
+    """It is the same of float32 numbers."""
 
     @classmethod
     def lower(cls, build: Builder, node: Node) -> None:
@@ -94,11 +100,14 @@ class MaxPool(Pool, name="maxpool", onnx=("MaxPool",)):
     attrs: kernel, strides, pads (top, left, bottom, right), dilations.
     """
 
+    takes_real = True
+
     @classmethod
     def run(cls, node: Node, tensors: Tensors, inputs: Sequence[Array]) -> Array:
         (x,) = inputs
         out = cls.shape(node, tensors)[2:]
-        framed = padded(x, node.attrs["pads"], limits(x.dtype)[0])
+        lowest = -np.inf if x.dtype.kind == "f" else limits(x.dtype)[0]
+        framed = padded(x, node.attrs["pads"], lowest)
         best: Array = taps(framed, node.attrs, out).max(axis=0)
         return best
 

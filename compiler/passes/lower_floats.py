@@ -12,7 +12,7 @@ import numpy as np
 
 from ..ir.edit import Editor
 from ..ir.graph import Graph, Node
-from ..ops import Op, find_op
+from ..ops import Op, find_op, is_view
 from ..ops.chain import Chain
 from ..ops.lanes import NUMBERS
 from ..ops.match import Match, Refused, dequantizer
@@ -20,7 +20,9 @@ from ..ops.quantization import Quantize
 from ..ops.steps import Steps
 from .context import Context
 
-VIEWS = ("onnx.Reshape", "onnx.Transpose", "onnx.Slice")
+VIEWS = ("onnx.Reshape", "onnx.Transpose", "onnx.Slice", "onnx.MaxPool")
+"""Operators that choose among their first input's elements, and compute nothing."""
+
 CONVERSIONS = ("onnx.Cast", "onnx.DynamicQuantizeLinear")
 BORDERS = ("onnx.QuantizeLinear", "onnx.DequantizeLinear")
 REAL = np.dtype(np.float32)
@@ -43,7 +45,9 @@ def lower(chain: Chain) -> None:
     edit, node = chain.edit, chain.node
     mark, known = len(edit.nodes), dict(chain.known)
     try:
-        if node.op in VIEWS:
+        if node.op == "onnx.Concat":
+            edit.emit(concatenated(chain))
+        elif node.op in VIEWS:
             moved = replace(node, inputs=(chain.input(), *node.inputs[1:]))
             match = Match(edit, moved, node.outputs[0], 0, 0, node.loc)
             edit.emit(moving(chain, Op.recognizers[node.op].recognize(match)))
@@ -59,7 +63,21 @@ def lower(chain: Chain) -> None:
 def moving(chain: Chain, view: Node) -> Node:
     if not all(chain.edit.tensors[name].size for name in (*view.inputs[:1], *view.outputs)):
         raise Refused("nothing is moved")
+    reason = None if is_view(view) else Op.named[view.op].reason_not(
+        view, chain.edit.tensors, chain.target
+    )  # fmt: skip
+    if reason:
+        raise Refused(reason)
     return view
+
+
+def concatenated(chain: Chain) -> Node:
+    """The parts are written into the whole."""
+    node, parts = chain.node, tuple(chain.input(i) for i in range(len(chain.node.inputs)))
+    axis = chain.attr("axis", 1) % len(chain.shape(chain.result))
+    if not all(chain.edit.tensors[name].size for name in parts):
+        raise Refused("one of its inputs is empty")
+    return Node("concat", parts, node.outputs, {"axis": axis}, loc=node.loc)
 
 
 def quantized(edit: Editor, node: Node, ctx: Context) -> Node:
@@ -86,7 +104,7 @@ def chosen(graph: Graph) -> set[str]:
 
 
 def is_able(graph: Graph, node: Node) -> bool:
-    if node.op not in Steps.named and node.op not in VIEWS:
+    if node.op not in {*Steps.named, *VIEWS, "onnx.Concat"}:
         return False
     if node.op in CONVERSIONS:
         return all(graph.tensors[n].dtype in NUMBERS for n in (*node.inputs, *node.outputs) if n)
@@ -109,7 +127,9 @@ class Neighbours:
         return [*before, *self.users.get(name, ())]
 
     def meets_border(self, name: str) -> bool:
-        return any(node.op in BORDERS for node in self.around(name))
+        """A value that is quantised, or what the accelerator computes."""
+        near = self.around(name)
+        return any(n.op in BORDERS or not n.op.startswith("onnx.") for n in near)
 
     def meets_host(self, name: str) -> bool:
         """An ONNX node that is not taken, be it for its own sake."""

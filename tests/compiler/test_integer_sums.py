@@ -150,11 +150,14 @@ def test_a_network_quantised_at_run_time(tmp_path: Path) -> None:
     quantization: Any = pytest.importorskip("onnxruntime.quantization")
     nodes = [
         node("Conv", "x w b", "c", pads=[1, 1, 1, 1]), node("Relu", "c", "r"),
-        node("GlobalAveragePool", "r", "p"), node("Flatten", "p", "f"),
+        node("MaxPool", "r", "s", kernel_shape=[3, 2], pads=[1, 0, 1, 0], strides=[2, 2]),
+        node("Conv", "s u", "e", pads=[1, 1, 1, 1]), node("Concat", "s e", "k", axis=1),
+        node("GlobalAveragePool", "k", "p"), node("Flatten", "p", "f"),
         node("MatMul", "f v", "m"), node("Add", "m d", "y"),
     ]  # fmt: skip
     feeds = {"x": real(1, 3, 9, 8)}
-    weights = {"w": real(6, 3, 3, 3), "b": real(6), "v": real(6, 10), "d": real(10)}
+    weights = {"w": real(6, 3, 3, 3), "b": real(6), "v": real(10, 10), "d": real(10)}
+    weights["u"] = real(4, 6, 3, 3)
     paths = tmp_path / "real.onnx", tmp_path / "dynamic.onnx"
     onnx.save(model(nodes, feeds, {"y": "float32"}, **weights), paths[0])
     quantization.quantize_dynamic(*paths, weight_type=quantization.QuantType.QUInt8)
