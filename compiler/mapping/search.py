@@ -43,8 +43,9 @@ Steps = dict[str, Ints]
 CYCLE_SLACK = 1.02
 """How much slower a candidate may be than the fastest, to be taken for its fewer bytes."""
 
-BYTE_SLACK, CODE_SLACK, FEW = 1.02, 1.25, 8
-"""How many more bytes and instructions tiles of rows are worth; a few are nothing."""
+BYTE_SLACK, LANES_SLACK, CODE_SLACK, FEW = 1.02, 1.15, 1.25, 8
+"""How many more bytes and instructions tiles of rows are worth, without the array a few rows of
+halo, too; a few are nothing."""
 
 STREAMED = 8
 """Tiles of rows beyond which more of them are no better for the next layer."""
@@ -84,7 +85,7 @@ def searching(problem: Problem, limit: int) -> Asking[Mapping]:
     options = options_of(problem)
     mesh, legal, steps = space(problem)
     pool = yield from priced(problem, fitting(problem, options, mesh, legal), steps, limit)
-    slack = BYTE_SLACK if problem.load.inner else 1.15
+    slack = BYTE_SLACK if problem.load.inner else LANES_SLACK
     best = preferred(pool, streams(problem.load, options, steps), slack)
     chosen = {v: int(s[pool.tile[best]]) for v, s in steps.items()}
     return to_mapping(problem, options[int(pool.choice[best])], chosen)
