@@ -60,15 +60,18 @@ def made_up(wanted: Input, rng: np.random.Generator) -> Array:
 
 def read_samples(source: Source, inputs: Sequence[Input]) -> list[Feeds]:
     """The samples in an .npz, whose keys are input names and whose first dimension counts them, or
-    in a folder of such files and of NAME.npy. Raises CompileError, OSError."""
+    in a folder of such files and of NAME.npy; of a model with one input, each .npy in it has
+    samples, whatever its name. Raises CompileError, OSError."""
     if isinstance(source, Mapping):
         return split("the calibration data", source, inputs)
     path = Path(source)
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     singles, samples = dict[str, Array](), list[Feeds]()
     for file in files:
-        if file.suffix == ".npy":
-            singles |= read_single(file, inputs)
+        if file.suffix == ".npy" and len(inputs) > 1:
+            singles |= {file.stem: read_single(file)}
+        elif file.suffix == ".npy" and inputs:
+            samples += split(str(file), {inputs[0].name: read_single(file)}, inputs)
         elif file.suffix == ".npz" or not path.is_dir():
             samples += split(str(file), read_npz(file), inputs)
     samples += split(str(path), singles, inputs) if singles else []
@@ -79,12 +82,9 @@ def read_samples(source: Source, inputs: Sequence[Input]) -> list[Feeds]:
     return samples
 
 
-def read_single(file: Path, inputs: Sequence[Input]) -> Feeds:
-    """NAME.npy, whatever its name if the model has one input."""
-    names = [i.name for i in inputs]
-    name = names[0] if len(names) == 1 else file.stem
+def read_single(file: Path) -> Array:
     try:
-        return {name: np.load(file, allow_pickle=False)}
+        return np.asarray(np.load(file, allow_pickle=False))
     except (ValueError, EOFError, SyntaxError):
         raise CompileError("not an array of numbers", file=str(file)) from None
 
@@ -113,7 +113,8 @@ def split(file: str, arrays: Mapping[str, Array], inputs: Sequence[Input]) -> li
 
 
 def samples_of(wanted: Input, array: Array, file: str) -> Iterator[Array]:
-    """[samples, ...] or [samples * batch, ...] in pieces of the input's shape and type."""
+    """[samples, ...] or [samples * batch, ...] in pieces of the input's shape and type; or one
+    sample without its batch of 1."""
     shape, name = wanted.shape, wanted.name
     if array.dtype.kind not in "biuf" or (array.dtype.kind == "f" and wanted.dtype.kind != "f"):
         raise CompileError(f"'{name}' is {array.dtype}, not {wanted.dtype}", file=file)
@@ -121,6 +122,8 @@ def samples_of(wanted: Input, array: Array, file: str) -> Iterator[Array]:
         rows = array
     elif array.ndim == len(shape) > 0 and is_whole(array.shape, shape):
         rows = array.reshape(-1, *shape)
+    elif shape == (1, *array.shape):
+        rows = array.reshape(1, *shape)
     else:
         hint = "the first dimension counts samples"
         message = f"'{name}' has shape {list(array.shape)}, the input's is {list(shape)}"

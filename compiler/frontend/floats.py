@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Data = str | PathLike[str] | Mapping[str, Array]
 Rewrite = Callable[[ModelProto], ModelProto]
 
+UNUSED = "the data to calibrate with is not used: no convolution or matrix product is to quantise"
 UNKNOWN = (
     f"WARNING: quantised with {SYNTHETIC} made-up inputs, so its accuracy is UNKNOWN and may be "
     "poor; give --calibrate DATA"
@@ -39,6 +40,8 @@ def quantizer(wish: Wish, target: Target | None, remarks: Remarks) -> Rewrite:
 
     def quantise(model: ModelProto) -> ModelProto:
         if wish.precision == "float" or not float_products(model):
+            if wish.data is not None:
+                remarks.append(UNUSED)
             return model
         from .quality import layer_errors
         from .quantize import quantized

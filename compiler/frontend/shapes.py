@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from math import prod
 
 import onnx
 from onnx import ModelProto, ValueInfoProto
@@ -10,6 +11,7 @@ from ..diagnostics import CompileError
 from .arithmetic import fold_arithmetic, static_shapes
 from .ceil import remove_ceil_mode
 
+MOST_ELEMENTS = 1 << 31
 LARGEST_SHAPE = 1 << 16
 """Bytes of a constant that may say what shape something has."""
 
@@ -35,6 +37,10 @@ def bind_shapes(
             bind_all(value, shapes[value.name], symbols, file)
     for value in (v for v in inputs if v.name not in shapes):
         bind_rest(value, symbols, notes, file)
+    for value in inputs:
+        sizes = [d.dim_value for d in value.type.tensor_type.shape.dim]
+        if prod(sizes) > MOST_ELEMENTS:
+            raise CompileError(f"input '{value.name}' of shape {sizes} is too large", file=file)
     forget_shapes(model)
 
 

@@ -39,6 +39,23 @@ def test_folder_of_both_kinds(tmp_path: Path) -> None:
     assert len(read_samples(tmp_path, ONE)) == 5
 
 
+def test_each_file_of_a_folder_counts(tmp_path: Path) -> None:
+    """Of a model with one input; a file may also hold one sample without its batch of 1."""
+    for index, sample in enumerate(samples(3)):
+        np.save(tmp_path / f"photo{index}.npy", sample)
+    got = np.concatenate([s["x"] for s in read_samples(tmp_path, ONE)])
+    np.testing.assert_array_equal(got, samples(3))
+
+
+def test_data_that_is_not_used_is_noted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, out = tmp_path / "model.onnx", tmp_path / "a.elf"
+    model.write_bytes(network().SerializeToString())
+    data = saved(tmp_path / "d.npz", x=samples(2))
+    asked = [str(model), "--precision", "float", "--calibrate", str(data), "-o", str(out)]
+    assert cli.main(asked) == 0
+    assert "is not used" in capsys.readouterr().err
+
+
 def test_synthetic_samples_are_seeded() -> None:
     first, second = synthetic(ONE), synthetic(ONE)
     assert all((a["x"] == b["x"]).all() for a, b in zip(first, second, strict=True))
