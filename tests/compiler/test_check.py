@@ -121,7 +121,7 @@ VALUES: dict[str, tuple[str, faults.Change, str]] = {
         faults.on_step("N_y", faults.stores("y"), lambda s: None),
         "N_y",
     ),
-    "resident address": ("allocate", faults.on_address("e", -16), "N_"),
+    "resident address": ("allocate", faults.on_address("e", -256), "N_"),
     "wrong field": ("emit", faults.on_records("requantize", low=-128), "N_a"),
 }
 """Faults that only the values tell: the pass, the fault, and how the node's name begins."""
