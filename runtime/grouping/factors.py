@@ -21,6 +21,9 @@ ORDERS = {
 """How [G, K, C, R, S] lies in each kind of product: channels last or first in memory, depthwise."""
 
 
+CHANNELS = 32
+"""Whose running sums are looked at together."""
+
 LARGE = 1 << 18
 """Weights of a matrix that is kept as bytes, where they are bytes, and converted for each run: all
 of a network's would take four times the memory of its constants."""
@@ -89,12 +92,8 @@ def cut(terms: Array, peak: int, whole: bool = False) -> tuple[Any, list[slice]]
     """
     slices: list[slice] = []
     count, first = terms.shape[1], 0
-    small = int(terms.sum(axis=1, dtype=np.int64).max(initial=0)) < 1 << 31
-    sums = np.zeros((len(terms), count + 1), np.int32 if small else np.int64)
-    np.cumsum(terms, axis=1, out=sums[:, 1:])
     while not whole and first < count and len(slices) * numerics.SHORTEST_CHUNK <= count:
-        since = sums[:, first:] - sums[:, first : first + 1] if first else sums
-        reached = since.max(axis=0).astype(np.int64) * peak
+        reached = largest_sums(terms[:, first:]) * peak
         last = first + int(np.searchsorted(reached, numerics.EXACT_F32)) - 1
         if last <= first:
             break
@@ -102,6 +101,16 @@ def cut(terms: Array, peak: int, whole: bool = False) -> tuple[Any, list[slice]]
         first = last
     if first == count:
         return np.dtype(np.float32), slices
-    if int(sums[:, -1].max()) * peak >= numerics.EXACT_F64:
+    if int(terms.sum(axis=1, dtype=np.int64).max()) * peak >= numerics.EXACT_F64:
         raise ValueError("sums of more than 53 bits")
     return np.dtype(np.float64), [slice(0, count)]
+
+
+def largest_sums(terms: Array) -> Array:
+    """int64[count + 1]: the largest that a channel's first 0, 1, ... terms sum up to. Some channels
+    at a time, as all running sums would be the most that a run holds at once."""
+    largest = np.zeros(terms.shape[1] + 1, np.int64)
+    for first in range(0, len(terms), CHANNELS):
+        running = np.cumsum(terms[first : first + CHANNELS], axis=1, dtype=np.int64)
+        np.maximum(largest[1:], running.max(axis=0), out=largest[1:])
+    return largest
