@@ -19,6 +19,7 @@ from tests.oracle import Arrays, exact, ort
 
 MOVING = ["NhwcTransformer", "NchwTransformer", "NchwcTransformer", "TransposeOptimizer"]
 SUMS = ("Conv", "FusedConv", "ConvTranspose", "Gemm", "MatMul", "LRN")
+PASSING = ("Relu", "Clip", "Add", "MaxPool")
 QUANTISED = {
     TensorProto.INT8: np.int8,
     TensorProto.UINT8: np.uint8,
@@ -59,7 +60,7 @@ class Reference:
         ours = {node.name: node for node in self.model.graph.node}
         makers = {o: node for node in model.graph.node for o in node.output}
         found = [n for n in model.graph.node if n.op_type == "QuantizeLinear"]
-        sums = [n for n in found if is_float_sum(makers, n.input[0])]
+        sums = [n for n in found if is_float_sum(makers, n.input[0], types)]
         return {
             n.output[0] if n.output[0] in types else quantised_by(ours, self.model, n) for n in sums
         }
@@ -88,12 +89,17 @@ class Reference:
                     yield name, as_type(values[output], types[name])
 
 
-def is_float_sum(makers: Mapping[str, NodeProto], name: str) -> bool:
-    """Whether `name` is such a sum, behind a clamp, a bias or a pool that chooses."""
+def is_float_sum(makers: Mapping[str, NodeProto], name: str, types: Mapping[str, Any]) -> bool:
+    """Whether `name` is such a sum, behind a clamp, a bias or a pool that chooses; or behind a
+    quantisation that the session has put before that, so no value of ours."""
     maker = makers.get(name)
-    while maker is not None and maker.op_type in ("Relu", "Clip", "Add", "MaxPool"):
+    while maker is not None:
+        passed = maker.op_type == "QuantizeLinear" and maker.output[0] not in types
+        passed |= maker.op_type == "DequantizeLinear" and maker.input[0] not in types
+        if not passed and maker.op_type not in PASSING:
+            return maker.op_type in SUMS
         maker = makers.get(maker.input[0])
-    return maker is not None and maker.op_type in SUMS
+    return False
 
 
 def session(model: ModelProto, disabled: list[str] | None = None, **settings: Any) -> Any:
