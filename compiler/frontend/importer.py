@@ -30,7 +30,7 @@ from .floats import Rewrite
 from .kernels import choose_kernels
 from .loading import check_tensor, load_model
 from .qoperators import OURS, expand_qoperators
-from .shapes import bind_shapes, forget_shapes, infer_shapes
+from .shapes import bind_shapes, constants_only, forget_shapes, infer_shapes
 
 FAULTS = (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError)
 
@@ -103,6 +103,7 @@ def checked_import(
     model = expand_qoperators(inline(model, file))
     check_operators(model, file)
     spell_defaults(model)
+    constants_only(model)
     bind_shapes(model, shapes, notes, file)
     return infer_shapes(model, file)
 

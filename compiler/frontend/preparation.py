@@ -23,6 +23,7 @@ from onnx import (
 )
 
 from .batch_norm import fold_batch_norms
+from .shapes import constants_only
 
 PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 MOVES = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Gather", "Split")
@@ -85,14 +86,6 @@ def name_nodes(model: ModelProto) -> None:
         if not node.name or node.name in taken:
             node.name = f"{node.op_type}_{index}"
         taken.add(node.name)
-
-
-def constants_only(model: ModelProto) -> None:
-    """Old models list their constants as inputs, which says that they may change."""
-    constants = {t.name for t in model.graph.initializer}
-    kept = [v for v in model.graph.input if v.name not in constants]
-    del model.graph.input[:]
-    model.graph.input.extend(kept)
 
 
 def fold_weights(model: ModelProto) -> None:

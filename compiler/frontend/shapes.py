@@ -11,9 +11,21 @@ from ..diagnostics import CompileError
 from .arithmetic import fold_arithmetic, static_shapes
 from .ceil import remove_ceil_mode
 
+FREE_CONSTANTS = 4
+"""The first version of the format whose constants need not be inputs."""
+
 MOST_ELEMENTS = 1 << 31
 LARGEST_SHAPE = 1 << 16
 """Bytes of a constant that may say what shape something has."""
+
+
+def constants_only(model: ModelProto) -> None:
+    """Old models list their constants as inputs, which says that they may change."""
+    constants = {t.name for t in model.graph.initializer}
+    kept = [v for v in model.graph.input if v.name not in constants]
+    del model.graph.input[:]
+    model.graph.input.extend(kept)
+    model.ir_version = max(model.ir_version, FREE_CONSTANTS)
 
 
 def bind_shapes(

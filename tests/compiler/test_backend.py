@@ -99,3 +99,19 @@ EMPTY = ("test_slice_start_out", "test_split_zero_size", "test_reshape_allowzero
 def test_nothing_is_moved_by_nobody(match: str) -> None:
     verdicts = [onnx_suite.judged(case) for case in onnx_suite.cases(["node"], match)]
     assert verdicts and all(v.outcome == onnx_suite.PASSED for v in verdicts)
+
+
+def test_constants_that_are_listed_as_inputs_are_constants() -> None:
+    """As before version 4 of the format; here one says what shape a weight has."""
+    nodes = [
+        helper.make_node("ConstantOfShape", ["shape"], ["w"]),
+        helper.make_node("Conv", ["x", "w"], ["y"]),
+    ]
+    sides = (("x", FLOAT, [1, 60, 4, 4]), ("shape", INT64, [4]))
+    inputs = [helper.make_tensor_value_info(*side) for side in sides]
+    outputs = [helper.make_tensor_value_info("y", FLOAT, None)]
+    shape = helper.make_tensor("shape", INT64, [4], [40, 60, 3, 3])
+    graph = helper.make_graph(nodes, "old", inputs, outputs, [shape])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 9)], ir_version=3)
+    (y,) = backend.run_model(model, [np.ones((1, 60, 4, 4), np.float32)])
+    np.testing.assert_array_equal(y, np.zeros((1, 40, 2, 2)))
