@@ -34,6 +34,10 @@ class Located(NamedTuple):
         index = axes.index(name)
         return self.extents[index].size, self.strides[index]
 
+    def before(self, axes: str, name: str) -> Any:
+        """What was asked for before the first index of an axis."""
+        return self.extents[axes.index(name)].before if name in axes else 0
+
 
 @dataclass(frozen=True)
 class Site:
@@ -73,11 +77,10 @@ def in_buffer(
 ) -> Located:
     buffer = site.buffers[operand.buffer]
     slot = slot_index(operand, buffer.slots, env) * buffer.slot_bytes
-    held = [d.bound if operand.whole else e.size for d, e in zip(operand.box, extents, strict=True)]
-    strides = dense(held, order_of(site, operand))
-    first: Any = 0
-    if operand.whole:
-        first = sum(e.low * s for e, s in zip(extents, strides, strict=True))
+    held = tuple(d.range(env) for d in operand.buffered())
+    strides = dense([e.size for e in held], order_of(site, operand))
+    places = zip(extents, held, strides, strict=True)
+    first: Any = sum((mine.low - all_.low) * stride for mine, all_, stride in places)
     place = buffer.address + slot + first * operand.dtype.itemsize
     return Located(core.address(site.memory_id(buffer.memory), place), extents, strides, code)
 

@@ -9,7 +9,7 @@ from dnncc.isa import tensor
 from dnncc.targets import dataflow
 
 from ..ir.tile import Compute, Env
-from .locate import Site, count_of, locate
+from .locate import Located, Site, count_of, locate
 
 COPIED = ("r", "s", "stride_y", "stride_x", "dilation_y", "dilation_x")
 
@@ -23,7 +23,7 @@ def emit(site: Site, step: Compute, env: Env) -> Any:
 
 def fields_of(site: Site, step: Compute, env: Env) -> dict[str, Any]:
     """All but the array parameters."""
-    fields = sizes(env) | operands(site, step, env)
+    fields = operands(site, step, env)
     fields |= {name: step.attrs[name] for name in (*COPIED, "ifmap_zero", "weight_zero")}
     return fields | {"accumulate": accumulates(step, env)}
 
@@ -34,8 +34,12 @@ def tiles(site: Site, step: Compute, env: Env) -> tuple[dataflow.Work, Any]:
     return work, array_parameters(site, step, work)
 
 
-def sizes(env: Env) -> dict[str, Any]:
-    return {v: env[v].high - env[v].low for v in ("n", "g", "k", "c", "p", "q")}
+def sizes(place: Mapping[str, Located], attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the tile, from what its operands cover."""
+    n, filters, p, q = (place["psum"].axis(attrs["psum_axes"], axis)[0] for axis in "nkpq")
+    channels, c = (place[x].axis(attrs[f"{x}_axes"], "c")[0] for x in ("ifmap", "weight"))
+    groups = channels // c
+    return {"n": n, "g": groups, "k": filters // groups, "c": c, "p": p, "q": q}
 
 
 def accumulates(step: Compute, env: Env) -> Any:
@@ -48,10 +52,9 @@ def operands(site: Site, step: Compute, env: Env) -> dict[str, Any]:
     ifmap, weight = place["ifmap"], place["weight"]
     axes, weight_axes = step.attrs["ifmap_axes"], step.attrs["weight_axes"]
     (h, stride_h), (w, stride_w) = ifmap.axis(axes, "h"), ifmap.axis(axes, "w")
-    k, stride_k = weight.axis(weight_axes, "k")
-    del k
-    per_group = env["k"].high - env["k"].low
+    stride_k, tile = weight.axis(weight_axes, "k")[1], sizes(place, step.attrs)
     fields = {
+        **tile,
         "ifmap": ifmap.address,
         "weight": weight.address,
         "psum": place["psum"].address,
@@ -63,13 +66,21 @@ def operands(site: Site, step: Compute, env: Env) -> dict[str, Any]:
         "ifmap_sc": ifmap.axis(axes, "c")[1],
         "ifmap_sh": stride_h,
         "ifmap_sw": stride_w,
-        "weight_sg": per_group * stride_k,
+        "weight_sg": tile["k"] * stride_k,
         "weight_sk": stride_k,
         "weight_sc": weight.axis(weight_axes, "c")[1],
-        "pad_top": ifmap.extents[axes.index("h")].before if "h" in axes else 0,
-        "pad_left": ifmap.extents[axes.index("w")].before,
+        "pad_top": pad(place, step.attrs, "h", "p"),
+        "pad_left": pad(place, step.attrs, "w", "q"),
     }
     return fields | ({"zeros": place["zeros"].address} if "zeros" in place else {})
+
+
+def pad(place: Mapping[str, Located], attrs: Mapping[str, Any], axis: str, of: str) -> Any:
+    """Rows or columns of padding before the ifmap's; those of results that are cut off, too, are
+    not computed."""
+    asked = place["ifmap"].before(attrs["ifmap_axes"], axis)
+    stride = attrs["stride_y" if axis == "h" else "stride_x"]
+    return asked - stride * place["psum"].before(attrs["psum_axes"], of)
 
 
 def work_of(fields: Mapping[str, Any], count: int) -> dataflow.Work:

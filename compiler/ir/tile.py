@@ -116,8 +116,9 @@ SLOT_ALIGN = 16
 class Operand:
     """The part `box` of `tensor`, as `dtype`, in a slot of `buffer` or where it is resident.
 
-    A tile buffer holds exactly `box`, dense, in the order in which the tensor is stored; a `whole`
-    one holds the whole tensor so. With no buffer the tensor's own view says where the box lies in
+    A tile buffer holds exactly `box`, dense, in the order in which the tensor is stored; or `held`,
+    of which the box is a part, where that is not (); a `whole` one holds the whole tensor so. With
+    no buffer the tensor's own view says where the box lies in
     the scratchpad `Tensor.memory`. Psums are no tensor of the graph: theirs is "".
     """
 
@@ -127,6 +128,11 @@ class Operand:
     buffer: str = ""
     slots: tuple[str, ...] = ()
     whole: bool = False
+    held: Box = ()
+
+    def buffered(self) -> Box:
+        """What the buffer holds."""
+        return tuple(Dim.whole(d.bound) for d in self.box) if self.whole else self.held or self.box
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ arithmetic is that of the instructions, whose operands here are the tiles.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -20,7 +21,6 @@ from .graph import Array, Graph, Tensor
 from .interpret import checked, execute_onnx
 from .tile import (
     Compute,
-    Env,
     Extent,
     HostCall,
     Load,
@@ -165,7 +165,9 @@ class Interpreter:
 
     def put(self, operand: Operand, tile: Array) -> None:
         """Write the tile where the operand is kept."""
-        if operand.buffer:
+        if operand.held:
+            self.held(operand)[self.inside(operand)] = tile
+        elif operand.buffer:
             self.slots[self.slot(operand)] = tile
         else:
             self.part(operand)[...] = tile
@@ -175,23 +177,34 @@ class Interpreter:
         if not operand.buffer:
             return self.part(operand).astype(operand.dtype)
         held = self.slots.get(self.slot(operand))
-        spans = tuple(slice(int(e.low), int(e.high)) for e in self.extents(operand))
-        if held is not None and operand.whole:
+        spans = self.inside(operand)
+        if held is not None and (operand.whole or operand.held):
             held = held[spans]
         wanted = tuple(s.stop - s.start for s in spans)
         if held is None or held.shape != wanted or held.dtype != operand.dtype:
             raise self.error(operand, "nothing" if held is None else f"{held.dtype}{held.shape}")
         return held
 
+    def inside(self, operand: Operand) -> tuple[slice, ...]:
+        """The operand's box in what its buffer holds."""
+        around = (d.range(self.env) for d in operand.buffered())
+        pairs = zip(self.extents(operand), around, strict=True)
+        return tuple(slice(int(e.low - a.low), int(e.high - a.low)) for e, a in pairs)
+
+    def held(self, operand: Operand) -> Array:
+        """What is in the slot that `operand` is a part of; new where something else was there."""
+        shape = tuple(int(d.range(self.env).size) for d in operand.held)
+        found = self.slots.get(self.slot(operand))
+        if found is None or found.shape != shape or found.dtype != operand.dtype:
+            found = poisoned(math.prod(shape), operand.dtype).reshape(shape)
+            self.slots[self.slot(operand)] = found
+        return found
+
     def error(self, operand: Operand, held: str) -> CompileError:
         at = ", ".join(f"{v}={r.index}" for v, r in self.env.items() if r.trips > 1)
         what = f"a tile of '{operand.tensor or 'psum'}'"
         message = f"slot {self.slot(operand)} should hold {what} at {at or 'its start'}, not {held}"
         return CompileError(message, node=", ".join(self.nest.loc) or self.nest.op)
-
-
-def size(env: Env, name: str) -> int:
-    return int(env[name].high - env[name].low)
 
 
 def arranged(tile: Array, axes: str, wanted: str) -> Array:
@@ -222,7 +235,9 @@ def tensor(run: Interpreter, step: Compute) -> None:
     attrs.pop("parameters", None)  # they set the time, never the values
     x_axes, w_axes, psum_axes = (attrs.pop(f"{a}_axes") for a in ("ifmap", "weight", "psum"))
     extents = run.extents(operands["ifmap"])
+    sums = run.extents(operands["psum"])
     h, w = (named(extents, x_axes, a) for a in "hw")
+    cut = {a: named(sums, psum_axes, a).before for a in "pq"}
     x = arranged(run.tile(operands["ifmap"]), x_axes, "nchw")
     weight = arranged(run.tile(operands["weight"]), w_axes, "kcrs")
     tiles = [x, weight]
@@ -230,15 +245,18 @@ def tensor(run: Interpreter, step: Compute) -> None:
     if "zeros" in operands:
         zeros = {"zeros": address(4)}
     accumulate = any(env[v].index > 0 for v in step.accumulate)
-    sizes = {v: size(env, v) for v in ("n", "g", "k", "c", "p", "q")}
-    plane = {"n": sizes["n"], "k": sizes["g"] * sizes["k"], "p": sizes["p"], "q": sizes["q"]}
+    plane = {v: int(named(sums, psum_axes, v).size) for v in "nkpq"}
+    groups = x.shape[1] // weight.shape[1]
+    sizes = {**plane, "g": groups, "k": plane["k"] // groups, "c": weight.shape[1]}
     psum = np.zeros(tuple(plane.values()), np.int32)
     if accumulate:
         psum[...] = arranged(run.tile(operands["psum"]), psum_axes, "nkpq")
     tiles += [psum, *([run.tile(operands["zeros"])] if zeros else [])]
     array.Tensor(
         ifmap=address(1), weight=address(2), psum=address(3), **zeros, **sizes, **attrs,
-        h=int(h.size), w=int(w.size), pad_top=int(h.before), pad_left=int(w.before),
+        h=int(h.size), w=int(w.size),
+        pad_top=int(h.before - cut["p"] * attrs["stride_y"]),
+        pad_left=int(w.before - cut["q"] * attrs["stride_x"]),
         accumulate=int(accumulate),
     ).execute(Tiles(tiles))  # fmt: skip
     run.put(operands["psum"], arranged(psum, "nkpq", psum_axes).copy())

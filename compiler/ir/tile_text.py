@@ -2,8 +2,9 @@
 
 Its Graph comes first, then a `dnncc.nest` per group: buffers are its SSA values, loops its regions.
 An operand is a dictionary: `box` has a string per dimension, "2*p-1:+3<56" for indices 2p - 1 to
-2p + 1 within 0..55, ":56" for all of 56. The buffers of a step are its MLIR operands, in the order
-of its dictionaries; one that says `resident` lies in no buffer.
+2p + 1 within 0..55, ":56" for all of 56; `held` is the box that its buffer holds, if that is more.
+The buffers of a step are its MLIR operands, in the order of its dictionaries; one that says
+`resident` lies in no buffer.
 """
 
 from __future__ import annotations
@@ -108,6 +109,8 @@ def told_operand(operand: Operand, types: Types) -> dict[str, Any]:
         told["element"] = element
     if operand.slots:
         told["slot"] = operand.slots
+    if operand.held:
+        told["held"] = tuple(map(print_dim, operand.held))
     return {**told, "whole": True} if operand.whole else told
 
 
@@ -225,4 +228,5 @@ def operand(told: Mapping[str, Any], names: Iterator[str], buffers: Buffers) -> 
         raise ValueError(f"'{name}' is not a buffer")
     element = told.get("element", text.NAMES[buffers[name].dtype])
     dtype = np.dtype(text.ELEMENTS[element])
-    return Operand(tensor, box, dtype, name, told.get("slot", ()), told.get("whole", False))
+    held: Box = tuple(map(parse_dim, told.get("held", ())))
+    return Operand(tensor, box, dtype, name, told.get("slot", ()), told.get("whole", False), held)

@@ -135,7 +135,7 @@ class NestVerifier:
         missing = [v for v in operand.slots if v not in loops]
         if missing:
             raise self.fail(f"the slot of '{buffer.name}' changes with {missing[0]}, no loop of it")
-        sizes = [d.bound if operand.whole else int(d.largest(spans)) for d in operand.box]
+        sizes = [int(d.largest(spans)) for d in operand.buffered()]
         size = prod(sizes) * operand.dtype.itemsize
         if size > buffer.slot_bytes:
             what = f"a tile {sizes} of {self.told(operand)} takes {size} bytes"

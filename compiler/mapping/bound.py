@@ -5,6 +5,7 @@
   before drains. Splitting pixels only repeats work: only channels and groups are split.
 * DRAM: constants once, by the first node that reads them; the model's inputs and outputs, and what
   the host makes or takes, once. Other feature maps may stay on chip.
+* A cascade takes what its layers take; the maps that it keeps on chip are in no sum.
 * Layer by layer, a feature map that no scratchpad can hold, or that is made in one memory and read
   from another, is also written once and read once.
 """
@@ -19,13 +20,15 @@ from dnncc.isa.image import Floor
 from dnncc.targets import Target, cost
 from dnncc.targets.floor import link, links
 
-from ..ir.graph import Graph
+from ..ir.graph import Graph, Node
 from ..memory.lifetimes import storage
+from ..ops.cascade import split
+from .array import array_parts
 from .asking import Asking, alone, together
-from .cost import Problem, elements, product_of, tensor_work
+from .cost import Problem, elements
 from .given import ANY, Given
 from .lowering import workload
-from .space import tilings, trips
+from .space import tilings
 from .workload import Access, Workload, scratchpad_dtype
 
 PIXELS = ("n", "p", "q")
@@ -33,19 +36,30 @@ PIXELS = ("n", "p", "q")
 
 def floors(graph: Graph, target: Target) -> list[Floor]:
     """One per node of the graph, in its order; nothing for nodes that are no group."""
-    groups = {n.outputs[0]: workload(n, graph, target) for n in graph.nodes if n.op == "group"}
-    keys = {name: Problem(load, graph, target, {}).key() for name, load in groups.items()}
-    different = {key: groups[name] for name, key in keys.items()}  # networks repeat their blocks
+    groups = [node for node in graph.nodes if node.op == "group"]
+    layers = {n.outputs[0]: workload(n, graph, target) for g in groups for n in layers_of(g)}
+    keys = {name: Problem(load, graph, target, {}).key() for name, load in layers.items()}
+    different = {key: layers[name] for name, key in keys.items()}  # networks repeat their blocks
     cycles = together((asked_fewest_cycles(load) for load in different.values()), target)
     known = dict(zip(different, cycles, strict=True))
     traffic, found = Traffic(graph, target), list[Floor]()
     for node in graph.nodes:
-        if node.op == "group":
-            load, array = groups[node.outputs[0]], known[keys[node.outputs[0]]]
-            found.append(Floor(array, fewest_vector_cycles(load, target), *traffic.of(load)))
-        else:
-            found.append(Floor())
+        names = [n.outputs[0] for n in layers_of(node)] if node.op == "group" else []
+        array = sum(known[keys[name]] for name in names)
+        vector = sum(fewest_vector_cycles(layers[name], target) for name in names)
+        moved = traffic.of(workload(node, graph, target)) if names else ()
+        found.append(Floor(array, vector, *moved) if names else Floor())
     return found
+
+
+def layers_of(node: Node) -> Iterator[Node]:
+    """The group, or the layers of a cascade, each as a group."""
+    if "cascade" not in node.attrs:
+        yield node
+        return
+    (*first, last), epilogue = split(node.body)
+    for body in (*((conv,) for conv in first), (last, *epilogue)):
+        yield replace(node, outputs=body[-1].outputs, body=body, attrs={})
 
 
 # Engines
@@ -61,12 +75,11 @@ def asked_fewest_cycles(load: Workload, given: Given | None = None) -> Asking[in
     `given` fixes tile sizes; without it all pixels are in one tile. 0 without a step on the array.
     """
     steps = tilings(load, whole_pixels(load) if given is None else given)
-    count = trips(load, steps)
-    work = tensor_work(load, steps, count)
-    if work is None:
-        return 0
-    phases = yield work
-    return int(phases.repeated(product_of(count, count)).min())
+    total = np.zeros((), np.int64)
+    for part in array_parts(load, steps):
+        phases = yield part.work
+        total = total + phases.repeated(part.tiles)
+    return int(total.min())
 
 
 def whole_pixels(load: Workload) -> Given:

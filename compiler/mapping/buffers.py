@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from ..ir.tile import SLOT_ALIGN
-from .cost import Problem, Steps, elements, held, product_of, repetitions, stored
-from .space import Bools, Choice, Ints, trips
+from .cost import Problem, Steps, elements, held, repetitions, times
+from .space import Bools, Choice, Ints, product_of, trips
 from .workload import Access
 
 
@@ -17,11 +17,12 @@ def slots(problem: Problem, access: Access, choice: Choice, count: Steps) -> Int
 
 
 def tiles(problem: Problem, access: Access, choice: Choice, count: Steps) -> Ints:
-    """Those that can be in use, were there room for all."""
-    if access in problem.load.temps:
+    """Those that can be in use, were there room for all; one of what comes after the last psums of
+    a cascade, whose first steps leave the time for it."""
+    if access in problem.load.temps or problem.load.is_last(access):
         return np.ones_like(product_of(count, ()))
     if access.kind in ("psum", "ofmap"):
-        return stored(problem, choice, count)
+        return times(access.apart, choice, count)
     return repetitions(access, choice, count)
 
 

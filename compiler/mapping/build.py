@@ -27,11 +27,15 @@ class Builder:
     outer: list[StepSpec] = field(default_factory=list)
     psum: Access | None = None
     reduction: tuple[str, ...] = ()
+    apart: tuple[str, ...] = ()
+    """Loops that the steps which are added now, and what they read, are not in."""
     single: tuple[str, ...] = ()
+    orders: tuple[tuple[str, ...], ...] = ()
     box: Box = ()
     space: Box = ()
     """What a region of vector steps covers: its result's box, or more that it folds."""
     temps: list[Access] = field(default_factory=list)
+    sums: list[Access] = field(default_factory=list)
     held: dict[str, str] = field(default_factory=dict)
     """Which of `temps` holds a value that does not leave the group."""
 
@@ -40,17 +44,17 @@ class Builder:
 
     def read(self, role: str, name: str, box: Box, kind: str = "ifmap") -> tuple[str, str]:
         dtype = scratchpad_dtype(self.tensor(name).dtype, self.target)
-        self.inputs.append(Access(role, name, box, kind, dtype))
+        self.inputs.append(Access(role, name, box, kind, dtype, self.apart))
         return role, name
 
     def accumulate(self, box: Box) -> tuple[str, str]:
-        self.psum = Access("psum", "", box, "psum", PSUM_DTYPE)
+        self.psum = Access("psum", "", box, "psum", PSUM_DTYPE, self.reduction)
         return "psum", ""
 
     def finish(self) -> Workload:
         name = self.group.outputs[0]
         dtype = scratchpad_dtype(self.tensor(name).dtype, self.target)
-        result = Access(OUT, name, self.box, "ofmap", dtype)
+        result = Access(OUT, name, self.box, "ofmap", dtype, self.reduction)
         return Workload(
             self.dims,
             tuple(self.inputs),
@@ -61,6 +65,8 @@ class Builder:
             self.reduction,
             self.single,
             tuple(self.temps),
+            tuple(self.sums),
+            self.orders,
         )
 
 
@@ -71,11 +77,24 @@ def scalar_quant(tensor: Tensor) -> tuple[float, int]:
     return float(quant.scale[0]), int(quant.zero[0])
 
 
-def requantize(build: Builder, node: Node, axes: str) -> None:
-    """The step from psums to the node's result, with the table of biases and scales."""
+def requantize(build: Builder, node: Node, axes: str, role: str = "params") -> None:
+    """The last step, from psums to the node's result, with the table of biases and scales."""
     channels = next(d for d, axis in zip(build.box, axes, strict=True) if axis == "k")
+    uses = {"psum": ("psum", ""), "out": (OUT, node.outputs[0])}
+    build.outer.append(requantizing(build, node, axes, channels, uses, role))
+
+
+def requantizing(
+    build: Builder,
+    node: Node,
+    axes: str,
+    channels: Dim,
+    uses: Mapping[str, tuple[str, str]],
+    role: str,
+) -> StepSpec:
+    """From psums of `channels` to the node's result, as it `uses` them; the table is `role`."""
     words = build.tensor(node.attrs["params"]).shape[1]
-    params = build.read("params", node.attrs["params"], (channels, Dim.whole(words)), "params")
+    params = build.read(role, node.attrs["params"], (channels, Dim.whole(words)), "params")
     attrs = {
         "axes": axes,
         "zero": scalar_quant(build.tensor(node.outputs[0]))[1],
@@ -83,18 +102,20 @@ def requantize(build: Builder, node: Node, axes: str) -> None:
         "high": node.attrs["high"],
         "mode": MODES[words],
     }
-    uses = {"psum": ("psum", ""), "params": params, "out": (OUT, node.outputs[0])}
-    build.outer.append(StepSpec("requantize", uses, attrs))
+    roles = {"psum": uses["psum"], "params": params, "out": uses["out"]}
+    return StepSpec("requantize", roles, attrs, build.apart)
 
 
 MODES = {words: mode for mode, words in vector.PARAM_WORDS.items()}
 """Of requantisation, by the words per channel of its table."""
 
 
-def weight_zeros(build: Builder, node: Node, channels: Dim) -> dict[str, tuple[str, str]]:
+def weight_zeros(
+    build: Builder, node: Node, channels: Dim, role: str = "zeros"
+) -> dict[str, tuple[str, str]]:
     if "zeros" not in node.attrs:
         return {}
-    return {"zeros": build.read("zeros", node.attrs["zeros"], (channels,), "params")}
+    return {"zeros": build.read(role, node.attrs["zeros"], (channels,), "params")}
 
 
 PLANE = ("n", "k", "p", "q")

@@ -59,8 +59,9 @@ class Cache:
         ways = enumerate(options_of(problem))
         steps = dict(chosen.steps)
         number = next(i for i, way in ways if to_mapping(problem, way, steps) == chosen)
-        self.lines[name_of(problem)] = json.dumps({"choice": number, "steps": steps})
-        self.fresh = True
+        text = json.dumps({"choice": number, "steps": steps})
+        self.fresh |= self.lines.get(name_of(problem)) != text
+        self.lines[name_of(problem)] = text
 
     def save(self) -> None:
         """Write what is new; a folder that cannot be written to is left alone."""

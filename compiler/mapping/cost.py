@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import reduce
-from itertools import product
+from itertools import pairwise, product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,8 +16,9 @@ import numpy.typing as npt
 from dnncc.targets import Channel, Engine, Target, cost, dataflow
 
 from ..ir.graph import Graph, Tensor
+from .array import macs
 from .given import ANY, Given
-from .space import Choice, trips
+from .space import Choice, product_of, trips
 from .workload import Access, Workload
 
 Ints = npt.NDArray[np.int64]
@@ -38,7 +39,8 @@ class Problem:
 
     def moves(self, access: Access) -> bool:
         """Whether tiles of it go through DMA; a psum, or a resident tensor, stays where it is."""
-        return bool(access.tensor) and self.graph.tensors[access.tensor].memory == "dram"
+        tensor = "" if access.within else access.tensor
+        return bool(tensor) and self.graph.tensors[tensor].memory == "dram"
 
     def key(self) -> tuple[Any, ...]:
         """All that the choice of a mapping depends on, beside the target."""
@@ -47,10 +49,14 @@ class Problem:
         places = tuple(
             (t.memory, t.dtype.str, layout(t), t.name in fixed) if t else () for t in tensors
         )
-        shapes = tuple((a.role, a.kind, a.box, a.dtype.str) for a in self.load.accesses())
-        specs = (*self.load.inner, *self.load.outer)
-        numbers = tuple((s.op, *(s.attrs.get(name) for name in PRICED_BY)) for s in specs)
-        loops = (tuple(self.load.dims.items()), self.load.reduction, self.load.single)
+        shapes = tuple(
+            (a.role, a.kind, a.box, a.dtype.str, a.apart, a.within) for a in self.load.accesses()
+        )
+        numbers = tuple(
+            (s.op, s.apart, *(s.attrs.get(name) for name in PRICED_BY)) for s in self.load.steps()
+        )
+        load = self.load
+        loops = (tuple(load.dims.items()), load.reduction, load.single, load.orders)
         return (loops, shapes, places, numbers, tuple(self.free.items()), self.first)
 
     @property
@@ -67,7 +73,7 @@ class Problem:
 
     def buffered(self, access: Access) -> bool:
         """Whether it has a tile buffer of its own."""
-        if access is self.load.result and self.in_place():
+        if access.within or access is self.load.result and self.in_place():
             return False
         return not access.tensor or self.moves(access)
 
@@ -103,6 +109,8 @@ def repetitions(access: Access, choice: Choice, count: Steps) -> Ints:
     total: Any = 1
     begun: Any = False
     for var in reversed(choice.order):
+        if var in access.apart:
+            continue
         if var in own:
             begun = begun | (count[var] > 1)
         if begun is not False:
@@ -115,13 +123,6 @@ def held(access: Access, choice: Choice, steps: Steps) -> tuple[Any, ...]:
     if access.role in choice.resident:
         return tuple(d.bound for d in access.box)
     return access.tile_shape(steps)
-
-
-def product_of(count: Steps, names: Any) -> Ints:
-    total: Any = np.int64(1)
-    for var in names:
-        total = total * count[var]
-    return np.asarray(total)
 
 
 def elements(shape: tuple[Any, ...]) -> Ints:
@@ -207,57 +208,53 @@ def dma(problem: Problem, choice: Choice, steps: Steps, each: Transfers) -> Move
     for access in filter(problem.moves, problem.load.accesses()):
         link, stores = channel(problem, access), access is problem.load.result
         bus, once = each[access.role, access.role in choice.resident]
-        times = stored(problem, choice, count) if stores else repetitions(access, choice, count)
-        busy[link.name] = busy.get(link.name, zero) + once * times
-        number, total = number + times, total + bus * times
+        moved = stored(problem, choice, count) if stores else repetitions(access, choice, count)
+        busy[link.name] = busy.get(link.name, zero) + once * moved
+        number, total = number + moved, total + bus * moved
         end = "drain" if stores else "early" if access.tensor in problem.graph.constants else "fill"
         ends[end] = ends[end] + once + link.latency_cycles
-        turn[access.role] = np.where(times > 1, times * (once + link.latency_cycles), 0)
+        turn[access.role] = np.where(moved > 1, moved * (once + link.latency_cycles), 0)
     return Moves(busy, number, total, turn, **ends)
 
 
+def times(apart: tuple[str, ...], choice: Choice, count: Steps) -> Ints:
+    """How often goes on what is in all loops but these."""
+    return product_of(count, [v for v in choice.order if v not in apart])
+
+
 def stored(problem: Problem, choice: Choice, count: Steps) -> Ints:
-    return product_of(count, [v for v in choice.order if v not in problem.load.reduction])
-
-
-def tensor_work(load: Workload, steps: Steps, count: Steps) -> dataflow.Work | None:
-    """The dataflow's view of one full tile of each candidate."""
-    spec = next((s for s in load.inner if s.op == "tensor"), None)
-    if spec is None:
-        return None
-    ifmap = next(a for a in load.inputs if a.role == "ifmap")
-    axes = dict(zip(spec.attrs["ifmap_axes"], ifmap.tile_shape(steps), strict=True))
-    one = np.ones_like(steps["q"])
-    taken = {v: steps[v] for v in ("n", "g", "k", "c", "p", "q")}
-    names = ("r", "s", "stride_y", "stride_x", "dilation_y", "dilation_x")
-    return dataflow.Work(
-        **taken,
-        **{v: spec.attrs[v] * one for v in names},
-        h=axes.get("h", one) * one,
-        w=axes["w"] * one,
-        accumulate=np.asarray(count["c"] > 1, np.int64),
-    )
-
-
-def macs(load: Workload) -> int:
-    spec = next((s for s in load.inner if s.op == "tensor"), None)
-    if spec is None:
-        return 0
-    return math.prod(load.dims.values()) * int(spec.attrs["r"] * spec.attrs["s"])
+    return times(problem.load.reduction, choice, count)
 
 
 def vector_cycles(problem: Problem, choice: Choice, steps: Steps) -> Ints:
     """Cycles of all steps after the sums, over all tiles."""
     load, unit = problem.load, problem.target.vector
-    times = stored(problem, choice, trips(load, steps))
+    tiles = stored(problem, choice, trips(load, steps))
     total: Any = np.zeros((), np.int64)
     by_role = {a.role: a for a in load.accesses()}
     for spec in load.outer:
         counted = by_role[spec.uses["x" if spec.op == "reduce" else "out"][0]]
         taps = spec.attrs["r"] * spec.attrs["s"] if spec.op == "pool" else 1
         every = math.prod(d.bound for d in counted.box) * taps
-        total = total + cost.vector_cycles(every, unit.lanes, 0) + times * unit.latency_cycles
+        total = total + cost.vector_cycles(every, unit.lanes, 0) + tiles * unit.latency_cycles
     return np.asarray(total)
+
+
+def handing_cycles(problem: Problem, choice: Choice, steps: Steps) -> tuple[Ints, Ints]:
+    """What steps between those on the array take, over all tiles; and of it, what the next step on
+    the array waits for."""
+    load, unit = problem.load, problem.target.vector
+    count = trips(load, steps)
+    total: Any = np.zeros((), np.int64)
+    waited: Any = np.zeros((), np.int64)
+    for before, after in pairwise(load.inner):
+        if before.op == "tensor" or after.op != "tensor":
+            continue
+        tile = elements(load.used(before)["out"].tile_shape(steps))
+        once = cost.vector_cycles(tile, unit.lanes, unit.latency_cycles)
+        total = total + once * times(before.apart, choice, count)
+        waited = waited + once * times((*before.apart, *after.apart), choice, count)
+    return np.asarray(total), np.asarray(waited)
 
 
 class Beside(NamedTuple):
@@ -301,11 +298,13 @@ class Common(NamedTuple):
 def common(problem: Problem, choice: Choice, steps: Steps, each: Transfers) -> Common:
     """Before the first tile come its loads; after all the vector work on the last one, and its
     store."""
-    moves, vector = dma(problem, choice, steps, each), vector_cycles(problem, choice, steps)
+    moves, after = dma(problem, choice, steps, each), vector_cycles(problem, choice, steps)
+    between, waited = handing_cycles(problem, choice, steps)
+    vector = after + between
     code = moves.number + computes(problem, choice, steps)
     engines = (vector, issue_cycles(problem, code), *moves.busy.values())
-    last = vector // stored(problem, choice, trips(problem.load, steps))
-    ends = moves.fill + moves.drain + (last if problem.load.inner else 0)
+    last = after // stored(problem, choice, trips(problem.load, steps))
+    ends = moves.fill + moves.drain + waited + (last if problem.load.inner else 0)
     busiest = reduce(np.maximum, engines)
     return Common(moves, vector, code, busiest, ends, *turns(problem, moves, vector))
 
@@ -364,8 +363,8 @@ CODE_BYTES = 32
 def computes(problem: Problem, choice: Choice, steps: Steps) -> Ints:
     """Instructions other than moves."""
     count = trips(problem.load, steps)
-    inner = product_of(count, choice.order) * len(problem.load.inner)
-    return np.asarray(inner + stored(problem, choice, count) * len(problem.load.outer))
+    number = [times(spec.apart, choice, count) for spec in problem.load.steps()]
+    return np.asarray(reduce(np.add, number))
 
 
 def issue_cycles(problem: Problem, code: Ints) -> Ints:

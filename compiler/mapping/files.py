@@ -6,6 +6,7 @@ order = ["k", "p"]
 whole = ["weight"]
 slots = { ifmap = 2 }
 array = { filters = 16 }
+cascade = { layers = 2, slice = 32 }
 """
 
 import json
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..diagnostics import CompileError
-from ..ir.graph import Graph
+from ..ir.graph import Graph, Node
 from .given import Given, of_table
 from .nodes import titles
 
@@ -112,10 +113,11 @@ def from_command(file: Path | None, words: Iterable[str]) -> dict[str, Given]:
 
 def text_of(graph: Graph) -> str:
     """The mapping of every group, for a file that gives the same mapping again."""
-    return "\n".join(line for name, group in titles(graph) for line in lines(name, group.attrs))
+    return "\n".join(line for name, group in titles(graph) for line in lines(name, group))
 
 
-def lines(name: str, attrs: Mapping[str, Any]) -> Iterator[str]:
+def lines(name: str, group: Node) -> Iterator[str]:
+    attrs, layers = group.attrs, sum(node.op == "conv2d" for node in group.body)
     mapping = attrs["mapping"]
     yield f"[{quoted(name)}]"
     yield f"steps = {inline(mapping['steps'])}"
@@ -124,6 +126,8 @@ def lines(name: str, attrs: Mapping[str, Any]) -> Iterator[str]:
     yield f"slots = {inline(mapping['slots'])}"
     if "parameters" in mapping:
         yield f"array = {inline(mapping['parameters'])}"
+    if "cascade" in attrs:
+        yield f"cascade = {inline({'layers': layers, **attrs['cascade']})}"
     yield ""
 
 

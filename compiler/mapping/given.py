@@ -13,7 +13,7 @@ from ..diagnostics import CompileError
 if TYPE_CHECKING:
     from .cost import Problem
 
-KEYS = ("steps", "order", "whole", "slots", "array")
+KEYS = ("steps", "order", "whole", "slots", "array", "cascade")
 MOVED_DIMENSIONS = 4
 """Of a block that one load brings."""
 
@@ -23,7 +23,8 @@ class Given:
     """Parts of the mapping of node `node`, from `source`, which errors name.
 
     A loop that an `order` leaves out has one iteration. `slots` are of buffers by role; those of
-    the other buffers are `depth`, where that is not 0. `array` are parameters of the dataflow.
+    the other buffers are `depth`, where that is not 0. `array` are parameters of the dataflow;
+    `cascade` has the sizes of one that begins with the node: "layers", "slice" and "strip".
     """
 
     node: str = ""
@@ -34,6 +35,7 @@ class Given:
     depth: int = 0
     slots: Mapping[str, int] = field(default_factory=dict)
     array: Mapping[str, int] = field(default_factory=dict)
+    cascade: Mapping[str, int] = field(default_factory=dict)
 
     def refusal(self, key: str, reason: str) -> CompileError:
         message = f"{key}: {reason}" if key else reason
@@ -54,6 +56,7 @@ class Given:
             "whole": self.whole,
             "slots": slots,
             "array": dict(self.array),
+            "cascade": dict(self.cascade),
         }
         return {k: v for k, v in parts.items() if v or isinstance(v, tuple)}
 
@@ -80,6 +83,7 @@ def of_table(node: str, table: object, source: str) -> Given:
         depth=one(blank, "slots", slots) if alike else 0,
         slots={} if alike else numbers(blank, "slots", slots),
         array=numbers(blank, "array", table.get("array", {})),
+        cascade=numbers(blank, "cascade", table.get("cascade", {})),
     )
 
 
@@ -147,7 +151,11 @@ def check_order(problem: Problem) -> None:
             raise given.refusal("order", f"loop '{var}' is missing, of which a tile takes a part")
         if var not in given.order and extent > load.most(var):
             raise given.refusal("order", f"loop '{var}' is missing, which no tile takes whole")
-    inner = [var in load.reduction for var in given.order]
+    fits = [[v for v in order if v in given.order] for order in load.orders]
+    if load.orders and list(given.order) not in fits:
+        legal = " or ".join(" ".join(order) for order in load.orders)
+        raise given.refusal("order", f"the loops of this cascade are in the order {legal}")
+    inner = [var in load.reduction for var in given.order] if not load.orders else []
     if inner != sorted(inner):
         sums = ", ".join(load.reduction)
         raise given.refusal("order", f"sums must be innermost: {sums} after all others")
@@ -163,7 +171,7 @@ def check_operands(problem: Problem) -> None:
         if len(inputs[role].box) > MOVED_DIMENSIONS and problem.moves(inputs[role]):
             size = len(inputs[role].box)
             raise given.refusal("whole", f"'{role}' has {size} dimensions, too many for one load")
-    roles = [a.role for a in load.accesses()]
+    roles = [a.role for a in load.accesses() if not a.within]
     for role in given.slots:
         if role not in roles:
             raise given.refusal(f"slots.{role}", f"no such buffer; there are {', '.join(roles)}")
@@ -178,5 +186,6 @@ def check_array(problem: Problem) -> None:
             raise given.refusal(f"array.{name}", why)
         if value > dataflow.LARGEST:
             raise given.refusal(f"array.{name}", f"{value} is not in 1..{dataflow.LARGEST}")
-    if given.array and not problem.load.inner:
-        raise given.refusal("array", "the node has no step on the PE array")
+    if given.array and len(problem.load.on_array()) != 1:
+        number = "several steps" if problem.load.inner else "no step"
+        raise given.refusal("array", f"the node has {number} on the PE array")

@@ -12,10 +12,12 @@ import numpy.typing as npt
 from dnncc.targets import dataflow
 from dnncc.targets import energy as energies
 
+from .array import array_parts
 from .asking import Asking, alone
-from .cost import Beside, Problem, elements, product_of, repetitions, stored, tensor_work, transfer
-from .mapping import Mapping
+from .cost import Beside, Problem, elements, repetitions, stored, times, transfer
 from .search import (
+    ROUNDS,
+    Found,
     Ints,
     Pool,
     Steps,
@@ -23,10 +25,10 @@ from .search import (
     channel_split,
     fitting,
     fixed,
+    found,
     options_of,
     searching,
     space,
-    to_mapping,
 )
 from .space import Choice, trips
 from .workload import StepSpec
@@ -38,18 +40,18 @@ SPREAD = 4
 less of a candidate's energy than of its cycles."""
 
 
-def search_for(goal: str, problem: Problem, limit: int) -> Mapping:
+def search_for(goal: str, problem: Problem, limit: int) -> Found:
     """What `searching_for` finds, with the array parameters that are given."""
     return alone(searching_for(goal, problem, limit), problem.target, fixed(problem))
 
 
-def searching_for(goal: str, problem: Problem, limit: int) -> Asking[Mapping]:
+def searching_for(goal: str, problem: Problem, limit: int, rounds: int = ROUNDS) -> Asking[Found]:
     """The mapping that is best for a goal, "latency", "energy" or "edp". Raises NoMapping.
 
-    The array's model prices a few times `limit` candidates.
+    The array's model prices a few times `limit` candidates, for latency in `rounds`.
     """
     if goal == "latency":
-        return (yield from searching(problem, limit))
+        return (yield from searching(problem, limit, rounds))
     options = options_of(problem)
     mesh, legal, steps = space(problem)
     pool = fitting(problem, options, mesh, legal)
@@ -64,8 +66,8 @@ def searching_for(goal: str, problem: Problem, limit: int) -> Asking[Mapping]:
         spent = spent[rows] + array_energy(problem, steps)[tile]
     score = spent * pool.cycles if goal == "edp" else spent
     best = np.lexsort((pool.beside.code, pool.cycles, score))[0]
-    chosen = {v: int(s[pool.tile[best]]) for v, s in steps.items()}
-    return to_mapping(problem, options[int(pool.choice[best])], chosen)
+    row = found(problem, options, pool, steps, int(best))
+    return row._replace(energy=float(spent[best]))
 
 
 def promising(pool: Pool, outside: Floats, split: Ints, limit: int) -> Ints:
@@ -97,24 +99,24 @@ def outside_words(problem: Problem, choice: Choice, steps: Steps) -> dict[str, I
     results = stored(problem, choice, count)
     dram, glb = np.zeros_like(results), np.zeros_like(results)
     for access in filter(problem.moves, load.accesses()):
-        times = results if access is load.result else repetitions(access, choice, count)
+        moved = results if access is load.result else repetitions(access, choice, count)
         bus, spad = transfer(problem, access, choice, steps)
-        dram = dram + energies.words(bus, target) * times
-        glb = glb + energies.words(spad, target) * times
-    for spec in load.outer:
-        glb = glb + energies.words(vector_bytes(problem, spec, steps), target) * results
+        dram = dram + energies.words(bus, target) * moved
+        glb = glb + energies.words(spad, target) * moved
+    for spec in filter(lambda spec: spec.op != "tensor", load.steps()):
+        words = energies.words(vector_bytes(problem, spec, steps), target)
+        glb = glb + words * times(spec.apart, choice, count)
     return {"dram": dram, "glb": glb}
 
 
 def vector_bytes(problem: Problem, spec: StepSpec, steps: Steps) -> Ints:
     """Bytes that a step of the SIMD lanes takes and gives, of a tile of full size."""
-    load = problem.load
-    held = {a.role: a for a in load.accesses()}
-    tile = elements(load.result.tile_shape(steps))
+    used = problem.load.used(spec)
+    result = used["out"] if spec in problem.load.inner else problem.load.result
+    tile = elements(result.tile_shape(steps))
     taps = spec.attrs["r"] * spec.attrs["s"] if spec.op == "pool" else 1
     total = np.zeros_like(tile)
-    for use, (role, _) in spec.uses.items():
-        access = held[role]
+    for use, access in used.items():
         if access.kind == "params":
             total = total + elements(access.tile_shape(steps)) * access.dtype.itemsize
         else:
@@ -126,17 +128,12 @@ def vector_bytes(problem: Problem, spec: StepSpec, steps: Steps) -> Ints:
 def array_energy(problem: Problem, steps: Steps) -> Floats:
     """What the array takes over all tiles, were they all of full size. The first tile of a sum does
     not read psums."""
-    count = trips(problem.load, steps)
-    work = tensor_work(problem.load, steps, count)
-    if work is None:
-        return np.zeros(len(next(iter(steps.values()))))
     model, target = dataflow.model(problem.target), problem.target
-    params = model.choose(target, work, fixed(problem))
-    times = product_of(count, count)
-    first = times // product_of(count, problem.load.reduction)
-    total = np.zeros(len(times))
-    for accumulate, share in ((0, first), (1, times - first)):
-        tile = replace(work, accumulate=np.full_like(times, accumulate))
-        counted = energies.level_sums(model.accesses(target, tile, params), target)
-        total += energies.energy(counted, target) * share
+    total = np.zeros(len(next(iter(steps.values()))))
+    for work, tiles, later in array_parts(problem.load, steps):
+        params = model.choose(target, work, fixed(problem))
+        for accumulate, share in ((0, tiles - later), (1, later)):
+            tile = replace(work, accumulate=np.full_like(work.k, accumulate))
+            counted = energies.level_sums(model.accesses(target, tile, params), target)
+            total += energies.energy(counted, target) * share
     return total

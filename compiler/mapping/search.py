@@ -10,6 +10,7 @@ included, are looked at, and one that goes over the map's rows outermost is take
 layer can begin with the first rows.
 """
 
+from functools import reduce
 from itertools import takewhile
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ import numpy.typing as npt
 from dnncc.isa.distinct import distinct
 from dnncc.targets import dataflow
 
+from .array import array_parts, macs
 from .asking import Asking, alone
 from .buffers import Buffers, footprint, slots, within
 from .cost import (
@@ -28,13 +30,10 @@ from .cost import (
     Problem,
     beside,
     common,
-    macs,
-    product_of,
-    tensor_work,
     transfers,
 )
 from .mapping import Mapping
-from .space import Bools, Choice, boxes, choices, grid, trips
+from .space import Bools, Choice, boxes, choices, grid, product_of, trips
 from .workload import Workload
 
 Ints = npt.NDArray[np.int64]
@@ -49,6 +48,9 @@ halo, too; a few are nothing."""
 
 STREAMED = 8
 """Tiles of rows beyond which more of them are no better for the next layer."""
+
+PIXELS = {"n", "p", "q"}
+"""Loops over pixels; the others are over groups and channels, or single."""
 
 ROUNDS = 8
 LENIENCE = 0.95
@@ -77,18 +79,36 @@ class Pool(NamedTuple):
         return self.beside.with_array(*self.array[self.tile].T)
 
 
-def searching(problem: Problem, limit: int) -> Asking[Mapping]:
+class Found(NamedTuple):
+    """A mapping, and what it is estimated to cost: cycles, and those of the array alone; bytes;
+    energy only where it was asked for."""
+
+    mapping: Mapping
+    cycles: int
+    array: int
+    bytes: int
+    energy: float = 0.0
+
+
+def searching(problem: Problem, limit: int, rounds: int = ROUNDS) -> Asking[Found]:
     """The mapping with the fewest estimated cycles, but for the slack. Raises NoMapping.
 
-    The array's model prices a few times `limit` tilings.
+    The array's model prices a few times `limit` tilings; with one of the `rounds` first guesses.
     """
     options = options_of(problem)
     mesh, legal, steps = space(problem)
-    pool = yield from priced(problem, fitting(problem, options, mesh, legal), steps, limit)
+    pool = fitting(problem, options, mesh, legal)
+    pool = yield from priced(problem, pool, steps, limit, rounds)
     slack = BYTE_SLACK if problem.load.inner else LANES_SLACK
     best = preferred(pool, streams(problem.load, options, steps), slack)
-    chosen = {v: int(s[pool.tile[best]]) for v, s in steps.items()}
-    return to_mapping(problem, options[int(pool.choice[best])], chosen)
+    return found(problem, options, pool, steps, best)
+
+
+def found(problem: Problem, options: list[Choice], pool: Pool, steps: Steps, row: int) -> Found:
+    chosen = {v: int(s[pool.tile[row]]) for v, s in steps.items()}
+    mapping = to_mapping(problem, options[int(pool.choice[row])], chosen)
+    array = int(pool.array[pool.tile[row], 0])
+    return Found(mapping, int(pool.cycles[row]), array, int(pool.beside.bytes[row]))
 
 
 def options_of(problem: Problem) -> list[Choice]:
@@ -161,7 +181,7 @@ def bounded(problem: Problem, options: list[Choice], mesh: Steps, legal: Bools) 
     return Pool(np.concatenate(choice_of), np.concatenate(tile), floor, Beside(*columns))
 
 
-def priced(problem: Problem, pool: Pool, steps: Steps, limit: int) -> Asking[Pool]:
+def priced(problem: Problem, pool: Pool, steps: Steps, limit: int, rounds: int) -> Asking[Pool]:
     """Only what the array's model has priced, best first as far as its bounds say; everything, if
     the array has nothing to do."""
     if not problem.load.inner:
@@ -171,7 +191,7 @@ def priced(problem: Problem, pool: Pool, steps: Steps, limit: int) -> Asking[Poo
     ratio = np.zeros(len(split))
     array = pool.array.copy()
     new = first_of_each(pool, split, 4 * limit)
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         array[new] = yield from asked_cycles(problem, {v: s[new] for v, s in steps.items()})
         known[new] = True
         used = array[new, 0] / np.maximum(pool.array[new, 0], 1)
@@ -203,9 +223,9 @@ def near(pool: Pool, array: Ints, known: Bools) -> tuple[Pool, Ints]:
 
 
 def channel_split(steps: Steps) -> Ints:
-    """A number for each combination of tile sizes of groups, output and input channels."""
+    """A number for each combination of tile sizes but of pixels: of groups and channels."""
     split = np.zeros_like(next(iter(steps.values())))
-    for var in ("g", "k", "c"):
+    for var in (v for v in steps if v not in PIXELS):
         sizes, index = np.unique(steps[var], return_inverse=True)
         split = split * len(sizes) + index
     return split
@@ -240,7 +260,7 @@ def raise_bounds(
     lenience; `found` are their cycles in multiples of the least possible."""
     row, of = same_split(split, new)
     below = np.ones(len(row), np.bool_)
-    for var in ("n", "p", "q"):
+    for var in PIXELS.intersection(steps):
         below &= steps[var][row] <= steps[var][new[of]]
     np.maximum.at(ratio, row[below], LENIENCE * found[of[below]])
 
@@ -270,20 +290,28 @@ def array_cycles(problem: Problem, steps: Steps) -> Ints:
 def asked_cycles(problem: Problem, steps: Steps) -> Asking[Ints]:
     """Cycles of the array over all tiles, were they all of full size: int64[tiles, 2]: of all of
     them back to back, and the sum of those of each alone, in which it holds its buffers."""
-    count = trips(problem.load, steps)
-    work = tensor_work(problem.load, steps, count)
-    if work is None:
-        return np.zeros((len(next(iter(steps.values()))), 2), np.int64)
-    phases, times = (yield work), product_of(count, count)
-    return np.stack((phases.repeated(times), phases.cycles * times), axis=-1)
+    total = np.zeros((len(next(iter(steps.values()))), 2), np.int64)
+    for part in array_parts(problem.load, steps):
+        phases = yield part.work
+        held = phases.cycles * part.tiles
+        total = total + np.stack((phases.repeated(part.tiles), held), axis=-1)
+    return total
 
 
 def to_mapping(problem: Problem, choice: Choice, steps: dict[str, int]) -> Mapping:
     one = {v: np.array([s]) for v, s in steps.items()}
     count = trips(problem.load, one)
-    room = {a.role: int(slots(problem, a, choice, count).max()) for a in problem.load.accesses()}
+    buffers = (a for a in problem.load.accesses() if not a.within)
+    room = {a.role: int(slots(problem, a, choice, count).max()) for a in buffers}
     order = tuple(v for v in choice.order if count[v][0] > 1)
     return Mapping(steps, order, choice.resident, room, dict(problem.given.array))
+
+
+def footprint_of(problem: Problem, mapping: Mapping) -> dict[str, int]:
+    """Bytes of each scratchpad that its tiles take."""
+    choice = Choice(mapping.order, mapping.resident, 1, mapping.slots)
+    used = footprint(problem, choice, {v: np.array([s]) for v, s in mapping.steps.items()})
+    return {memory: int(np.max(taken)) for memory, taken in used.items()}
 
 
 def fixed(problem: Problem) -> Ints:
@@ -292,11 +320,12 @@ def fixed(problem: Problem) -> Ints:
 
 def runnable(problem: Problem, steps: Steps) -> Bools:
     """The tilings that the array can run with the parameters that are given."""
-    work = tensor_work(problem.load, steps, trips(problem.load, steps))
-    if work is None or not problem.given.array:
+    if not problem.given.array:
         return np.ones((), np.bool_)
-    least = np.maximum(fixed(problem), 1)
-    return dataflow.model(problem.target).legal(problem.target, work, least)
+    least, model = np.maximum(fixed(problem), 1), dataflow.model(problem.target)
+    parts = array_parts(problem.load, steps)
+    able = (model.legal(problem.target, part.work, least) for part in parts)
+    return reduce(np.logical_and, able, np.ones((), np.bool_))
 
 
 def hindrance(problem: Problem) -> NoMapping:
@@ -306,12 +335,12 @@ def hindrance(problem: Problem) -> NoMapping:
             room = problem.free[memory]
             return NoRoom(f"its smallest tile needs {need} bytes of '{memory}', which has {room}")
     steps = smallest_steps(problem)
-    work = tensor_work(problem.load, steps, trips(problem.load, steps))
-    if work is None or not problem.given.array:
+    parts = array_parts(problem.load, steps)
+    if not parts or not problem.given.array:
         return NoMapping("no tiling fits the instruction's fields")
-    tile = dataflow.Work.from_table(work.table()[0])
     model, least = dataflow.model(problem.target), np.maximum(fixed(problem), 1)
-    broken = model.explain(problem.target, tile, least)
+    tiles = (dataflow.Work.from_table(part.work.table()[0]) for part in parts)
+    broken = next(filter(None, (model.explain(problem.target, t, least) for t in tiles)), "")
     return NoMapping(broken or "no tile fits both memories and array")
 
 

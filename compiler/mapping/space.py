@@ -1,6 +1,6 @@
 """The mapspace of a workload: candidate tile sizes, loop orders, residency, as arrays."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -89,16 +89,19 @@ def tilings(load: Workload, given: Given = ANY) -> dict[str, Ints]:
 def choices(load: Workload, given: Given = ANY, lone: bool = False) -> Iterator[Choice]:
     """Loop orders and residencies worth pricing, and how many tiles a buffer holds of the rest;
     with `lone` also single tiles of some operands beside double buffers of the others."""
+    singles = LONE[::2] if load.sums else LONE  # the last psums of a cascade have one slot anyway
     for depth in (given.depth,) if given.depth else (4, 3, 2, 1):
         for order in orders(load, given):
             for whole in residencies(load, given) if depth == 2 or given.depth else ((),):
-                for slots in LONE if lone and depth == 2 and not whole else ({},):
+                for slots in singles if lone and depth == 2 and not whole else ({},):
                     yield Choice(order, given.whole or whole, depth, {**slots, **given.slots})
 
 
 def orders(load: Workload, given: Given) -> tuple[tuple[str, ...], ...]:
     if given.order is not None:
         return (given.order,)
+    if load.orders:
+        return load.orders
     outer = tuple(v for v in load.single if v not in ORDERS[0])
     usual = [outer + tuple(v for v in order if v in load.dims) for order in ORDERS]
     weighted = any(a.kind in ("weight", "params") for a in load.inputs)
@@ -116,3 +119,10 @@ def residencies(load: Workload, given: Given) -> tuple[tuple[str, ...], ...]:
 
 def trips(load: Workload, steps: Mapping[str, Ints]) -> dict[str, Ints]:
     return {v: -(-load.dims[v] // s) for v, s in steps.items()}
+
+
+def product_of(count: Mapping[str, Ints], names: Iterable[str]) -> Ints:
+    total: Ints = np.ones((), np.int64)
+    for var in names:
+        total = total * count[var]
+    return np.asarray(total)

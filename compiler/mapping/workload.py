@@ -2,7 +2,7 @@
 touches of its tensor per iteration, and the steps in the innermost loops and after them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,8 @@ class Access:
     """An operand: the `box` that an iteration touches of `tensor`, held in a scratchpad as `dtype`.
 
     `kind` ("ifmap", "weight", "params", "psum", "ofmap") says in which scratchpad. Psums are not a
-    tensor of the graph: their tensor is "".
+    tensor of the graph: their tensor is "". It stays what it is over the loops in `apart`. With
+    `within` it has no buffer of its own, but is a part of what the access of that role holds.
     """
 
     role: str
@@ -29,6 +30,8 @@ class Access:
     box: Box
     kind: str
     dtype: np.dtype[Any]
+    apart: tuple[str, ...] = ()
+    within: str = ""
 
     def variables(self) -> frozenset[str]:
         return frozenset().union(*(d.variables() for d in self.box))
@@ -41,19 +44,24 @@ class Access:
 @dataclass(frozen=True, slots=True)
 class StepSpec:
     """A step in terms of roles: `uses` maps what the instruction calls an operand to the access
-    that holds it and the tensor that it then holds (a chain of steps may work in one buffer)."""
+    that holds it and the tensor that it then holds (a chain of steps may work in one buffer).
+
+    It is in all loops but those in `apart`.
+    """
 
     op: str
     uses: Mapping[str, tuple[str, str]]
     attrs: Mapping[str, Any] = field(default_factory=dict)
+    apart: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
     """`inner` steps run in every iteration; `outer` ones when the loops of `reduction` are done.
 
-    A tile takes one index of the loops in `single`. `temps` hold what `outer` steps hand to each
-    other.
+    A tile takes one index of the loops in `single`. `temps` hold what steps hand to each other, and
+    `sums` are psums of steps on the array before the last. Only the loop orders in `orders` are
+    legal, if there are any.
     """
 
     dims: Mapping[str, int]
@@ -65,10 +73,34 @@ class Workload:
     reduction: tuple[str, ...] = ()
     single: tuple[str, ...] = ()
     temps: tuple[Access, ...] = ()
+    sums: tuple[Access, ...] = ()
+    orders: tuple[tuple[str, ...], ...] = ()
 
     def accesses(self) -> tuple[Access, ...]:
         psum = (self.psum,) if self.psum else ()
-        return (*self.inputs, *psum, *self.temps, self.result)
+        return (*self.inputs, *psum, *self.sums, *self.temps, self.result)
+
+    def steps(self) -> tuple[StepSpec, ...]:
+        """In program order, each with the loops that it is not in."""
+        after = (replace(spec, apart=self.reduction) for spec in self.outer)
+        return (*self.inner, *after)
+
+    def is_last(self, access: Access) -> bool:
+        """Whether it holds the sums over slices of a cascade, or is used when these are done."""
+        return bool(self.sums) and "slice" in access.apart
+
+    def on_array(self) -> tuple[StepSpec, ...]:
+        return tuple(spec for spec in self.inner if spec.op == "tensor")
+
+    def used(self, spec: StepSpec) -> dict[str, Access]:
+        """What a step works on, by the names of its instruction."""
+        held = {a.role: a for a in self.accesses()}
+        return {name: held[role] for name, (role, _) in spec.uses.items()}
+
+    def summed(self, spec: StepSpec) -> tuple[str, ...]:
+        """The loops over which a step on the array adds to its psums."""
+        stays = self.used(spec)["psum"].apart
+        return tuple(v for v in self.dims if v in stays and v not in spec.apart)
 
     def most(self, var: str) -> int:
         """The most indices of a loop that one instruction takes."""

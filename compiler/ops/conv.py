@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -66,11 +66,9 @@ class Conv2d(Op, name="conv2d", onnx=("Conv",)):
     @classmethod
     def lower(cls, build: Builder, node: Node) -> None:
         x, w, y = (build.tensor(i) for i in (*node.inputs[:2], node.outputs[0]))
-        (n, channels, h, wide), (_, _, p, q) = x.shape, y.shape
+        (n, channels, _, _), (_, _, p, q) = x.shape, y.shape
         groups = node.attrs["group"]
-        k, c, (r, s) = w.shape[0] // groups, channels // groups, w.shape[2:]
-        (sy, sx), (dy, dx) = node.attrs["strides"], node.attrs["dilations"]
-        top, left = node.attrs["pads"][:2]
+        k, c = w.shape[0] // groups, channels // groups
         build.dims |= {"n": n, "g": groups, "k": k, "c": c, "p": p, "q": q}
         build.reduction = ("c",)
         out = Dim(groups * k, (("g", k), ("k", 1)))
@@ -78,25 +76,48 @@ class Conv2d(Op, name="conv2d", onnx=("Conv",)):
         ifmap = (
             build.box[0],
             Dim(channels, (("g", c), ("c", 1))),
-            Dim(h, (("p", sy),), -top, (r - 1) * dy + 1),
-            Dim(wide, (("q", sx),), -left, (s - 1) * dx + 1),
+            seen(build, node, build.box[2], 0),
+            seen(build, node, build.box[3], 1),
         )
-        weight = (out, Dim(c, (("c", 1),)), Dim.whole(r), Dim.whole(s))
-        zeros = weight_zeros(build, node, out)
+        weights = read_weights(build, node, out, Dim(c, (("c", 1),)))
         uses = {
-            "weight": build.read("weight", node.inputs[1], weight, "weight"),
-            **zeros,
+            **weights,
             "ifmap": build.read("ifmap", node.inputs[0], ifmap),
             "psum": build.accumulate(build.box),
         }
-        attrs = {
-            "ifmap_axes": "nchw", "weight_axes": "kcrs", "psum_axes": "nkpq",
-            "r": r, "s": s, "stride_y": sy, "stride_x": sx, "dilation_y": dy, "dilation_x": dx,
-            "ifmap_zero": scalar_quant(x)[1],
-            "weight_zero": 0 if zeros else scalar_quant(w)[1],
-        }  # fmt: skip
-        build.inner.append(StepSpec("tensor", uses, attrs))
+        build.inner.append(StepSpec("tensor", uses, array_attrs(build, node)))
         requantize(build, node, "nkpq")
+
+
+def seen(build: Builder, node: Node, out: Dim, axis: int) -> Dim:
+    """The rows (axis 0) or columns (1) of the ifmap under those of the result in `out`."""
+    size, taps = (build.tensor(i).shape[2 + axis] for i in node.inputs[:2])
+    stride, dilation, pad = (node.attrs[a][axis] for a in ("strides", "dilations", "pads"))
+    terms = tuple((var, scale * stride) for var, scale in out.terms)
+    extent = (out.extent - 1) * stride + (taps - 1) * dilation + 1
+    return Dim(size, terms, out.offset * stride - pad, extent)
+
+
+def read_weights(
+    build: Builder, node: Node, filters: Dim, channels: Dim, suffix: str = ""
+) -> dict[str, tuple[str, str]]:
+    """The weights of these filters and channels, and their zero points if they have several."""
+    taps = map(Dim.whole, build.tensor(node.inputs[1]).shape[2:])
+    box, zeros = (filters, channels, *taps), f"zeros{suffix}"
+    weight = build.read(f"weight{suffix}", node.inputs[1], box, "weight")
+    return {"weight": weight, **weight_zeros(build, node, filters, zeros)}
+
+
+def array_attrs(build: Builder, node: Node) -> dict[str, Any]:
+    """The numbers of its step on the array."""
+    x, w = (build.tensor(name) for name in node.inputs[:2])
+    (sy, sx), (dy, dx), (r, s) = node.attrs["strides"], node.attrs["dilations"], w.shape[2:]
+    return {
+        "ifmap_axes": "nchw", "weight_axes": "kcrs", "psum_axes": "nkpq",
+        "r": r, "s": s, "stride_y": sy, "stride_x": sx, "dilation_y": dy, "dilation_x": dx,
+        "ifmap_zero": scalar_quant(x)[1],
+        "weight_zero": 0 if "zeros" in node.attrs else scalar_quant(w)[1],
+    }  # fmt: skip
 
 
 def build(match: Match, x: str, w: str, attrs: dict[str, object]) -> Node:

@@ -350,6 +350,6 @@ def result(build: Builder, node: Node, in_place: bool) -> tuple[str, str]:
     free = [a for a in build.temps if a.role not in alive and (a.box, a.dtype) == (box, dtype)]
     role = free[0].role if free else f"t{len(build.temps)}"
     if not free:
-        build.temps.append(Access(role, "", box, "ofmap", dtype))
+        build.temps.append(Access(role, "", box, "ofmap", dtype, build.reduction))
     build.held[name] = role
     return role, ""

@@ -35,15 +35,17 @@ def choose_mapping(graph: Graph, ctx: Context) -> Graph:
     known = chosen_for(problems, ctx, cache)
     cache.save()
     made = {name: mapped(*asked, ctx, known) for name, asked in problems.items()}
-    nodes = (made[n.outputs[0]] if n.op == "group" else n for n in graph.nodes)
+    nodes = (made.get(n.outputs[0], n) if n.op == "group" else n for n in graph.nodes)
     return replace(graph, nodes=tuple(nodes))
 
 
 def problems_of(graph: Graph, ctx: Context) -> Iterator[tuple[str, tuple[Node, Problem]]]:
-    """By the result of each group."""
+    """By the result of each group; a cascade has a mapping, unless another is given."""
     given, target = assigned(graph, ctx.mapping), target_of(ctx)
     for group in (n for n in graph.nodes if n.op == "group"):
         name, load = group.outputs[0], workload(group, graph, target)
+        if "mapping" in group.attrs and name not in given:
+            continue
         yield name, (group, Problem(load, graph, target, group.attrs["free"], given.get(name, ANY)))
 
 
@@ -72,6 +74,9 @@ def chosen_for(problems: Problems, ctx: Context, cache: Cache) -> Known:
         if problem.given is not ANY or key in known or key in fresh:
             continue
         kept = cache.find(problem)
+        if kept is None and key in ctx.searched:
+            kept = ctx.searched[key].mapping
+            cache.add(problem, kept)
         if kept is None:
             fresh[key] = group, problem
         else:
@@ -86,7 +91,8 @@ def chosen_for(problems: Problems, ctx: Context, cache: Cache) -> Known:
 def finding(group: Node, problem: Problem, ctx: Context) -> Asking[Mapping]:
     ctx.budget.check("choose_mapping", ", ".join(group.loc))
     try:
-        return (yield from searching_for(ctx.goal, problem, PRICED[ctx.effort]))
+        found = yield from searching_for(ctx.goal, problem, PRICED[ctx.effort])
+        return found.mapping
     except NoMapping as hindrance:
         raise CompileError(
             f"does not fit target '{problem.target.name}' in any tiling: {hindrance}",
@@ -106,7 +112,7 @@ def forced(problem: Problem, ctx: Context) -> Mapping:
     given, whole = problem.given, {m.name: m.bytes for m in problem.target.memories}
     check(problem)
     try:
-        return search_for(ctx.goal, problem, PRICED[ctx.effort])
+        return search_for(ctx.goal, problem, PRICED[ctx.effort]).mapping
     except NoMapping as hindrance:
         refusal = given.refusal("", f"cannot be mapped so: {hindrance}")
         if isinstance(hindrance, NoRoom) and any(problem.free[m] < b for m, b in whole.items()):

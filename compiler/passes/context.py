@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..diagnostics import CompileError
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dnncc.targets import Target
 
     from ..mapping.given import Given
+    from ..mapping.search import Found
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,8 @@ class Context:
     is what they are to make small.
 
     `mapping` is what is given of the mappings of nodes, by their names. `cache` is the folder with
-    the mappings that earlier compilations chose, if there is to be one.
+    the mappings that earlier compilations chose, if there is to be one; `searched` has those that
+    this one found, by their problems, as networks repeat their blocks.
     """
 
     target: Target | None = None
@@ -53,6 +55,7 @@ class Context:
     mapping: Mapping[str, Given] = field(default_factory=dict)
     cache: Path | None = None
     goal: str = "latency"
+    searched: dict[Any, Found] = field(default_factory=dict, compare=False)
 
 
 def target_of(ctx: Context) -> Target:

@@ -13,6 +13,7 @@ from ..ir.tile import TileProgram
 from .allocate import allocate
 from .assign_layout import assign_layout
 from .canonicalize import canonicalize
+from .cascade import cascade
 from .choose_mapping import choose_mapping
 from .context import Context
 from .emit import emit
@@ -89,6 +90,7 @@ PIPELINE: tuple[Pass, ...] = (
     within(Level.GRAPH, assign_layout, needed="values would have no place in memory"),
     within(Level.GRAPH, pack_parameters, needed="the engines read biases and scales as tables"),
     within(Level.GRAPH, reorder_ops, unchanged),
+    within(Level.GRAPH, cascade, unchanged),
     within(Level.GRAPH, place_buffers, nothing_resident),
     within(Level.GRAPH, choose_mapping, needed="loops are tiled as the mapping says"),
     Pass("tile_loops", tile_loops, Level.TILE, Level.GRAPH, needed="what follows works on loops"),

@@ -85,8 +85,12 @@ def nothing_resident(graph: Graph, ctx: Context) -> Graph:
 
 
 def smallest_tiles(node: Node, graph: Graph, target: Target) -> Mapping[str, int]:
+    """Of a cascade, the tiles with which it is worth it."""
     if node.op != "group":
         return {}
+    if "needs" in node.attrs:
+        needs: Mapping[str, int] = node.attrs["needs"]
+        return needs
     whole = {m.name: m.bytes for m in target.memories}
     return smallest(Problem(workload(node, graph, target), graph, target, whole))
 

@@ -3,8 +3,12 @@
 A nest is loads, steps and stores on buffers whose slots make double buffering explicit.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
+from collections.abc import Mapping as Dict
 from dataclasses import replace
+from itertools import groupby, pairwise
+from os.path import commonprefix
+from typing import NamedTuple
 
 from dnncc.targets import Target
 
@@ -12,7 +16,6 @@ from ..ir.graph import Graph, Node
 from ..ir.tile import (
     Buffer,
     Compute,
-    Dim,
     HostCall,
     Load,
     Loop,
@@ -29,6 +32,14 @@ from ..mapping.workload import Access, StepSpec, Workload, scratchpad_dtype
 from .context import Context, target_of
 
 Body = tuple[Loop | Step, ...]
+Loops = tuple[str, ...]
+
+
+class Placed(NamedTuple):
+    """A step, and the loops around it, outermost first."""
+
+    loops: Loops
+    step: Step
 
 
 def tile_loops(graph: Graph, ctx: Context) -> TileProgram:
@@ -47,35 +58,36 @@ def nest_of(group: Node, graph: Graph, target: Target) -> Nest:
     load = workload(group, graph, target)
     tiler = Tiler(load, Mapping.from_attr(group.attrs["mapping"]), Problem(load, graph, target, {}))
     op = "+".join(n.op for n in group.body)
-    return Nest(group.loc, op, load.dims, tiler.body(0), tiler.buffers())
+    return Nest(group.loc, op, load.dims, tiler.body(), tiler.buffers())
 
 
 class Tiler:
-    """Lays the loads, steps and stores of one workload into the loops of its mapping.
-
-    Level i is inside the first i loops of the order; level 0 is outside of them all.
-    """
+    """Lays the loads, steps and stores of one workload into the loops of its mapping."""
 
     def __init__(self, load: Workload, mapping: Mapping, problem: Problem) -> None:
         self.load, self.mapping, self.problem = load, mapping, problem
-        self.order = mapping.order
-        self.outer_level = sum(v not in load.reduction for v in self.order)
         self.by_role = {a.role: a for a in load.accesses()}
 
     def whole(self, access: Access) -> bool:
         return access.role in self.mapping.resident
 
-    def level(self, access: Access) -> int:
-        """Where its tile changes."""
+    def around(self, apart: Loops) -> Loops:
+        """The loops, outermost first, but for those that something is apart from."""
+        return tuple(v for v in self.mapping.order if v not in apart)
+
+    def changes(self, access: Access) -> Loops:
+        """The loops in which its tile is another one."""
         if self.whole(access):
-            return 0
+            return ()
+        loops, own = self.around(access.apart), access.variables()
         if access.kind in ("psum", "ofmap"):
-            return self.outer_level
-        own = access.variables()
-        return max((i + 1 for i, v in enumerate(self.order) if v in own), default=0)
+            return loops
+        return loops[: max((i + 1 for i, v in enumerate(loops) if v in own), default=0)]
 
     def operand(self, access: Access, tensor: str = "") -> Operand:
         """The tile of `access`, holding `tensor` of the chain that works in one buffer."""
+        if access.within:
+            return self.part(access)
         dtype = access.dtype
         if tensor:
             held = self.problem.graph.tensors[tensor].dtype
@@ -83,43 +95,58 @@ class Tiler:
         if access.tensor and not self.problem.moves(access):
             return Operand(access.tensor, access.box, dtype)
         in_place = access is self.load.result and self.problem.in_place()
-        buffer, loops = "psum" if in_place else access.role, self.order[: self.level(access)]
+        buffer, loops = "psum" if in_place else access.role, self.changes(access)
         return Operand(access.tensor, access.box, dtype, buffer, loops, self.whole(access))
 
-    def body(self, level: int) -> Body:
-        items: list[Loop | Step] = list(self.loads(level))
-        if level < len(self.order):
-            var = self.order[level]
-            step = self.mapping.steps[var]
-            items.append(Loop(var, self.load.dims[var], step, self.body(level + 1)))
-        else:
-            items += [self.compute(s, self.load.reduction) for s in self.load.inner]
-        if level == self.outer_level:
-            items += [self.compute(s, ()) for s in self.load.outer]
-            items += self.stores()
-        return tuple(items)
+    def part(self, access: Access) -> Operand:
+        """Of the tile of another access."""
+        whole = self.operand(self.by_role[access.within])
+        held = () if whole.whole or not whole.buffer else whole.box
+        return replace(whole, box=access.box, held=held)
 
-    def loads(self, level: int) -> Iterable[Load]:
-        for access in self.load.inputs:
-            if self.level(access) == level and self.problem.moves(access):
-                operand = self.operand(access)
-                if self.whole(access):
-                    operand = replace(operand, box=tuple(Dim.whole(d.bound) for d in access.box))
-                yield Load(operand)
+    def body(self) -> Body:
+        return nested(list(self.placed()), self.load.dims, self.mapping.steps)
 
-    def stores(self) -> Iterable[Store]:
+    def placed(self) -> Iterator[Placed]:
+        """All in program order, loads in fewer loops first."""
+        specs = self.load.steps()
+        before: list[list[Placed]] = [[] for _ in specs]
+        for access in filter(self.problem.moves, self.load.inputs):
+            placed = Placed(self.changes(access), self.load_of(access))
+            before[self.place(access, specs)].append(placed)
+        for spec, loads in zip(specs, before, strict=True):
+            yield from sorted(loads, key=lambda placed: len(placed.loops))
+            yield Placed(self.around(spec.apart), self.compute(spec))
         if self.problem.moves(self.load.result):
-            yield Store(self.operand(self.load.result))
+            yield Placed(self.around(self.load.reduction), Store(self.operand(self.load.result)))
 
-    def compute(self, spec: StepSpec, reduction: tuple[str, ...]) -> Compute:
+    def place(self, access: Access, specs: Sequence[StepSpec]) -> int:
+        """The step before which it is loaded: the first that may use it, or the nearest one before
+        where a load in its loops parts no other loop."""
+        loops = self.changes(access)
+        due = next(i for i, spec in enumerate(specs) if set(access.apart) <= set(spec.apart))
+        paths = [(), *(self.around(spec.apart) for spec in specs)]
+        shared = [len(commonprefix(pair)) for pair in pairwise(paths)]
+        fits = (
+            i for i in range(due + 1) if shared[i] <= len(loops) and inside(loops, paths[i + 1])
+        )
+        return max(fits)
+
+    def load_of(self, access: Access) -> Load:
+        operand = self.operand(access)
+        return Load(replace(operand, box=operand.buffered()) if self.whole(access) else operand)
+
+    def compute(self, spec: StepSpec) -> Compute:
         operands = {
             name: self.operand(self.by_role[role], tensor)
             for name, (role, tensor) in spec.uses.items()
         }
-        accumulate = tuple(v for v in self.order if v in reduction)
-        forced = spec.op == "tensor" and self.mapping.array
-        attrs = {**spec.attrs, "parameters": dict(self.mapping.array)} if forced else spec.attrs
-        return Compute(spec.op, operands, attrs, accumulate)
+        if spec.op != "tensor":
+            return Compute(spec.op, operands, spec.attrs)
+        forced = {"parameters": dict(self.mapping.array)} if self.mapping.array else {}
+        summed = self.load.summed(spec)
+        accumulate = tuple(v for v in self.mapping.order if v in summed)
+        return Compute(spec.op, operands, {**spec.attrs, **forced}, accumulate)
 
     def buffers(self) -> tuple[Buffer, ...]:
         made = [self.buffer(a) for a in self.by_role.values() if self.problem.buffered(a)]
@@ -131,3 +158,20 @@ class Tiler:
         memory = self.problem.target.memory_for(access.kind).name  # type: ignore[arg-type]
         slots = self.mapping.slots[access.role]
         return Buffer(access.role, access.kind, memory, shape, access.dtype, slots)
+
+
+def inside(outer: Loops, inner: Loops) -> bool:
+    return inner[: len(outer)] == outer
+
+
+def nested(items: Sequence[Placed], dims: Dict[str, int], steps: Dict[str, int]) -> Body:
+    """The steps in their loops; neighbours that have a loop in common share it."""
+    body: list[Loop | Step] = []
+    for outermost, run in groupby(items, lambda placed: placed.loops[:1]):
+        if not outermost:
+            body += [placed.step for placed in run]
+            continue
+        (var,) = outermost
+        inside = [Placed(placed.loops[1:], placed.step) for placed in run]
+        body.append(Loop(var, dims[var], steps[var], nested(inside, dims, steps)))
+    return tuple(body)

@@ -1,0 +1,65 @@
+"""The steps of a workload on the PE array, as the dataflow sees them, for many tilings at once."""
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from dnncc.targets import dataflow
+
+from .space import product_of, trips
+from .workload import StepSpec, Workload
+
+Ints = npt.NDArray[np.int64]
+Steps = Mapping[str, Ints]
+
+
+class Part(NamedTuple):
+    """A step on the array as the dataflow sees it: a full tile of each candidate, how many tiles
+    there are, and how many of them do not begin a sum."""
+
+    work: dataflow.Work
+    tiles: Ints
+    later: Ints
+
+
+def array_parts(load: Workload, steps: Steps) -> list[Part]:
+    """The steps on the array, in program order."""
+    count = trips(load, steps)
+    return [array_part(load, spec, steps, count) for spec in load.on_array()]
+
+
+def array_part(load: Workload, spec: StepSpec, steps: Steps, count: Steps) -> Part:
+    used, one = load.used(spec), np.ones_like(next(iter(steps.values())))
+    axes = {
+        name: dict(zip(spec.attrs[f"{name}_axes"], used[name].tile_shape(steps), strict=True))
+        for name in ("ifmap", "weight", "psum")
+    }
+    plane = {v: axes["psum"].get(v, one) * one for v in "nkpq"}
+    groups = np.maximum(axes["ifmap"]["c"] // axes["weight"]["c"], 1)
+    taken = {**plane, "k": plane["k"] // groups, "g": groups * one, "c": axes["weight"]["c"] * one}
+    names = ("r", "s", "stride_y", "stride_x", "dilation_y", "dilation_x")
+    summed = product_of(count, load.summed(spec))
+    tiles = product_of(count, [v for v in count if v not in spec.apart])
+    work = dataflow.Work(
+        **taken,
+        **{v: spec.attrs[v] * one for v in names},
+        h=axes["ifmap"].get("h", one) * one,
+        w=axes["ifmap"]["w"] * one,
+        accumulate=np.asarray(summed > 1, np.int64),
+    )
+    return Part(work, tiles, tiles - tiles // summed)
+
+
+def macs(load: Workload) -> int:
+    """Of all steps on the array, were no psum computed twice."""
+    return sum(macs_of(load, spec) for spec in load.on_array())
+
+
+def macs_of(load: Workload, spec: StepSpec) -> int:
+    used = load.used(spec)
+    channels = used["weight"].box[spec.attrs["weight_axes"].index("c")].bound
+    psums = math.prod(d.bound for d in used["psum"].box)
+    return int(psums * channels * spec.attrs["r"] * spec.attrs["s"])

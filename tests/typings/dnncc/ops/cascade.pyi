@@ -1,0 +1,1 @@
+from compiler.ops.cascade import *
