@@ -16,7 +16,7 @@ from .space import Ints
 T = TypeVar("T")
 Asking = Generator[dataflow.Work, dataflow.Phases, T]
 
-AT_ONCE = 4
+AT_ONCE = 2
 """Searches side by side: each has all its candidates in memory."""
 
 
