@@ -6,7 +6,6 @@ The array is priced by the target's dataflow and the rest by targets/cost.py, as
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import reduce
 from itertools import pairwise, product
 from typing import Any, NamedTuple
 
@@ -14,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from dnncc.targets import Channel, Engine, Target, cost, dataflow
+from dnncc.targets.floor import link as link_of
 
 from ..ir.graph import Graph, Tensor
-from .array import macs
 from .given import ANY, Given
 from .space import Choice, product_of, trips
 from .workload import Access, Workload
@@ -158,17 +157,22 @@ def channel(problem: Problem, access: Access) -> Channel:
 
 
 class Moves(NamedTuple):
-    """`busy`: per DRAM channel the cycles that it is held; `number` of moves; the cycles of the
-    first tile of each constant (`early`, as it can be loaded before the group begins) and of each
-    other operand (`fill`), and of the last result (`drain`), latency included; `bytes` on buses;
-    `turn` is what all tiles of each operand take one after the other, if there are several."""
+    """`busy`: per DRAM link the cycles that it is held, but for `fill` and `drain`; `number` of
+    moves; `bytes` on buses; `turn` is what all tiles of each operand take one after the other, if
+    there are several.
 
-    busy: dict[str, Ints]
+    Before the first step there are, on each engine, the loads of the first tile of each constant
+    (`early`, as they can come before the group begins) and of each other operand (`fill`); after
+    the last one its result's store (`drain`). Latency is counted once on an engine, and in each
+    turn.
+    """
+
+    busy: dict[int, Ints]
     number: Ints
     bytes: Ints
     turn: dict[str, Ints]
-    early: Ints
-    fill: Ints
+    early: dict[str, Ints]
+    fill: dict[str, Ints]
     drain: Ints
 
 
@@ -200,21 +204,31 @@ def one_transfer(
 def dma(problem: Problem, choice: Choice, steps: Steps, each: Transfers) -> Moves:
     """All moves; they depend on the loop order and on what is resident only."""
     count = trips(problem.load, steps)
-    busy: dict[str, Ints] = {}
+    busy: dict[int, Ints] = {}
     zero = np.zeros((), np.int64)
     turn: dict[str, Ints] = {}
     number, total = zero, zero
-    ends = {"early": zero, "fill": zero, "drain": zero}
+    early: dict[str, Ints] = {}
+    fill: dict[str, Ints] = {}
+    drain = zero
     for access in filter(problem.moves, problem.load.accesses()):
         link, stores = channel(problem, access), access is problem.load.result
         bus, once = each[access.role, access.role in choice.resident]
-        moved = stored(problem, choice, count) if stores else repetitions(access, choice, count)
-        busy[link.name] = busy.get(link.name, zero) + once * moved
-        number, total = number + moved, total + bus * moved
-        end = "drain" if stores else "early" if access.tensor in problem.graph.constants else "fill"
-        ends[end] = ends[end] + once + link.latency_cycles
-        turn[access.role] = np.where(moved > 1, moved * (once + link.latency_cycles), 0)
-    return Moves(busy, number, total, turn, **ends)
+        repeats = stored(problem, choice, count) if stores else repetitions(access, choice, count)
+        lane = link_of(problem.target, link, stores)
+        known = not stores and access.tensor in problem.graph.constants
+        share = filled(problem.load, steps, access.variables())
+        moved = (once * repeats * share).astype(np.int64)
+        busy[lane] = busy.get(lane, zero) + moved - once * (not known)
+        number, total = number + repeats, total + (bus * repeats * share).astype(np.int64)
+        if stores:
+            drain = once + link.latency_cycles
+        else:
+            first = early if known else fill
+            name = engine(problem, access).name
+            first[name] = first.get(name, zero) + once
+        turn[access.role] = np.where(repeats > 1, repeats * (once + link.latency_cycles), 0)
+    return Moves(busy, number, total, turn, early, fill, drain)
 
 
 def times(apart: tuple[str, ...], choice: Choice, count: Steps) -> Ints:
@@ -224,6 +238,13 @@ def times(apart: tuple[str, ...], choice: Choice, count: Steps) -> Ints:
 
 def stored(problem: Problem, choice: Choice, count: Steps) -> Ints:
     return times(problem.load.reduction, choice, count)
+
+
+def filled(load: Workload, steps: Steps, variables: Iterable[str]) -> npt.NDArray[np.float64]:
+    """How full tiles are on average: the last one along a loop may be smaller."""
+    own = [v for v in variables if v in steps]
+    full = product_of(steps, own) * product_of(trips(load, steps), own)
+    return math.prod(load.dims[v] for v in own) / full
 
 
 def vector_cycles(problem: Problem, choice: Choice, steps: Steps) -> Ints:
@@ -255,119 +276,3 @@ def handing_cycles(problem: Problem, choice: Choice, steps: Steps) -> tuple[Ints
         total = total + once * times(before.apart, choice, count)
         waited = waited + once * times((*before.apart, *after.apart), choice, count)
     return np.asarray(total), np.asarray(waited)
-
-
-class Beside(NamedTuple):
-    """What a group takes beside the array's cycles. Int64 arrays that broadcast to the candidates.
-
-    Engines overlap but for what is `alone`, and what the array has to wait for between two tiles of
-    an operand of which there is one slot (`between`). A slot is free again when its tile was moved,
-    which takes DRAM's latency, too, and worked on: all that is `turn`, and held / `slots`. `code`
-    is the number of instructions, `bytes` what goes over DRAM's buses, code included.
-    """
-
-    overlap: Ints
-    between: Ints
-    turn: Ints
-    slots: Ints
-    alone: Ints
-    code: Ints
-    bytes: Ints
-
-    def with_array(self, array: Ints, held: Ints) -> Ints:
-        """Cycles of all of it, if the array takes so many, and each tile alone the sum `held`."""
-        turn = self.turn + held // self.slots
-        busiest = np.maximum(array + self.between, self.overlap)
-        return np.asarray(np.maximum(busiest, turn) + self.alone)
-
-
-class Common(NamedTuple):
-    """What choices have in common that differ in slots only: all moves, cycles of the lanes,
-    instructions, cycles of the busiest engine, those of the `ends`, and of all tiles what a slot is
-    taken for: beside the array's work on its tile (`turn`), or without it (`lanes`)."""
-
-    moves: Moves
-    vector: Ints
-    code: Ints
-    busiest: Ints
-    ends: Ints
-    turn: Ints
-    lanes: Ints
-
-
-def common(problem: Problem, choice: Choice, steps: Steps, each: Transfers) -> Common:
-    """Before the first tile come its loads; after all the vector work on the last one, and its
-    store."""
-    moves, after = dma(problem, choice, steps, each), vector_cycles(problem, choice, steps)
-    between, waited = handing_cycles(problem, choice, steps)
-    vector = after + between
-    code = moves.number + computes(problem, choice, steps)
-    engines = (vector, issue_cycles(problem, code), *moves.busy.values())
-    last = after // stored(problem, choice, trips(problem.load, steps))
-    ends = moves.fill + moves.drain + waited + (last if problem.load.inner else 0)
-    busiest = reduce(np.maximum, engines)
-    return Common(moves, vector, code, busiest, ends, *turns(problem, moves, vector))
-
-
-def beside(problem: Problem, choice: Choice, steps: Steps, shares: Bools, all_: Common) -> Beside:
-    """Engines overlap, so the busiest sets the time."""
-    moves, turn = all_.moves, all_.turn // choice.depth
-    early = moves.early - shares * lead(problem, choice, steps, moves)
-    alone: Any = np.maximum(early, 0) + all_.ends
-    overlap = np.maximum(all_.busiest, all_.lanes // choice.depth)
-    between = waits_between(problem, choice, moves, all_.vector)
-    if choice.depth == 1:
-        overlap = turn = np.zeros((), np.int64)
-        alone = all_.vector + sum(moves.busy.values()) + moves.early + all_.ends
-    bytes_ = moves.bytes + all_.code * CODE_BYTES
-    columns = (overlap, between, turn, choice.depth, alone, all_.code, bytes_)
-    return Beside(*(np.asarray(column, np.int64) for column in columns))
-
-
-def turns(problem: Problem, moves: Moves, vector: Ints) -> tuple[Ints, Ints]:
-    """What a slot is taken for beside the array's work on its tile; and that of slots that the
-    array has nothing to do with. Of all tiles."""
-    load, zero = problem.load, np.zeros((), np.int64)
-    on_array = {role for spec in load.inner for role, _ in spec.uses.values()}
-    away = moves.turn.get(load.result.role, zero)
-    inputs = {r: t for r, t in moves.turn.items() if r != load.result.role}
-    brought = reduce(np.maximum, (t for r, t in inputs.items() if r in on_array), zero)
-    others = reduce(np.maximum, (t for r, t in inputs.items() if r not in on_array), away)
-    scaled = vector + away * problem.in_place()
-    return np.maximum(brought, scaled * bool(load.inner)), others + vector
-
-
-def lead(problem: Problem, choice: Choice, steps: Steps, moves: Moves) -> Ints:
-    """Cycles that constants can be loaded in before a group begins, if they lie beside the tiles of
-    the one before: on an engine of their own at any time, on that of the ifmaps once these are all
-    loaded. The one before is taken to be one like this."""
-    target = problem.target
-    if problem.first or target.load_engine("weight") != target.load_engine("ifmap"):
-        return moves.early * (not problem.first)
-    at_work = macs(problem.load) // target.pes
-    return choice.depth * at_work // product_of(trips(problem.load, steps), choice.order)
-
-
-def waits_between(problem: Problem, choice: Choice, moves: Moves, vector: Ints) -> Ints:
-    """What happens to a tile that has the only slot of its buffer, while the array has to wait."""
-    lone = {role for role, room in choice.slots.items() if room == 1 < choice.depth}
-    held = lone if problem.in_place() else lone - {problem.load.result.role}
-    moved: Any = sum(moves.turn[role] for role in held & moves.turn.keys())
-    return np.asarray(moved + ("psum" in lone) * vector)
-
-
-CODE_BYTES = 32
-"""Of an average instruction, most being in short form."""
-
-
-def computes(problem: Problem, choice: Choice, steps: Steps) -> Ints:
-    """Instructions other than moves."""
-    count = trips(problem.load, steps)
-    number = [times(spec.apart, choice, count) for spec in problem.load.steps()]
-    return np.asarray(reduce(np.add, number))
-
-
-def issue_cycles(problem: Problem, code: Ints) -> Ints:
-    unit = problem.target.issue
-    once = cost.issue_cycles(CODE_BYTES, unit.bytes_per_cycle, unit.cycles_per_instruction)
-    return np.asarray(code * once)

@@ -14,7 +14,8 @@ from dnncc.targets import energy as energies
 
 from .array import array_parts
 from .asking import Asking, alone
-from .cost import Beside, Problem, elements, repetitions, stored, times, transfer
+from .beside import Beside
+from .cost import Problem, elements, repetitions, stored, times, transfer
 from .search import (
     ROUNDS,
     Found,

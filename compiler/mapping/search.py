@@ -22,16 +22,9 @@ from dnncc.targets import dataflow
 
 from .array import array_parts, macs
 from .asking import Asking, alone
+from .beside import CODE_BYTES, Beside, Common, beside, common
 from .buffers import Buffers, footprint, slots, within
-from .cost import (
-    CODE_BYTES,
-    Beside,
-    Common,
-    Problem,
-    beside,
-    common,
-    transfers,
-)
+from .cost import Problem, transfers
 from .mapping import Mapping
 from .space import Bools, Choice, boxes, choices, grid, product_of, trips
 from .workload import Workload

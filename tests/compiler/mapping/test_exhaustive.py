@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from dnncc.targets import load
 from tests.compiler.mapping.exhaustive import Space
 from tests.compiler.mapping.test_bound import layers
 
@@ -24,10 +25,12 @@ far = pytest.mark.xfail(
     strict=False,
     reason="a reduction in parts hides its first load, which the price of a mapping does not know",
 )
-unpriced = pytest.mark.xfail(
-    strict=False,
-    reason="the first loads and the last steps and stores of a run are not all in the estimate",
-)
+UNPRICED = {
+    ("3x3", "eyeriss-like"): "the last rows are priced as a full tile",
+    ("1x1", "eyeriss-like"): "the last rows are priced as a full tile",
+    ("1x1", "tpu-like"): "stores bound it, and the first one's wait is not priced",
+    ("1x1", "gemmini-like"): "the last rows are priced as a full tile",
+}
 
 
 def test_a_space_is_told_once_each() -> None:
@@ -57,10 +60,13 @@ def test_the_best_of_a_small_space_is_chosen(shape: str, target: str) -> None:
     assert space.cycles(longest) <= NEAR_BEST * best
 
 
-@unpriced
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("shape", MEDIUM)
-def test_estimates_are_the_cycles_of_the_layer(shape: str, target: str) -> None:
+def test_estimates_are_the_cycles_of_the_layer(
+    shape: str, target: str, request: pytest.FixtureRequest
+) -> None:
+    if reason := UNPRICED.get((shape, target)):
+        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
     space = Space(layers(*MEDIUM[shape]), target)
-    simulated = space.cycles(space.chosen)
+    simulated = space.cycles(space.chosen) - load(target).issue.start_cycles
     assert abs(space.estimate(space.chosen) - simulated) <= NEAR_CYCLES * simulated

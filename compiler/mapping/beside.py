@@ -1,0 +1,154 @@
+"""What a group takes besides the array: its engines side by side, slot by slot, end to end."""
+
+from functools import reduce
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from dnncc.targets import cost
+
+from .array import macs
+from .cost import (
+    Moves,
+    Problem,
+    Steps,
+    Transfers,
+    dma,
+    handing_cycles,
+    stored,
+    times,
+    vector_cycles,
+)
+from .space import Choice, product_of, trips
+
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+
+class Beside(NamedTuple):
+    """What a group takes beside the array's cycles. Int64 arrays that broadcast to the candidates.
+
+    Engines overlap but for what is `alone`, and what the array has to wait for between two tiles of
+    an operand of which there is one slot (`between`). A slot is free again when its tile was moved,
+    which takes DRAM's latency, too, and worked on: all that is `turn`, and held / `slots`. `code`
+    is the number of instructions, `bytes` what goes over DRAM's buses, code included.
+    """
+
+    overlap: Ints
+    between: Ints
+    turn: Ints
+    slots: Ints
+    alone: Ints
+    code: Ints
+    bytes: Ints
+
+    def with_array(self, array: Ints, held: Ints) -> Ints:
+        """Cycles of all of it, if the array takes so many, and each tile alone the sum `held`."""
+        turn = self.turn + held // self.slots
+        busiest = np.maximum(array + self.between, self.overlap)
+        return np.asarray(np.maximum(busiest, turn) + self.alone)
+
+
+class Common(NamedTuple):
+    """What choices have in common that differ in slots only: all moves, cycles of the lanes,
+    instructions, cycles of the busiest engine, those of the `ends`, and of all tiles what a slot is
+    taken for: beside the array's work on its tile (`turn`), or without it (`lanes`)."""
+
+    moves: Moves
+    vector: Ints
+    code: Ints
+    busiest: Ints
+    ends: Ints
+    turn: Ints
+    lanes: Ints
+
+
+def common(problem: Problem, choice: Choice, steps: Steps, each: Transfers) -> Common:
+    """Before the first tile come its loads; after all the vector work on the last one, and its
+    store."""
+    moves, after = dma(problem, choice, steps, each), vector_cycles(problem, choice, steps)
+    between, waited = handing_cycles(problem, choice, steps)
+    vector = after + between
+    code = moves.number + computes(problem, choice, steps)
+    last = after // stored(problem, choice, trips(problem.load, steps)) * bool(problem.load.inner)
+    engines = (vector - last, issue_cycles(problem, code), *moves.busy.values())
+    ends = moves.drain + waited + last
+    busiest = reduce(np.maximum, engines)
+    return Common(moves, vector, code, busiest, ends, *turns(problem, moves, vector))
+
+
+def beside(problem: Problem, choice: Choice, steps: Steps, shares: Bools, all_: Common) -> Beside:
+    """Engines overlap, so the busiest sets the time."""
+    moves, turn = all_.moves, all_.turn // choice.depth
+    alone: Any = start(problem, moves, shares, lead(problem, choice, steps)) + all_.ends
+    overlap = np.maximum(all_.busiest, all_.lanes // choice.depth)
+    between = waits_between(problem, choice, moves, all_.vector)
+    if choice.depth == 1:
+        overlap = turn = zero = np.zeros((), np.int64)
+        alone = all_.vector + sum(moves.busy.values()) + start(problem, moves, shares, zero)
+        alone = alone + all_.ends
+    bytes_ = moves.bytes + all_.code * CODE_BYTES
+    columns = (overlap, between, turn, choice.depth, alone, all_.code, bytes_)
+    return Beside(*(np.asarray(column, np.int64) for column in columns))
+
+
+def turns(problem: Problem, moves: Moves, vector: Ints) -> tuple[Ints, Ints]:
+    """What a slot is taken for beside the array's work on its tile; and that of slots that the
+    array has nothing to do with. Of all tiles."""
+    load, zero = problem.load, np.zeros((), np.int64)
+    on_array = {role for spec in load.inner for role, _ in spec.uses.values()}
+    away = moves.turn.get(load.result.role, zero)
+    inputs = {r: t for r, t in moves.turn.items() if r != load.result.role}
+    brought = reduce(np.maximum, (t for r, t in inputs.items() if r in on_array), zero)
+    others = reduce(np.maximum, (t for r, t in inputs.items() if r not in on_array), away)
+    scaled = vector + away * problem.in_place()
+    return np.maximum(brought, scaled * bool(load.inner)), others + vector
+
+
+def start(problem: Problem, moves: Moves, shares: Bools, lead: Ints) -> Ints:
+    """Cycles until the first tile is there, of the engine that takes longest. Constants that lie
+    beside the tiles of the group before come as long before as `lead`; on an engine of their own at
+    any time."""
+    total: Any = np.zeros((), np.int64)
+    for name in dict.fromkeys((*moves.early, *moves.fill)):
+        early, fill = moves.early.get(name, lead * 0), moves.fill.get(name)
+        before = early if fill is None and not problem.first else lead
+        latency = problem.target.channel_of(name).latency_cycles
+        left = np.maximum(early - shares * before, 0) + (0 if fill is None else fill)
+        total = np.maximum(total, left + latency * (left > 0))
+    return np.asarray(total)
+
+
+def lead(problem: Problem, choice: Choice, steps: Steps) -> Ints:
+    """Cycles that constants can be loaded in before a group begins: once the one before has loaded
+    its last tiles. That is taken to be one like this."""
+    if problem.first:
+        return np.zeros((), np.int64)
+    at_work = macs(problem.load) // problem.target.pes
+    return choice.depth * at_work // product_of(trips(problem.load, steps), choice.order)
+
+
+def waits_between(problem: Problem, choice: Choice, moves: Moves, vector: Ints) -> Ints:
+    """What happens to a tile that has the only slot of its buffer, while the array has to wait."""
+    lone = {role for role, room in choice.slots.items() if room == 1 < choice.depth}
+    held = lone if problem.in_place() else lone - {problem.load.result.role}
+    moved: Any = sum(moves.turn[role] for role in held & moves.turn.keys())
+    return np.asarray(moved + ("psum" in lone) * vector)
+
+
+CODE_BYTES = 32
+"""Of an average instruction, most being in short form."""
+
+
+def computes(problem: Problem, choice: Choice, steps: Steps) -> Ints:
+    """Instructions other than moves."""
+    count = trips(problem.load, steps)
+    number = [times(spec.apart, choice, count) for spec in problem.load.steps()]
+    return np.asarray(reduce(np.add, number))
+
+
+def issue_cycles(problem: Problem, code: Ints) -> Ints:
+    unit = problem.target.issue
+    once = cost.issue_cycles(CODE_BYTES, unit.bytes_per_cycle, unit.cycles_per_instruction)
+    return np.asarray(code * once)
