@@ -35,7 +35,8 @@ class Pool(Op):
         if len(x.shape) != 4:
             return "it does not have two spatial dimensions"
         reason = window_reason(node, node.attrs["kernel"])
-        is_real = x.dtype == np.float32 and cls.takes_real and x.size
+        both = {x.dtype, tensors[node.outputs[0]].dtype}
+        is_real = both == {np.dtype(np.float32)} and cls.takes_real and x.size
         return reason if reason or is_real else operand_reason(node, tensors)
 
     takes_real = False

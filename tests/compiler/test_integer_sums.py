@@ -168,3 +168,18 @@ def test_a_network_quantised_at_run_time(tmp_path: Path) -> None:
     (got,) = load(artifact.image).run(["y"], feeds)
     expected: Any = ReferenceEvaluator(made).run(None, feeds)
     np.testing.assert_allclose(got, expected[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_pool_of_real_numbers_is_quantised_after_it(target: str) -> None:
+    """It gives float32 to a QuantizeLinear, and is no operator from one to the other."""
+    nodes = [
+        node("DequantizeLinear", "a scale", "r"),
+        node("LRN", "r", "n", size=3),
+        node("MaxPool", "n", "p", kernel_shape=[2, 2]),
+        node("QuantizeLinear", "p scale", "y"),
+    ]
+    feeds = {"a": integers((1, 4, 6, 6), "uint8")}
+    made = model(nodes, feeds, {"y": "uint8"}, scale=np.float32(0.05))
+    (got,) = load(dnncc.compile(made, target).image).run(["y"], feeds)
+    assert np.abs(got.astype(int) - run(made, feeds)["y"]).max() <= 1
