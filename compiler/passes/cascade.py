@@ -3,7 +3,8 @@
 Such convolutions, whose map is too large to stay on chip, are one group, a cascade. Chains of 1x1,
 spatial and 1x1 convolutions are looked at, two or three of them. For latency a cascade is taken for
 its fewer bytes where it is estimated to be no slower than its layers one by one, but for the slack
-of the search; for other goals where it is better by these. A node whose mapping is given is in a
+of the search, from -O3 on: there is little to gain, and the search takes twice its time; for other
+goals where it is better by these. A node whose mapping is given is in a
 cascade only where that says so.
 """
 
@@ -25,6 +26,8 @@ from .context import Context, target_of
 from .place_buffers import nothing_resident, place_buffers
 
 LONGEST = 3
+THOROUGH = 3
+"""The effort from which on cascades are sought for latency."""
 
 
 def cascade(graph: Graph, ctx: Context) -> Graph:
@@ -32,7 +35,8 @@ def cascade(graph: Graph, ctx: Context) -> Graph:
     links = Links(graph, set(given))
     forced = {name: wish for name, wish in given.items() if wish.cascade}
     nodes = list(joined(graph, forced, links))
-    if target.memory_for("ofmap") == target.memory_for("ifmap"):
+    sought = ctx.goal != "latency" or ctx.effort >= THOROUGH
+    if sought and target.memory_for("ofmap") == target.memory_for("ifmap"):
         nodes = chosen(replace(graph, nodes=tuple(nodes)), ctx, links)
     ends = {name for node in nodes for name in (*node.inputs, *node.outputs)}
     inside = {name for node in nodes for inner in node.body for name in inner.outputs} - ends
