@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -63,3 +64,20 @@ def macs_of(load: Workload, spec: StepSpec) -> int:
     channels = used["weight"].box[spec.attrs["weight_axes"].index("c")].bound
     psums = math.prod(d.bound for d in used["psum"].box)
     return int(psums * channels * spec.attrs["r"] * spec.attrs["s"])
+
+
+def uneven(load: Workload, steps: Steps) -> tuple[Ints, Ints, Steps]:
+    """Per candidate, `row`, and size that its tiles have: how many there are, and their steps."""
+    ends = {v: (s, load.dims[v] // s, load.dims[v] % s) for v, s in steps.items()}
+    found = []
+    for last in product((False, True), repeat=len(ends)):
+        number = np.ones_like(next(iter(steps.values())))
+        for at_end, (_, full, rest) in zip(last, ends.values(), strict=True):
+            number = number * ((rest > 0) if at_end else full)
+        row = np.flatnonzero(number)
+        sizes = [
+            (rest if e else s)[row] for e, (s, _, rest) in zip(last, ends.values(), strict=True)
+        ]
+        found.append((row, number[row], *sizes))
+    row, number, *columns = map(np.concatenate, zip(*found, strict=True))
+    return row, number, dict(zip(ends, columns, strict=True))

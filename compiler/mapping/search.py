@@ -20,7 +20,7 @@ import numpy.typing as npt
 from dnncc.isa.distinct import distinct
 from dnncc.targets import dataflow
 
-from .array import array_parts, macs
+from .array import array_parts, macs, uneven
 from .asking import Asking, alone
 from .beside import CODE_BYTES, Beside, Common, beside, common
 from .buffers import Buffers, footprint, slots, within
@@ -42,8 +42,13 @@ halo, too; a few are nothing."""
 STREAMED = 8
 """Tiles of rows beyond which more of them are no better for the next layer."""
 
-PIXELS = {"n", "p", "q"}
-"""Loops over pixels; the others are over groups and channels, or single."""
+ALONG = {"n", "q"}
+"""Loops along which a smaller tile uses the array no better. Rows are not: they are what row
+stationary folds into sets."""
+
+UNEVEN, FINALISTS = 1.15, 48
+"""How much slower candidates seem that may be the fastest, as all of their tiles are priced at full
+size before the last; and how many tilings are looked at so closely."""
 
 ROUNDS = 8
 LENIENCE = 0.95
@@ -92,6 +97,7 @@ def searching(problem: Problem, limit: int, rounds: int = ROUNDS) -> Asking[Foun
     mesh, legal, steps = space(problem)
     pool = fitting(problem, options, mesh, legal)
     pool = yield from priced(problem, pool, steps, limit, rounds)
+    pool = yield from refined(problem, pool, steps)
     slack = BYTE_SLACK if problem.load.inner else LANES_SLACK
     best = preferred(pool, streams(problem.load, options, steps), slack)
     return found(problem, options, pool, steps, best)
@@ -216,9 +222,9 @@ def near(pool: Pool, array: Ints, known: Bools) -> tuple[Pool, Ints]:
 
 
 def channel_split(steps: Steps) -> Ints:
-    """A number for each combination of tile sizes but of pixels: of groups and channels."""
+    """A number for each combination of tile sizes of groups, channels and rows."""
     split = np.zeros_like(next(iter(steps.values())))
-    for var in (v for v in steps if v not in PIXELS):
+    for var in (v for v in steps if v not in ALONG):
         sizes, index = np.unique(steps[var], return_inverse=True)
         split = split * len(sizes) + index
     return split
@@ -253,7 +259,7 @@ def raise_bounds(
     lenience; `found` are their cycles in multiples of the least possible."""
     row, of = same_split(split, new)
     below = np.ones(len(row), np.bool_)
-    for var in PIXELS.intersection(steps):
+    for var in ALONG.intersection(steps):
         below &= steps[var][row] <= steps[var][new[of]]
     np.maximum.at(ratio, row[below], LENIENCE * found[of[below]])
 
@@ -289,6 +295,33 @@ def asked_cycles(problem: Problem, steps: Steps) -> Asking[Ints]:
         held = phases.cycles * part.tiles
         total = total + np.stack((phases.repeated(part.tiles), held), axis=-1)
     return total
+
+
+def refined(problem: Problem, pool: Pool, steps: Steps) -> Asking[Pool]:
+    """The candidates that can be the fastest, the smaller tiles at the ends of loops priced, too;
+    of cascades all, as they were."""
+    if len(problem.load.on_array()) != 1:
+        return pool
+    cycles = pool.cycles
+    rows = np.argsort(cycles, kind="stable")
+    rows = rows[cycles[rows] <= UNEVEN * cycles[rows[0]]]
+    tiles = pool.tile[rows][np.sort(np.unique(pool.tile[rows], return_index=True)[1])][:FINALISTS]
+    array = pool.array.copy()
+    array[tiles] = yield from exact_cycles(problem, {v: s[tiles] for v, s in steps.items()})
+    return taken(pool._replace(array=array), np.isin(pool.tile, tiles))
+
+
+def exact_cycles(problem: Problem, steps: Steps) -> Asking[Ints]:
+    """As `asked_cycles`, of a workload with one step on the array, each tile at its own size."""
+    row, number, sizes = uneven(problem.load, steps)
+    (part,) = array_parts(problem.load, sizes)
+    phases = yield part.work
+    total = np.zeros((len(next(iter(steps.values()))), 2), np.int64)
+    shared = phases.repeated(np.zeros_like(number))
+    np.add.at(total, row, np.stack((phases.repeated(number) - shared, phases.cycles * number), -1))
+    last = np.zeros(len(total), np.int64)
+    np.maximum.at(last, row, shared)
+    return total + np.stack((last, last * 0), axis=-1)
 
 
 def to_mapping(problem: Problem, choice: Choice, steps: dict[str, int]) -> Mapping:
