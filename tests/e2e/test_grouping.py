@@ -55,8 +55,8 @@ def test_all_nests_of_tensor_steps_are_merged(name: str, target: str) -> None:
 
 
 def test_tensors_that_groups_leave_out_are_computed() -> None:
-    """On a large scratchpad maps give their place to later ones; groups leave the maps there."""
-    model, feeds = compiled(SMALL[0], "tpu-like"), feeds_of(SMALL[0], 1)
+    """Maps on chip give their place to later ones; groups leave the maps there."""
+    model, feeds = compiled(SMALL[0], "eyeriss-like"), feeds_of(SMALL[0], 1)
     stale = sorted(name for name in model.session.symbols if not model.session.groups([name]))
     assert stale
     model.session.run(None, feeds, grouped=True)
