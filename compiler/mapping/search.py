@@ -2,8 +2,8 @@
 
 All tilings under all loop orders and residencies are bounded first, as if every PE were always
 busy. The array's own model, which is dearer, then prices the largest tile of each split of the
-channels, and from there the most promising ones in rounds: a tile uses the array no better than a
-larger one of the same split.
+channels and rows, and from there the most promising ones in rounds: a tile uses the array no better
+than a larger one of the same split. Finalists are priced with the smaller tiles at loops' ends.
 
 Of those within a few percent of the fastest, the ones with the fewest bytes from DRAM, code
 included, are looked at, and one that goes over the map's rows outermost is taken: then the next
