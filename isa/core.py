@@ -42,10 +42,10 @@ WORD_BYTES = 8
 NO_WAIT = 0
 FARTHEST_WAIT = 255
 
-DTYPES = tuple(np.dtype(d) for d in ("i1", "u1", "<i2", "<u2", "<i4", "<f4"))
-"""The element types that fields called `*dtype` number."""
+DTYPES = tuple(np.dtype(d) for d in ("i1", "u1", "<i2", "<u2", "<i4", "<f4", "<i8"))
+"""The element types that fields called `*dtype` number; the last is of DRAM alone."""
 
-DTYPE_NAMES = ("i8", "u8", "i16", "u16", "i32", "f32")
+DTYPE_NAMES = ("i8", "u8", "i16", "u16", "i32", "f32", "i64")
 
 MEMORY_SHIFT = 28
 DRAM = 0
@@ -117,7 +117,8 @@ F32 = Annotated[Any, Kind(np.dtype("<f4"), 0, 0, "float")]
 Size8 = Annotated[Any, integer("u1", 1)]
 Size16 = Annotated[Any, integer("<u2", 1)]
 Flag = Annotated[Any, choice("0", "1")]
-Dtype = Annotated[Any, choice(*DTYPE_NAMES)]
+Dtype = Annotated[Any, choice(*DTYPE_NAMES[:-1])]
+StoredDtype = Annotated[Any, choice(*DTYPE_NAMES)]
 Operand = Annotated[Any, choice(*DTYPE_NAMES[:4])]
 DramAddress = Annotated[Any, integer("<u4", form="dram")]
 Address = Annotated[Any, integer("<u4", 1 << MEMORY_SHIFT, form="address")]
@@ -134,7 +135,8 @@ class Field(NamedTuple):
 
 
 def dtype_code(dtype: np.dtype[Any]) -> int:
-    return DTYPES.index(np.dtype(dtype))
+    """The number of a type; truth values are bytes, 0 or 1."""
+    return DTYPES.index(np.dtype(np.uint8 if dtype == np.bool_ else dtype))
 
 
 SIZES = np.array([d.itemsize for d in DTYPES])

@@ -20,6 +20,7 @@ from .core import (
     Machine,
     Region,
     Size16,
+    StoredDtype,
     dtype_size,
     split_address,
     too_many,
@@ -111,7 +112,7 @@ class Load(Instruction, opcode=0x10, engine="load"):
 
 
 class Store(Instruction, opcode=0x18, engine="store"):
-    """Copy a 4-D strided block from a scratchpad to DRAM, saturating to `dram_dtype`.
+    """Copy a 4-D strided block from a scratchpad to DRAM, saturating to `dram_dtype`, or widening.
 
     d0 x d1 x d2 x d3 elements, strides in elements; the innermost stride in the scratchpad is 1.
     """
@@ -128,7 +129,7 @@ class Store(Instruction, opcode=0x18, engine="store"):
     dram_s1: U32 = 0
     dram_s2: U32 = 0
     dram_s3: U16 = 1
-    dram_dtype: Dtype = 0
+    dram_dtype: StoredDtype = 0
     spad_dtype: Dtype = 0
     spad_s0: U32 = 0
     spad_s1: U32 = 0

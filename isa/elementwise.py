@@ -40,7 +40,7 @@ BinaryOp = Annotated[
     Any,
     choice(
         "qadd", "qmul", "add", "sub", "mul", "div", "max", "min", "real_add", "real_mul",
-        "real_div", "real_max", "real_min", "real_prelu",
+        "real_div", "real_max", "real_min", "real_prelu", "equal", "less", "keep",
     ),
 ]  # fmt: skip
 UnaryOp = Annotated[
@@ -64,7 +64,8 @@ class Elementwise(Instruction, opcode=0x31, engine="vector"):
     clip(rint((a' * scale_a op b' * scale_b) / offset) + zero); real_prelu, the same for a PRelu of
     a with slope b. All are clipped to `low`..`high`, cut to what out_dtype holds.
     add, sub, mul, max, min: in float32 if an operand is, else in int32, which wraps; div: in
-    float32; the result saturates to out_dtype, rounded with ties to even.
+    float32; the result saturates to out_dtype, rounded with ties to even. equal, less: 1 where a is
+    equal to b, or less, else 0. keep: a where b is not 0, else 0.
     """
 
     moving = ("a", "b", "out")
@@ -125,7 +126,7 @@ class Elementwise(Instruction, opcode=0x31, engine="vector"):
         yield too_many(*self.sizes()), "the block is too large"
         yield collides(self.sizes(), self.strides("out")), "elements of out coincide"
         wide = (self.a_dtype >= INT32) | (self.b_dtype >= INT32)
-        quantised = (self.op <= QMUL) | (self.op >= REAL_ADD)
+        quantised = (self.op <= QMUL) | ((self.op >= REAL_ADD) & (self.op <= REAL_PRELU))
         yield quantised & wide, "operands that have a scale are of 8 or 16 bits"
 
     def execute(self, machine: Machine) -> None:
@@ -164,6 +165,10 @@ def prelu(x: Array, slope: Array) -> Array:
     return np.where(x < 0, x * slope, x)
 
 
+def kept(x: Array, mask: Array) -> Array:
+    return np.where(mask != 0, x, x.dtype.type(0))
+
+
 REAL: dict[int, Callable[[Array, Array], Array]] = {
     REAL_ADD: np.add,
     REAL_MUL: np.multiply,
@@ -182,8 +187,10 @@ QUANTISED: dict[int, Callable[[Elementwise, Array, Array], Array]] = {
 
 
 DIV = 5
+EQUAL, LESS, KEEP = 14, 15, 16
 BINARY_NAMES = ("add", "sub", "mul", "div", "max", "min")
 BINARY_CODES = {name: code for code, name in enumerate(BINARY_NAMES, 2)}
+BINARY_CODES |= {"equal": EQUAL, "less": LESS, "keep": KEEP}
 BINARY: dict[int, Callable[..., Array]] = {
     2: np.add,
     3: np.subtract,
@@ -191,6 +198,9 @@ BINARY: dict[int, Callable[..., Array]] = {
     DIV: np.divide,
     6: np.maximum,
     7: np.minimum,
+    EQUAL: np.equal,
+    LESS: np.less,
+    KEEP: kept,
 }
 
 
@@ -198,7 +208,7 @@ def binary(op: int, a: Array, b: Array, dtype: np.dtype[Any]) -> Array:
     """Of plain numbers: in float32 if an operand is, or for div, else in int32, which wraps."""
     kind = np.float32 if "f" in (a.dtype.kind, b.dtype.kind) or op == DIV else np.int32
     with np.errstate(all="ignore"):
-        return saturate(BINARY[op](a.astype(kind), b.astype(kind)), dtype)
+        return saturate(BINARY[op](a.astype(kind), b.astype(kind)).astype(kind), dtype)
 
 
 class Map(Instruction, opcode=0x32, engine="vector"):

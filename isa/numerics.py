@@ -95,7 +95,7 @@ def truncate_divide(value: Array, divisor: int) -> Array:
 
 def saturate(values: Array, dtype: np.dtype[Any]) -> Array:
     """Clip to what `dtype` holds; floats to integers are rounded, ties to even, NaN lowest."""
-    if dtype.kind == "f" or values.dtype == dtype:
+    if dtype.kind in "fb" or values.dtype == dtype:
         return values.astype(dtype, copy=False)
     info = np.iinfo(dtype)
     if values.dtype.kind != "f":

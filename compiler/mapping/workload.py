@@ -12,6 +12,10 @@ from dnncc.targets import Target
 from ..ir.tile import Box
 
 PSUM_DTYPE = np.dtype(np.int32)
+SHORTER: dict[np.dtype[Any], np.dtype[Any]] = {
+    np.dtype(np.int64): np.dtype(np.int32),
+    np.dtype(bool): np.dtype(np.uint8),
+}
 LARGEST_FIELD = 65535
 LARGEST_BATCH = 255
 
@@ -110,7 +114,8 @@ class Workload:
 
 
 def scratchpad_dtype(dtype: np.dtype[Any], target: Target) -> np.dtype[Any]:
-    """How elements of a DRAM dtype lie in a scratchpad: bytes widen where operands are 16 bits."""
+    """How elements of a DRAM dtype lie in a scratchpad: bytes widen where operands are 16 bits, and
+    int64 is int32 there."""
     if dtype.itemsize == 1 and target.datapath.operand_bytes == 2:
         return np.dtype(np.int16)
-    return np.dtype(dtype)
+    return SHORTER[dtype] if dtype in SHORTER else np.dtype(dtype)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..ir.edit import Editor
 from ..ir.graph import Array, Node
-from .lanes import Reduce
+from .lanes import LONG, Reduce
 from .match import Refused, constant_value, dequantizer, typed
 from .op import OPERANDS, Op
 
@@ -47,11 +47,15 @@ class Chain:
         return constant_value(self.edit, name) if name else None
 
     def input(self, index: int = 0) -> str:
-        """The float32 value of an input; of a quantised one, through a `dequantize`."""
+        """The float32 value of an input; of a quantised one, through a `dequantize`. Or that of
+        other numbers, int64 as the int32 that was stored so.
+        """
         name = self.node.inputs[index]
         producer = self.edit.producer(name)
         if self.edit.value(name) is not None or producer is None:
             return name
+        if producer.op == "cast" and self.edit.tensors[name].dtype == LONG:
+            return producer.inputs[0]
         if producer.op != "onnx.DequantizeLinear":
             return name
         return self.dequantized(name, producer)
@@ -70,8 +74,8 @@ class Chain:
             self.known[name] = made
         return self.known[name]
 
-    def constant(self, value: Any) -> str:
-        return self.edit.constant(f"{self.result}.constant", np.asarray(value, np.float32))
+    def constant(self, value: Any, dtype: np.dtype[Any] = REAL) -> str:
+        return self.edit.constant(f"{self.result}.constant", np.asarray(value, dtype))
 
     def emit(
         self,

@@ -7,22 +7,27 @@ from dataclasses import replace
 import numpy as np
 
 from .chain import REAL, Chain
-from .lanes import NUMBERS
+from .lanes import LONG, NUMBERS
+from .logic import TRUTH, inverse
 from .match import Refused
 from .steps import Steps
 
 UINT8 = np.dtype(np.uint8)
+LONGER = {(source, LONG) for source in NUMBERS if source != REAL}
 
 
 class Cast(Steps, onnx=("Cast",)):
-    """To a type that holds every value of the other; from float32 towards zero."""
+    """To a type that holds every value of the other; from float32 towards zero; to bool, what is
+    not 0."""
 
     @classmethod
     def expand(cls, chain: Chain) -> str:
         x, tensors = chain.input(), chain.edit.tensors
         source, wanted = tensors[x].dtype, tensors[chain.result].dtype
-        if source not in NUMBERS or wanted not in NUMBERS:
+        if source not in NUMBERS or wanted not in NUMBERS and (source, wanted) not in LONGER:
             raise Refused(f"a Cast from {source} to {wanted}")
+        if wanted == TRUTH:
+            return inverse(chain, chain.binary("equal", x, 0.0, TRUTH))
         if source.kind in "iu" and wanted.kind in "iu" and not np.can_cast(source, wanted):
             raise Refused(f"a Cast from {source} to {wanted}, which wraps")
         if source == REAL and wanted != REAL:

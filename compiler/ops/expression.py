@@ -17,7 +17,8 @@ ELEMENTWISE = frozenset(
     "onnx." + name
     for name in (
         "Relu Clip LeakyRelu PRelu ThresholdedRelu Elu Selu Celu Gelu Mish HardSwish HardSigmoid "
-        "Sigmoid Tanh Softplus Softsign Erf Exp Log Sqrt Reciprocal Sin Cos Pow "
+        "Sigmoid Tanh Softplus Softsign Erf Exp Log Sqrt Reciprocal Sin Cos Tan Sinh Cosh "
+        "Asin Acos Atan Asinh Acosh Atanh Pow Shrink "
         "Abs Neg Floor Ceil Round Sign Add Sub Mul Div Min Max"
     ).split()
 )

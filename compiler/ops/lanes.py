@@ -7,7 +7,7 @@ region's loops are over the axes that none of its nodes folds; those are whole i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -30,7 +30,11 @@ from .op import LARGEST_WINDOW, OPERANDS, Op, Tensors
 if TYPE_CHECKING:
     from dnncc.targets import Target
 
-NUMBERS = (np.dtype(np.float32), np.dtype(np.int32), *OPERANDS)
+NUMBERS = (np.dtype(np.float32), np.dtype(np.int32), *OPERANDS, np.dtype(bool))
+"""Truth values are bytes, 0 or 1."""
+
+LONG = np.dtype(np.int64)
+"""Only DRAM has it: what is stored as such is int32 on chip."""
 
 
 class Lane(Op):
@@ -39,7 +43,7 @@ class Lane(Op):
     @classmethod
     def reason_not(cls, node: Node, tensors: Tensors, target: Target | None) -> str | None:
         for name in (*node.inputs, *node.outputs):
-            if tensors[name].dtype not in NUMBERS:
+            if tensors[name].dtype not in (NUMBERS if name in node.inputs else cls.results):
                 return f"'{name}' is {tensors[name].dtype}, which the vector engine does not take"
             if not tensors[name].size:
                 return f"'{name}' is empty"
@@ -76,6 +80,7 @@ class Lane(Op):
         uses["out"] = result(build, node, cls.in_place)
         build.outer.append(StepSpec(cls.instruction(node), uses, cls.numbers(build, node)))
 
+    results: ClassVar[tuple[np.dtype[Any], ...]] = NUMBERS
     in_place = True
     """An element of the result only depends on those of the operands that are at its place."""
 
@@ -109,7 +114,8 @@ WHOLE_BYTES = 8
 
 class Binary(Lane, name="binary"):
     """add, sub, mul, div, max or min of two, with numpy broadcasting, saturating to the result's
-    type: in float32 if one is, or to divide, else in int32. attrs: function.
+    type: in float32 if one is, or to divide, else in int32. Or 1 where they are equal, or the first
+    is less; or (keep) the first where the second is not 0, else 0. attrs: function.
     """
 
     @classmethod
@@ -152,6 +158,8 @@ class Unary(Lane, name="unary"):
 
 class Cast(Lane, name="cast"):
     """The same number in another type, saturating; real ones are rounded, ties to even."""
+
+    results = (*NUMBERS, LONG)
 
     @classmethod
     def shape(cls, node: Node, tensors: Tensors) -> tuple[int, ...]:

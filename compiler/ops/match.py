@@ -183,10 +183,11 @@ def dequantize(values: Array, quant: Quant) -> Array:
 
 
 def quantize(real: Array, quant: Quant, dtype: np.dtype[Any]) -> Array:
-    """ONNX QuantizeLinear: saturate(rint(real / scale) + zero), in float32."""
+    """ONNX QuantizeLinear: saturate(rint(real / scale) + zero), in float32; NaN is the lowest, as
+    in onnxruntime."""
     scale, zero = channelwise(quant, real.ndim)
     low, high = limits(dtype)
     with np.errstate(all="ignore"):
         steps = np.rint(real.astype(np.float32) / scale) + zero.astype(np.float32)
-    values: Array = np.clip(np.nan_to_num(steps), low, high).astype(dtype)
+    values: Array = np.clip(np.nan_to_num(steps, nan=low), low, high).astype(dtype)
     return values

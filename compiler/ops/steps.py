@@ -33,9 +33,10 @@ class Arithmetic(Steps, onnx=("Add", "Sub", "Mul", "Div", "Max", "Min", "Sum")):
     @classmethod
     def expand(cls, chain: Chain) -> str:
         function = chain.node.op.removeprefix("onnx.").lower()
-        name = chain.input(0)
+        name, dtype = chain.input(0), chain.edit.tensors[chain.result].dtype
+        function = "add" if function == "sum" else function
         for index in range(1, len(chain.node.inputs)):
-            name = chain.binary("add" if function == "sum" else function, name, chain.input(index))
+            name = chain.binary(function, name, chain.input(index), dtype)
         return name
 
 

@@ -6,7 +6,9 @@ do not go to the accelerator and back for an addition.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -23,9 +25,21 @@ from .context import Context
 VIEWS = ("onnx.Reshape", "onnx.Transpose", "onnx.Slice", "onnx.MaxPool")
 """Operators that choose among their first input's elements, and compute nothing."""
 
-CONVERSIONS = ("onnx.Cast", "onnx.DynamicQuantizeLinear")
+OF_ANY_NUMBERS = frozenset(
+    "onnx." + name
+    for name in (
+        "Cast DynamicQuantizeLinear Equal Less LessOrEqual Greater GreaterOrEqual And Or Xor Not "
+        "Where ArgMax ArgMin Max Min ReduceMax ReduceMin"
+    ).split()
+)
+OF_WORDS = ("onnx.Add", "onnx.Sub", "onnx.Mul")
+"""Operators of float32, or of int32, which wraps."""
+
+INDICES = ("onnx.ArgMax", "onnx.ArgMin", "onnx.Cast")
+"""Operators whose results may be int64: they are int32 on chip."""
+
 BORDERS = ("onnx.QuantizeLinear", "onnx.DequantizeLinear")
-REAL = np.dtype(np.float32)
+REAL, WORD, TRUTH = (np.dtype(t) for t in (np.float32, np.int32, bool))
 
 
 def lower_floats(graph: Graph, ctx: Context) -> Graph:
@@ -94,7 +108,10 @@ def quantized(edit: Editor, node: Node, ctx: Context) -> Node:
 def chosen(graph: Graph) -> set[str]:
     """The results of the operators to take: of those that are next to each other all or none. They
     touch a quantised value, or no node of the host."""
-    able = {n.outputs[0]: n for n in graph.nodes if is_able(graph, n)}
+    able: dict[str, Node] = {}
+    for node in graph.nodes:
+        if is_able(graph, node, able):
+            able[node.outputs[0]] = node
     near = Neighbours(graph, able)
     taken = set[str]()
     for component in near.components():
@@ -103,15 +120,22 @@ def chosen(graph: Graph) -> set[str]:
     return taken
 
 
-def is_able(graph: Graph, node: Node) -> bool:
-    if node.op not in {*Steps.named, *VIEWS, "onnx.Concat"}:
+def is_able(graph: Graph, node: Node, able: Mapping[str, Node]) -> bool:
+    """Whether its values are of types that the vector engine has; `able` are those before it."""
+    if node.op not in {*Steps.named, *VIEWS, "onnx.Concat"} or "domain" in node.attrs:
         return False
-    if node.op in CONVERSIONS:
-        return all(graph.tensors[n].dtype in NUMBERS for n in (*node.inputs, *node.outputs) if n)
     named = [i for i in node.inputs if i]
-    floats = named[:1] if node.op in VIEWS or node.op.startswith("onnx.Reduce") else named
-    names = (*floats, *filter(None, node.outputs))
-    return "domain" not in node.attrs and all(graph.tensors[n].dtype == REAL for n in names)
+    values = named[:1] if node.op in VIEWS or node.op.startswith("onnx.Reduce") else named
+    results = [o for o in node.outputs if o and node.op not in INDICES]
+    kinds = {graph.tensors[n].dtype for n in (*values, *results) if n not in able}
+    return kinds <= taken_types(node.op)
+
+
+def taken_types(op: str) -> set[np.dtype[Any]]:
+    if op in OF_ANY_NUMBERS:
+        return {*NUMBERS}
+    views = {WORD, TRUTH} if op in (*VIEWS, "onnx.Concat") else set()
+    return {REAL, WORD} if op in OF_WORDS else {REAL, *views}
 
 
 class Neighbours:
