@@ -25,7 +25,8 @@ As printed by `python -m benchmarks.validate`, which has the published figures a
 sources. "within" is the error that we allow ourselves; what misses it is a MISS, and stays one
 until the model is better; the reason below a table is the most likely one, not a proven one.
 No constant of the models is fitted to these figures. Where a published figure can be read in
-several ways, the table says which one was taken, and what another gives.
+several ways, the table says which one was taken, and what another gives; what was settled after
+its result was seen has the earlier reading beside it, with its misses.
 """
 
 
