@@ -20,7 +20,8 @@ from .asking import Asking, together
 from .cost import Problem
 from .lowering import workload
 from .objective import searching_for
-from .search import CYCLE_SLACK, ROUNDS, Found, NoMapping, footprint_of
+from .pool import CYCLE_SLACK
+from .search import ROUNDS, Found, NoMapping, footprint_of
 
 LARGEST_SLICE = 128
 SLICES, STRIPS = 4, 3

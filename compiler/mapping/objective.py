@@ -16,15 +16,12 @@ from .array import array_parts
 from .asking import Asking, alone
 from .beside import Beside
 from .cost import Problem, elements, repetitions, stored, times, transfer
+from .pool import Ints, Pool, Steps
+from .rounds import ALONG, asked_cycles, combinations
 from .search import (
     ROUNDS,
     Found,
-    Ints,
-    Pool,
-    Steps,
-    asked_cycles,
-    channel_split,
-    fitting,
+    everything,
     fixed,
     found,
     options_of,
@@ -55,10 +52,11 @@ def searching_for(goal: str, problem: Problem, limit: int, rounds: int = ROUNDS)
         return (yield from searching(problem, limit, rounds))
     options = options_of(problem)
     mesh, legal, steps = space(problem)
-    pool = fitting(problem, options, mesh, legal)
+    pool = everything(problem, options, mesh, legal)
     spent = outside_energy(problem, options, pool, steps)
     if problem.load.inner:
-        rows = promising(pool, spent, channel_split(steps), SPREAD * limit)
+        split = combinations(steps, [v for v in steps if v not in ALONG])
+        rows = promising(pool, spent, split, SPREAD * limit)
         tiles, tile = np.unique(pool.tile[rows], return_inverse=True)
         steps = {v: s[tiles] for v, s in steps.items()}
         more = Beside(*(column[rows] for column in pool.beside))

@@ -1,9 +1,9 @@
 """Choose the mapping of a group: the cheapest that fits, by the simulator's own prices.
 
-All tilings under all loop orders and residencies are bounded first, as if every PE were always
-busy. The array's own model, which is dearer, then prices the largest tile of each split of the
-channels and rows, and from there the most promising ones in rounds: a tile uses the array no better
-than a larger one of the same split. Finalists are priced with the smaller tiles at loops' ends.
+All tilings under all loop orders and residencies are bounded first, with what the array takes at
+least for their channels. The array's own model, which is dearer, then prices the most promising
+tiles in rounds (rounds.py), and what the fastest of them rules out is dropped (pool.py). Finalists
+are priced with the smaller tiles at loops' ends.
 
 Of those within a few percent of the fastest, the ones with the fewest bytes from DRAM, code
 included, are looked at, and one that goes over the map's rows outermost is taken: then the next
@@ -17,23 +17,33 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dnncc.isa.distinct import distinct
 from dnncc.targets import dataflow
 
 from .array import array_parts, macs, uneven
 from .asking import Asking, alone
-from .beside import CODE_BYTES, Beside, Common, beside, common
-from .buffers import Buffers, footprint, slots, within
-from .cost import Problem, transfers
+from .beside import CODE_BYTES
+from .buffers import footprint, slots
+from .cost import Problem
 from .mapping import Mapping
+from .pool import (
+    CYCLE_SLACK,
+    UNEVEN,
+    UNKNOWN,
+    Fitting,
+    Pool,
+    Steps,
+    fastest,
+    fitting,
+    lowest,
+    near,
+    pooled,
+    taken,
+)
+from .rounds import Learned, asked_cycles, asked_floor, promising
 from .space import Bools, Choice, boxes, choices, grid, product_of, trips
 from .workload import Workload
 
 Ints = npt.NDArray[np.int64]
-Steps = dict[str, Ints]
-
-CYCLE_SLACK = 1.02
-"""How much slower a candidate may be than the fastest, to be taken for its fewer bytes."""
 
 BYTE_SLACK, LANES_SLACK, CODE_SLACK, FEW = 1.02, 1.15, 1.25, 8
 """How many more bytes and instructions tiles of rows are worth, without the array a few rows of
@@ -42,17 +52,11 @@ halo, too; a few are nothing."""
 STREAMED = 8
 """Tiles of rows beyond which more of them are no better for the next layer."""
 
-ALONG = {"n", "q"}
-"""Loops along which a smaller tile uses the array no better. Rows are not: they are what row
-stationary folds into sets."""
+FINALISTS = 48
+"""How many tilings are looked at closely, all of their tiles at their sizes."""
 
-UNEVEN, FINALISTS = 1.15, 48
-"""How much slower candidates seem that may be the fastest, as all of their tiles are priced at full
-size before the last; and how many tilings are looked at so closely."""
-
-ROUNDS = 8
-LENIENCE = 0.95
-"""Tiles that divide better than a larger one may use the array so much better."""
+ROUNDS = 6
+"""In which the array's model prices tiles, each time twice as many as before."""
 
 
 class NoMapping(Exception):
@@ -61,20 +65,6 @@ class NoMapping(Exception):
 
 class NoRoom(NoMapping):
     """It is a scratchpad that is too small."""
-
-
-class Pool(NamedTuple):
-    """Candidates under several choices, which fit: columns of one length. `tile` is a row of the
-    tilings; `array` has a row for each of these: `array_cycles`, or a bound."""
-
-    choice: Ints
-    tile: Ints
-    array: Ints
-    beside: Beside
-
-    @property
-    def cycles(self) -> Ints:
-        return self.beside.with_array(*self.array[self.tile].T)
 
 
 class Found(NamedTuple):
@@ -95,8 +85,10 @@ def searching(problem: Problem, limit: int, rounds: int = ROUNDS) -> Asking[Foun
     """
     options = options_of(problem)
     mesh, legal, steps = space(problem)
-    pool = fitting(problem, options, mesh, legal)
-    pool = yield from priced(problem, pool, steps, limit, rounds)
+    able = fitting(problem, options, mesh, legal)
+    if not any(one.fits.any() for one in able):
+        raise hindrance(problem)
+    pool = yield from priced(problem, able, legal, steps, limit, rounds)
     pool = yield from refined(problem, pool, steps)
     slack = BYTE_SLACK if problem.load.inner else LANES_SLACK
     best = preferred(pool, streams(problem.load, options, steps), slack)
@@ -145,156 +137,45 @@ def space(problem: Problem) -> tuple[Steps, Bools, Steps]:
     return mesh, legal, {v: np.broadcast_to(s, shape)[legal] for v, s in mesh.items()}
 
 
-def fitting(problem: Problem, options: list[Choice], mesh: Steps, legal: Bools) -> Pool:
-    """What is bounded, if there is anything. Raises NoMapping."""
-    pool = bounded(problem, options, mesh, legal)
+def everything(problem: Problem, options: list[Choice], mesh: Steps, legal: Bools) -> Pool:
+    """All that is legal and fits, as if every PE were always busy. Raises NoMapping."""
+    least = macs(problem.load) // problem.target.pes
+    floor = np.full((np.count_nonzero(legal), 2), least)
+    pool = pooled(fitting(problem, options, mesh, legal), legal, floor)
     if not len(pool.choice):
         raise hindrance(problem)
     return pool
 
 
-def bounded(problem: Problem, options: list[Choice], mesh: Steps, legal: Bools) -> Pool:
-    """Everything legal that fits, as if every PE were always busy.
-
-    What depends on some loops only is computed once for their steps, not for each tiling; and what
-    choices have in common once for those that differ in slots only.
-    """
-    least = macs(problem.load) // problem.target.pes
-    floor = np.full((np.count_nonzero(legal), 2), least)
-    found: list[tuple[Ints, Ints, Beside]] = []
-    each = transfers(problem, options, mesh)
-    shared: dict[tuple[tuple[str, ...], ...], Common] = {}
-    buffers: Buffers = {}
-    for number, choice in enumerate(options):
-        used = footprint(problem, choice, mesh, buffers)
-        fits = legal & within(problem, used, 1)
-        alike = choice.order, choice.resident
-        if alike not in shared:
-            shared[alike] = common(problem, choice, mesh, each)
-        wide = beside(problem, choice, mesh, within(problem, used, 2), shared[alike])
-        more = Beside(*(np.broadcast_to(column, legal.shape)[fits] for column in wide))
-        rows = np.flatnonzero(fits[legal])
-        found.append((np.full(len(rows), number), rows, more))
-    choice_of, tile, more_of = zip(*found, strict=True)
-    columns = map(np.concatenate, zip(*more_of, strict=True))
-    return Pool(np.concatenate(choice_of), np.concatenate(tile), floor, Beside(*columns))
-
-
-def priced(problem: Problem, pool: Pool, steps: Steps, limit: int, rounds: int) -> Asking[Pool]:
-    """Only what the array's model has priced, best first as far as its bounds say; everything, if
-    the array has nothing to do."""
+def priced(
+    problem: Problem, able: list[Fitting], legal: Bools, steps: Steps, limit: int, rounds: int
+) -> Asking[Pool]:
+    """Only what the array's model has priced, best first as far as its bounds say; everything near
+    the fastest, if the array has nothing to do. Each round is twice the one before."""
     if not problem.load.inner:
-        return pool
-    split = channel_split(steps)
-    known = np.zeros(len(split), np.bool_)
-    ratio = np.zeros(len(split))
-    array = pool.array.copy()
-    new = first_of_each(pool, split, 4 * limit)
-    for _ in range(rounds):
-        array[new] = yield from asked_cycles(problem, {v: s[new] for v, s in steps.items()})
-        known[new] = True
-        used = array[new, 0] / np.maximum(pool.array[new, 0], 1)
-        raise_bounds(ratio, new, used, split, steps)
-        bounds = (pool.array * ratio[:, None]).astype(np.int64)
-        array = np.where(known[:, None], array, bounds)
-        pool, cycles = near(pool, array, known)
-        new = promising(pool, cycles, known, max(limit // 2, 1))
+        idle = np.zeros((np.count_nonzero(legal), 2), np.int64)
+        return pooled(able, legal, idle, UNEVEN * lowest(able, legal, idle).min())
+    learned = Learned(steps, (yield from asked_floor(problem, steps)))
+    least = lowest(able, legal, learned.floor)
+    largest = learned.largest(least < UNKNOWN)
+    pool = None
+    for left in range(rounds, 0, -1):
+        new = promising(least, learned, largest, max(8 * limit >> left, 1))
         if not len(new):
             break
-    return taken(pool._replace(array=array), known[pool.tile])
-
-
-def taken(pool: Pool, rows: Bools) -> Pool:
-    """Some of its candidates."""
-    more = Beside(*(column[rows] for column in pool.beside))
-    return Pool(pool.choice[rows], pool.tile[rows], pool.array, more)
-
-
-def near(pool: Pool, array: Ints, known: Bools) -> tuple[Pool, Ints]:
-    """Without the tiles that no choice brings near the fastest that is known, and the cycles of
-    what is left: bounds only rise, and the fastest only gets faster."""
-    cycles = pool._replace(array=array).cycles
-    best = cycles[known[pool.tile]].min(initial=np.iinfo(np.int64).max)
-    kept = np.zeros(len(array), np.bool_)
-    kept[pool.tile[cycles <= CYCLE_SLACK * best]] = True
-    rows = kept[pool.tile]
-    return taken(pool, rows), cycles[rows]
-
-
-def channel_split(steps: Steps) -> Ints:
-    """A number for each combination of tile sizes of groups, channels and rows."""
-    split = np.zeros_like(next(iter(steps.values())))
-    for var in (v for v in steps if v not in ALONG):
-        sizes, index = np.unique(steps[var], return_inverse=True)
-        split = split * len(sizes) + index
-    return split
-
-
-def first_of_each(pool: Pool, split: Ints, most: int) -> Ints:
-    """The largest tile of each split, which takes the least code; of the most promising splits."""
-    cycles = pool.cycles
-    rows = least(split[pool.tile], pool.beside.code, cycles)
-    return distinct(pool.tile[rows[np.argsort(cycles[rows], kind="stable")[:most]]])
-
-
-def least(split: Ints, *keys: Ints) -> Ints:
-    """For each number in `split` the row of the least keys, the first key deciding first, and the
-    first row among equals."""
-    rows = np.arange(len(split))
-    for key in (*keys, rows):
-        lowest = np.full(int(split.max()) + 1, np.iinfo(np.int64).max)
-        np.minimum.at(lowest, split[rows], key[rows])
-        rows = rows[key[rows] == lowest[split[rows]]]
-    return rows[np.argsort(split[rows])]
-
-
-def raise_bounds(
-    ratio: npt.NDArray[np.float64],
-    new: Ints,
-    found: npt.NDArray[np.float64],
-    split: Ints,
-    steps: Steps,
-) -> None:
-    """In place: a tile that is no larger than one of `new` uses the array no better, but for the
-    lenience; `found` are their cycles in multiples of the least possible."""
-    row, of = same_split(split, new)
-    below = np.ones(len(row), np.bool_)
-    for var in ALONG.intersection(steps):
-        below &= steps[var][row] <= steps[var][new[of]]
-    np.maximum.at(ratio, row[below], LENIENCE * found[of[below]])
-
-
-def same_split(split: Ints, new: Ints) -> tuple[Ints, Ints]:
-    """All pairs of a tile, and the place in `new` of one of the same split."""
-    order = np.argsort(split, kind="stable")
-    begin, end = (np.searchsorted(split[order], split[new], side) for side in ("left", "right"))
-    of = np.repeat(np.arange(len(new)), end - begin)
-    return order[np.arange(len(of)) + (end - np.cumsum(end - begin))[of]], of
-
-
-def promising(pool: Pool, cycles: Ints, known: Bools, most: int) -> Ints:
-    """Tiles that are not known and may be faster than the best that is, the lowest bounds first."""
-    sure = known[pool.tile]
-    best = cycles[sure].min() if sure.any() else np.iinfo(np.int64).max
-    rows = np.flatnonzero(~sure & (cycles < best))
-    tiles = pool.tile[rows[np.lexsort((pool.beside.bytes[rows], cycles[rows]))]]
-    _, first = np.unique(tiles, return_index=True)
-    return tiles[np.sort(first)[:most]]
+        asked = {v: s[new] for v, s in steps.items()}
+        learned.learn(new, (yield from asked_cycles(problem, asked)))
+        if pool is None:
+            least = lowest(able, legal, learned.array)
+            pool = pooled(able, legal, learned.array, UNEVEN * least[learned.known].min())
+        pool = near(pool._replace(array=learned.array), learned.known)
+        least = fastest(pool)
+    assert pool is not None
+    return taken(pool, learned.known[pool.tile])
 
 
 def array_cycles(problem: Problem, steps: Steps) -> Ints:
     return alone(asked_cycles(problem, steps), problem.target, fixed(problem))
-
-
-def asked_cycles(problem: Problem, steps: Steps) -> Asking[Ints]:
-    """Cycles of the array over all tiles, were they all of full size: int64[tiles, 2]: of all of
-    them back to back, and the sum of those of each alone, in which it holds its buffers."""
-    total = np.zeros((len(next(iter(steps.values()))), 2), np.int64)
-    for part in array_parts(problem.load, steps):
-        phases = yield part.work
-        held = phases.cycles * part.tiles
-        total = total + np.stack((phases.repeated(part.tiles), held), axis=-1)
-    return total
 
 
 def refined(problem: Problem, pool: Pool, steps: Steps) -> Asking[Pool]:

@@ -15,7 +15,7 @@ from dnncc.mapping.cost import Problem
 from dnncc.mapping.given import ANY
 from dnncc.mapping.lowering import workload
 from dnncc.mapping.mapping import Mapping
-from dnncc.mapping.search import array_cycles, bounded, options_of, space, to_mapping
+from dnncc.mapping.search import array_cycles, everything, options_of, space, to_mapping
 from dnncc.options import Options
 from dnncc.passes.pipeline import PIPELINE, find
 from dnncc.runtime.timing import simulate
@@ -85,7 +85,7 @@ class Space:
         mesh, legal, columns = space(problem)
         array = array_cycles(problem, columns)
         for choice in options_of(problem):
-            pool = bounded(problem, [choice], mesh, legal)._replace(array=array)
+            pool = everything(problem, [choice], mesh, legal)._replace(array=array)
             for tile, estimate in zip(pool.tile.tolist(), pool.cycles.tolist(), strict=True):
                 one = {v: int(s[tile]) for v, s in columns.items()}
                 yield to_mapping(problem, choice, one), estimate

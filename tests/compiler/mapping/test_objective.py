@@ -11,7 +11,7 @@ from dnncc.mapping.cost import Problem
 from dnncc.mapping.lowering import workload
 from dnncc.mapping.mapping import Mapping
 from dnncc.mapping.objective import array_energy, outside_energy
-from dnncc.mapping.search import Pool
+from dnncc.mapping.pool import Pool
 from dnncc.mapping.space import Choice
 from dnncc.runtime import InferenceSession
 from tests.compiler.mapping.test_bound import TARGETS, layers
