@@ -41,21 +41,33 @@ class Accuracy:
         )
 
 
-def measure(
-    model: str | Path | ModelProto,
-    artifact: Artifact,
-    source: Source,
-    shapes: Mapping[str, tuple[int, ...]] | None = None,
-) -> list[Accuracy]:
-    """Per output, over all samples in `source`. Raises CompileError, OSError."""
-    from dnncc.runtime import load
+@dataclass(frozen=True)
+class Trial:
+    """The float model, and samples of its inputs."""
 
-    whole = static_model(model, shapes, Remarks())
-    samples = read_samples(source, inputs_of(whole))
-    simulated, names = load(artifact.image), [v.name for v in whole.graph.output]
-    expected = reference(whole, samples)
-    got = [dict(zip(names, simulated.run(names, feeds), strict=True)) for feeds in samples]
-    return [compared(n, [v[n] for v in expected], [v[n] for v in got]) for n in names]
+    model: ModelProto
+    samples: Sequence[Values]
+
+    @classmethod
+    def of(
+        cls,
+        model: str | Path | ModelProto,
+        source: Source,
+        shapes: Mapping[str, tuple[int, ...]] | None = None,
+    ) -> Trial:
+        """With all samples in `source`. Raises CompileError, OSError."""
+        whole = static_model(model, shapes, Remarks())
+        return cls(whole, read_samples(source, inputs_of(whole)))
+
+    def measure(self, artifact: Artifact) -> list[Accuracy]:
+        """Per output, over all samples."""
+        from dnncc.runtime import load
+
+        simulated, names = load(artifact.image), [v.name for v in self.model.graph.output]
+        expected = reference(self.model, self.samples)
+        runs = (simulated.run(names, feeds) for feeds in self.samples)
+        got = [dict(zip(names, values, strict=True)) for values in runs]
+        return [compared(n, [v[n] for v in expected], [v[n] for v in got]) for n in names]
 
 
 def reference(model: ModelProto, samples: Sequence[Values]) -> list[Values]:

@@ -14,6 +14,7 @@ from .debug.flags import add_flags, listed, print_times, with_values
 from .options import DEFAULT_LEVEL, GOALS, OMITTED, PRECISIONS, Options
 
 if TYPE_CHECKING:  # all else is imported when it is needed: --help has to be quick
+    from .accuracy import Trial
     from .diagnostics import Remarks
     from .driver import Artifact
     from .passes.pipeline import Program
@@ -106,6 +107,8 @@ def run(options: argparse.Namespace) -> int:
         parser().error("the ONNX model is missing")
     elif options.model is not None and options.start_from:
         parser().error("--start-from goes on from a dump: leave out the model")
+    elif options.accuracy and (options.start_from or options.stop_after or options.emit == "onnx"):
+        parser().error("--accuracy needs a model and its binary")
     else:
         compile_file(options)
     return 0
@@ -238,6 +241,7 @@ def compile_and_write(options: argparse.Namespace) -> None:
         write_model(options, asked)
         return
     observers = observers_of(options, targets.load(options.target), watch)
+    trial = trial_of(options, asked)
     with naming(options.model or options.start_from[1]):
         program, steps = steps_of(options, asked, notes)
         made = lower(program, steps, asked, observers)
@@ -251,8 +255,8 @@ def compile_and_write(options: argparse.Namespace) -> None:
         if options.save_mapping:
             artifact.save_mapping(options.save_mapping)
         report(artifact, options)
-        if options.accuracy:
-            print_accuracy(artifact, options, asked)
+        if trial is not None:
+            print(*trial.measure(artifact), sep="\n")
     for summary_line in filter(None, (o.summary() for o in observers if not options.quiet)):
         print(summary_line, file=sys.stderr)
     print_times(options, watch)
@@ -274,12 +278,13 @@ def write_model(options: argparse.Namespace, asked: Options) -> None:
         elf.replace_file(Path(options.output), data)
 
 
-def print_accuracy(artifact: Artifact, options: argparse.Namespace, asked: Options) -> None:
-    """A line per output, on stdout."""
-    from .accuracy import measure
+def trial_of(options: argparse.Namespace, asked: Options) -> Trial | None:
+    """The data of --accuracy, which is read before anything is written. Raises CompileError."""
+    if not options.accuracy:
+        return None
+    from .accuracy import Trial
 
-    for line in measure(options.model, artifact, options.accuracy, asked.shapes):
-        print(line)
+    return Trial.of(options.model, options.accuracy, asked.shapes)
 
 
 def steps_of(options: argparse.Namespace, asked: Options, notes: Remarks) -> Any:

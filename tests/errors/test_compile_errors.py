@@ -205,8 +205,8 @@ def test_a_target_that_is_no_text(bench: Bench) -> None:
 
 def test_nothing_fits_the_scratchpad(bench: Bench) -> None:
     target = shrunk_target(bench.folder, bytes=33)
-    said = bench.says(small_model(), "--target", target)
-    assert str(bench.path) in said and "node 'first" in said
+    said = bench.says(small_model(), "--target", target, "--strict")
+    assert str(bench.path) in said and "'first" in said
     assert "does not fit" in said and "in any tiling" in said
 
 
@@ -249,3 +249,22 @@ def test_a_whole_process(tmp_path: Path) -> None:
     assert done.stderr.startswith(f"error: {path}: node 'the_node': ")
     assert done.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == [path]
+
+
+SAMPLES: dict[str, dict[str, Any]] = {
+    "shape": {"x": np.zeros((2, 3), np.float32)},
+    "name": {"other": np.zeros((2, 4, 8, 8), np.float32)},
+    "values": {"x": np.full((2, 4, 8, 8), np.nan, np.float32)},
+}
+
+
+@pytest.mark.parametrize("case", [*SAMPLES, "none", "file"])
+def test_bad_data_for_accuracy_is_refused_before_anything_is_written(
+    case: str, bench: Bench
+) -> None:
+    data = bench.folder / "test.npz"
+    if case in SAMPLES:
+        np.savez(data, **SAMPLES[case])
+    elif case == "file":
+        data.write_bytes(b"no archive")
+    assert "test.npz" in bench.says(small_model(), "--accuracy", data)
