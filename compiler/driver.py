@@ -29,8 +29,9 @@ from .ir.tile import TileProgram
 from .mapping import files
 from .mapping.cache import folder
 from .options import Options
-from .passes.choose_mapping import choose_mapping
+from .passes.choose_mapping import Misfit, choose_mapping
 from .passes.context import Budget, Context
+from .passes.legalize import legalize
 from .passes.pipeline import (
     IMPORT,
     PIPELINE,
@@ -147,14 +148,47 @@ def lower(
     wishes = options.mapping, kept, options.goal
     ctx = Context(target, options.level, Budget.of(options.budget), *wishes)
     watching = (*standing(options, target, ctx.budget), *observers)
+    trail = Trail(ctx)
     for step in steps:
         for observer in watching:
             observer.before(step, program)
-        program = chosen(step, watching)(program, ctx)
+        program = trail.run(step, chosen(step, watching), program)
         for observer in reversed(watching):
             observer.after(step, program)
     assert program is not None, "there is at least one step"
     return program
+
+
+class Trail:
+    """The way from `legalize` to a pass that finds that some nodes fit the target in no tiling. It
+    is gone again, unobserved, without these nodes, which are the host's then."""
+
+    def __init__(self, ctx: Context) -> None:
+        self.ctx = ctx
+        self.start: Program | None = None
+        self.runs: list[Run] = []
+
+    def run(self, step: Pass, run: Run, program: Program | None) -> Program:
+        """Raises CompileError."""
+        if step.name == legalize.__name__:
+            self.start, self.runs = program, []
+        while True:
+            try:
+                made: Program = run(program, self.ctx)
+            except Misfit as misfit:
+                program = self.without(misfit)
+            else:
+                self.runs.append(run)
+                return made
+
+    def without(self, misfit: Misfit) -> Program:
+        if self.start is None or misfit.reasons.keys() <= self.ctx.refused.keys():
+            raise misfit
+        self.ctx.refused.update(misfit.reasons)
+        program = self.start
+        for run in self.runs:
+            program = run(program, self.ctx)
+        return program
 
 
 def wide_enough(target: Target) -> Target:

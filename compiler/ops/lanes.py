@@ -25,12 +25,12 @@ from ..mapping.build import (
     elementwise_box,
 )
 from ..mapping.workload import LARGEST_FIELD, Access, StepSpec, scratchpad_dtype
-from .op import LARGEST_WINDOW, OPERANDS, Op, Tensors
+from .op import LARGEST_WINDOW, Op, Tensors
 
 if TYPE_CHECKING:
     from dnncc.targets import Target
 
-NUMBERS = (np.dtype(np.float32), np.dtype(np.int32), *OPERANDS, np.dtype(bool))
+NUMBERS = tuple(map(np.dtype, ("float32", "int32", "int8", "uint8", "int16", "uint16", "bool")))
 """Truth values are bytes, 0 or 1."""
 
 LONG = np.dtype(np.int64)

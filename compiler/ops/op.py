@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 Tensors = Mapping[str, Tensor]
 
 LARGEST_WINDOW = 255
-OPERANDS = tuple(np.dtype(t) for t in ("int8", "uint8", "int16", "uint16"))
+OPERANDS = tuple(np.dtype(t) for t in ("int8", "uint8", "int16"))
+"""Of quantised values: zero points and limits of instructions are int16."""
 
 
 class Op:
@@ -74,10 +75,10 @@ class Op:
 
 
 def operand_reason(node: Node, tensors: Tensors) -> str | None:
-    """Accelerator values are integers of 8 or 16 bits, besides int32 biases."""
+    """Accelerator values are int8, uint8 or int16, besides int32 biases."""
     for name in (*node.inputs[:2], *node.outputs):
         if name and tensors[name].dtype not in OPERANDS:
-            return f"'{name}' is {tensors[name].dtype}, not an integer of 8 or 16 bits"
+            return f"'{name}' is {tensors[name].dtype}, not int8, uint8 or int16"
         if name and not tensors[name].size:
             return f"'{name}' is empty"
     return None

@@ -1,6 +1,8 @@
 """After it, every group carries its mapping: tile sizes, loop order, residency, slots."""
 
-from collections.abc import Iterator
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -81,24 +83,39 @@ def chosen_for(problems: Problems, ctx: Context, cache: Cache) -> Known:
             fresh[key] = group, problem
         else:
             known[key] = kept
-    found = together((finding(*open_, ctx) for open_ in fresh.values()), target_of(ctx))
+    found = list(together((finding(*open_, ctx) for open_ in fresh.values()), target_of(ctx)))
+    misfits = [made for made in found if isinstance(made, Misfit)]
+    if misfits:
+        raise misfits[0].with_others(misfits[1:])
     for (_, problem), chosen in zip(fresh.values(), found, strict=True):
+        assert not isinstance(chosen, Misfit)
         cache.add(problem, chosen)
         known[problem.key()] = chosen
     return known
 
 
-def finding(group: Node, problem: Problem, ctx: Context) -> Asking[Mapping]:
+class Misfit(CompileError):
+    """No tiling of a group fits the target. `reasons` are told by ONNX node, of all such groups."""
+
+    def __init__(self, group: Node, message: str) -> None:
+        hint = "give the target more scratchpad"
+        super().__init__(message, node=", ".join(group.loc), hint=hint)
+        self.reasons = dict.fromkeys(group.loc, self.message)
+
+    def with_others(self, others: Iterable[Misfit]) -> Misfit:
+        for other in others:
+            self.reasons |= other.reasons
+        return self
+
+
+def finding(group: Node, problem: Problem, ctx: Context) -> Asking[Mapping | Misfit]:
     ctx.budget.check("choose_mapping", ", ".join(group.loc))
     try:
         found = yield from searching_for(ctx.goal, problem, PRICED[ctx.effort])
         return found.mapping
     except NoMapping as hindrance:
-        raise CompileError(
-            f"does not fit target '{problem.target.name}' in any tiling: {hindrance}",
-            node=", ".join(group.loc),
-            hint="give the target more scratchpad",
-        ) from None
+        name = problem.target.name
+        return Misfit(group, f"does not fit target '{name}' in any tiling: {hindrance}")
 
 
 def mapped(group: Node, problem: Problem, ctx: Context, known: Known) -> Node:

@@ -14,6 +14,7 @@ from ..diagnostics import CompileError
 if TYPE_CHECKING:
     from dnncc.targets import Target
 
+    from ..ir.graph import Node
     from ..mapping.given import Given
     from ..mapping.search import Found
 
@@ -46,7 +47,8 @@ class Context:
 
     `mapping` is what is given of the mappings of nodes, by their names. `cache` is the folder with
     the mappings that earlier compilations chose, if there is to be one; `searched` has those that
-    this one found, by their problems, as networks repeat their blocks.
+    this one found, by their problems, as networks repeat their blocks. `refused` are the ONNX nodes
+    that turned out not to fit the target, and why: they stay with the host.
     """
 
     target: Target | None = None
@@ -56,6 +58,11 @@ class Context:
     cache: Path | None = None
     goal: str = "latency"
     searched: dict[Any, Found] = field(default_factory=dict, compare=False)
+    refused: dict[str, str] = field(default_factory=dict, compare=False)
+
+    def refusal(self, node: Node) -> str | None:
+        """Why the accelerator is not to take it."""
+        return next((self.refused[name] for name in node.loc if name in self.refused), None)
 
 
 def target_of(ctx: Context) -> Target:

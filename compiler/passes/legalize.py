@@ -54,7 +54,9 @@ def recognized(edit: Editor, match: Match, ctx: Context) -> Node:
 
 
 def checked(edit: Editor, node: Node, ctx: Context) -> Node:
-    op = find_op(node)
+    op, refusal = find_op(node), ctx.refusal(node)
+    if refusal:
+        raise Refused(refusal)
     reason = op.reason_not(node, edit.tensors, ctx.target) or overflow(edit, node) if op else None
     if reason:
         raise Refused(reason)

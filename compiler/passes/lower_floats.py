@@ -47,7 +47,10 @@ def lower_floats(graph: Graph, ctx: Context) -> Graph:
     edit = Editor(graph)
     known: dict[str, str] = {}
     for node in graph.nodes:
-        if node.outputs[0] in taken:
+        refusal = ctx.refusal(node)
+        if node.outputs[0] in taken and refusal:
+            edit.emit(replace(node, attrs={**node.attrs, "reason": refusal}))
+        elif node.outputs[0] in taken:
             lower(Chain(edit, edit.resolved(node), ctx.target, known))
         else:
             edit.emit(quantized(edit, edit.resolved(node), ctx))

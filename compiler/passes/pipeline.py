@@ -25,6 +25,7 @@ from .lower_floats import lower_floats
 from .pack_parameters import pack_parameters
 from .partition import partition
 from .place_buffers import nothing_resident, place_buffers
+from .recenter import recenter
 from .reorder_ops import reorder_ops
 from .synchronize import one_by_one, synchronize
 from .tile_loops import tile_loops
@@ -82,6 +83,7 @@ def within(level: Level, run: Run, instead: Run | None = None, needed: str = "")
 PIPELINE: tuple[Pass, ...] = (
     within(Level.GRAPH, fold_constants, unchanged),
     within(Level.GRAPH, canonicalize, unchanged),
+    within(Level.GRAPH, recenter, unchanged),
     within(Level.GRAPH, legalize, unchanged),
     within(Level.GRAPH, lower_floats, unchanged),
     within(Level.GRAPH, form_regions, unchanged),
