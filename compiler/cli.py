@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # all else is imported when it is needed: --help has to be qu
     from .accuracy import Trial
     from .diagnostics import Remarks
     from .driver import Artifact
+    from .mapping.asking import Known
     from .passes.pipeline import Program
 
 EMITTED = ("elf", "asm", "tile", "graph", "mapping", "dot", "onnx")
@@ -244,13 +245,14 @@ def compile_and_write(options: argparse.Namespace) -> None:
     trial = trial_of(options, asked)
     with naming(options.model or options.start_from[1]):
         program, steps = steps_of(options, asked, notes)
-        made = lower(program, steps, asked, observers)
+        known: Known = {}
+        made = lower(program, steps, asked, observers, known)
     watch.close_level()
     if options.stop_after or not isinstance(made, Stream):
         write_program(made, options)
     else:
         with watch.span("image"):
-            artifact = finish(made, asked, notes)
+            artifact = finish(made, asked, notes, known)
         write(artifact, options)
         if options.save_mapping:
             artifact.save_mapping(options.save_mapping)

@@ -27,6 +27,7 @@ from .frontend.importer import import_model, static_model
 from .ir.graph import Graph
 from .ir.tile import TileProgram
 from .mapping import files
+from .mapping.asking import Known
 from .mapping.cache import folder
 from .options import Options
 from .passes.choose_mapping import Misfit, choose_mapping
@@ -96,9 +97,10 @@ def compile_model(
     notes = Remarks()
     steps = (importing(model, options, notes), *pipeline)
     with naming(model):
-        stream = lower(None, steps, options, observers)
+        known: Known = {}
+        stream = lower(None, steps, options, observers, known)
     assert isinstance(stream, Stream), "the pipeline ends in instructions"
-    return finish(stream, options, notes)
+    return finish(stream, options, notes, known)
 
 
 @contextmanager
@@ -135,10 +137,12 @@ def lower(
     steps: Sequence[Pass],
     options: Options,
     observers: Sequence[Observer] = (),
+    known: Known | None = None,
 ) -> Program:
     """What the steps make of `program`.
 
-    The observers see it before each step in the order given, and after it in reverse.
+    The observers see it before each step in the order given, and after it in reverse. What is asked
+    of the array's model is added to `known`.
     """
     check_optional(options.disabled, [s for s in steps if s.name != IMPORT])
     if options.mapping and choose_mapping.__name__ not in [s.name for s in steps]:
@@ -146,7 +150,8 @@ def lower(
     target = wide_enough(targets.load(options.target))
     kept = folder(os.environ) if options.cache else None
     wishes = options.mapping, kept, options.goal
-    ctx = Context(target, options.level, Budget.of(options.budget), *wishes)
+    known = {} if known is None else known
+    ctx = Context(target, options.level, Budget.of(options.budget), *wishes, known=known)
     watching = (*standing(options, target, ctx.budget), *observers)
     trail = Trail(ctx)
     for step in steps:
@@ -237,14 +242,16 @@ class Strict(Observer):
             raise CompileError(f"runs on the host: {reason}", hint=hint)
 
 
-def finish(stream: Stream, options: Options, notes: Remarks | None = None) -> Artifact:
-    """The binary of the instructions."""
+def finish(
+    stream: Stream, options: Options, notes: Remarks | None = None, known: Known | None = None
+) -> Artifact:
+    """The binary of the instructions; `known` as `lower` has left it."""
     notes = Remarks() if notes is None else notes
     target = targets.load(options.target)
     record = options.record()
     if notes.quantisation:
         record["quantisation"] = notes.quantisation
-    made = image(stream, target, f"dnncc {__version__}", record)
+    made = image(stream, target, f"dnncc {__version__}", record, known)
     said = tuple(notes), tuple(notes.warnings)
     return Artifact(made, stream.tile.graph, stream.tile, target, *said)
 

@@ -12,6 +12,7 @@ from dnncc.targets.floor import total
 
 from ..host.export import export_host
 from ..ir.graph import Array, Graph, Node, Tensor
+from ..mapping.asking import Known
 from ..mapping.bound import floors
 from ..mapping.cost import layout
 from ..mapping.workload import scratchpad_dtype
@@ -22,7 +23,10 @@ from .stream import Stream
 Ints = npt.NDArray[np.int64]
 
 
-def image(stream: Stream, target: Target, tool: str, options: dict[str, Any]) -> isa.Image:
+def image(
+    stream: Stream, target: Target, tool: str, options: dict[str, Any], known: Known | None = None
+) -> isa.Image:
+    """`known` is what the array's model has said of tiles."""
     graph = stream.tile.graph
     rodata = constants(graph)
     return isa.Image(
@@ -32,7 +36,7 @@ def image(stream: Stream, target: Target, tool: str, options: dict[str, Any]) ->
         target=target.dumps(),
         symbols=tuple(symbols(graph, target)),
         host=tuple(host_part(n, graph) for n in graph.nodes if n.op == "host"),
-        debug=debug(stream, target),
+        debug=debug(stream, target, known),
         tool=tool,
         options=options,
     )
@@ -105,7 +109,7 @@ def host_part(node: Node, graph: Graph) -> isa.HostPart:
     return isa.HostPart(export_host(node, graph), inputs, node.outputs, reasons)
 
 
-def debug(stream: Stream, target: Target) -> isa.Debug:
+def debug(stream: Stream, target: Target, known: Known | None) -> isa.Debug:
     nodes = [" + ".join(n.loc) for n in stream.tile.nests]
     steps = list(dict.fromkeys(p.step for p in stream.pieces))
     node_of = np.zeros(stream.count, np.int32)
@@ -113,18 +117,19 @@ def debug(stream: Stream, target: Target) -> isa.Debug:
     for piece in stream.pieces:
         node_of[piece.order] = piece.nest
         step_of[piece.order] = steps.index(piece.step)
-    tables = tuple(units(stream, target)), tuple(nest_floors(stream, target))
+    tables = tuple(units(stream, target)), tuple(nest_floors(stream, target, known))
     return isa.Debug(tuple(nodes), tuple(steps), node_of, step_of, *tables)
 
 
-def nest_floors(stream: Stream, target: Target) -> Iterator[isa.Floor]:
+def nest_floors(stream: Stream, target: Target, known: Known | None) -> Iterator[isa.Floor]:
     """Of each nest of loops the least that its nodes take, in the first nest that has them."""
     graph = stream.tile.graph
-    known = list(zip((frozenset(n.loc) for n in graph.nodes), floors(graph, target), strict=True))
+    least = floors(graph, target, known)
+    left = list(zip((frozenset(n.loc) for n in graph.nodes), least, strict=True))
     for nest in stream.tile.nests:
         names = frozenset(nest.loc)
-        yield total(floor for own, floor in known if own <= names)
-        known = [(own, floor) for own, floor in known if not own <= names]
+        yield total(floor for own, floor in left if own <= names)
+        left = [(own, floor) for own, floor in left if not own <= names]
 
 
 def units(stream: Stream, target: Target) -> Iterator[isa.Unit]:

@@ -16,7 +16,10 @@ from .space import Ints
 T = TypeVar("T")
 Asking = Generator[dataflow.Work, dataflow.Phases, T]
 
-AT_ONCE = 2
+Known = dict[bytes, list[int]]
+"""Phases of tiles, by their sizes as bytes: layers of a network have many tiles in common."""
+
+AT_ONCE = 4
 """Searches side by side: each has all its candidates in memory."""
 
 
@@ -32,15 +35,17 @@ def alone(asking: Asking[T], target: Target, fixed: Ints | None = None) -> T:
         return end.value  # type: ignore[no-any-return]
 
 
-def together(askings: Iterable[Asking[T]], target: Target) -> list[T]:
-    """Their results, in the order given. What one of them raises ends all."""
+def together(askings: Iterable[Asking[T]], target: Target, known: Known | None = None) -> list[T]:
+    """Their results, in the order given. What one of them raises ends all. What the array's model
+    says is added to `known`, and not asked again."""
+    known = {} if known is None else known
     results: dict[int, T] = {}
     waiting: dict[int, tuple[Asking[T], dataflow.Work]] = {}
     fresh = enumerate(askings)
     while begin(fresh, waiting, results):
-        asked, waiting = waiting, {}
-        answers = phases_of(target, [work for _, work in asked.values()])
-        for (number, (asking, _)), phases in zip(asked.items(), answers, strict=True):
+        open_, waiting = waiting, {}
+        answers = phases_of(target, [work for _, work in open_.values()], known)
+        for (number, (asking, _)), phases in zip(open_.items(), answers, strict=True):
             go_on(number, asking, phases, waiting, results)
     return [results[number] for number in sorted(results)]
 
@@ -73,12 +78,24 @@ def go_on(
         results[number] = end.value
 
 
-def phases_of(target: Target, works: Sequence[dataflow.Work]) -> list[dataflow.Phases]:
+def phases_of(
+    target: Target, works: Sequence[dataflow.Work], known: Known
+) -> list[dataflow.Phases]:
     """Of several rows of tiles, each in its shape."""
     tables = [work.table() for work in works]
-    every = dataflow.Work.from_table(np.concatenate([t.reshape(-1, t.shape[-1]) for t in tables]))
-    model = dataflow.model(target)
-    phases = np.stack(model.phases(target, every, model.choose(target, every)), axis=-1)
+    tiles = np.concatenate([t.reshape(-1, t.shape[-1]) for t in tables])
+    keys = [tile.tobytes() for tile in tiles]
+    fresh = np.flatnonzero([key not in known for key in keys])
+    if len(fresh):
+        answers = asked(target, dataflow.Work.from_table(tiles[fresh]))
+        known.update(zip([keys[i] for i in fresh], answers.tolist(), strict=True))
+    phases = np.array([known[key] for key in keys], np.int64).reshape(len(keys), -1)
     ends = np.cumsum([t[..., 0].size for t in tables])[:-1]
     parts = zip(tables, np.split(phases, ends), strict=True)
     return [dataflow.Phases(*np.moveaxis(p.reshape(*t.shape[:-1], -1), -1, 0)) for t, p in parts]
+
+
+def asked(target: Target, tiles: dataflow.Work) -> Ints:
+    """The phases of each tile under its best parameters, int64[tiles, 4]."""
+    model = dataflow.model(target)
+    return np.stack(model.phases(target, tiles, model.choose(target, tiles)), axis=-1)

@@ -24,7 +24,7 @@ from ..ir.graph import Graph, Node
 from ..memory.lifetimes import storage
 from ..ops.cascade import split
 from .array import array_parts
-from .asking import Asking, alone, together
+from .asking import Asking, Known, alone, together
 from .cost import Problem, elements
 from .given import ANY, Given
 from .lowering import workload
@@ -34,18 +34,19 @@ from .workload import Access, Workload, scratchpad_dtype
 PIXELS = ("n", "p", "q")
 
 
-def floors(graph: Graph, target: Target) -> list[Floor]:
-    """One per node of the graph, in its order; nothing for nodes that are no group."""
+def floors(graph: Graph, target: Target, known: Known | None = None) -> list[Floor]:
+    """One per node of the graph, in its order; nothing for nodes that are no group. `known` is what
+    the array's model has said of tiles."""
     groups = [node for node in graph.nodes if node.op == "group"]
     layers = {n.outputs[0]: workload(n, graph, target) for g in groups for n in layers_of(g)}
     keys = {name: Problem(load, graph, target, {}).key() for name, load in layers.items()}
     different = {key: layers[name] for name, key in keys.items()}  # networks repeat their blocks
-    cycles = together((asked_fewest_cycles(load) for load in different.values()), target)
-    known = dict(zip(different, cycles, strict=True))
+    cycles = together((asked_fewest_cycles(load) for load in different.values()), target, known)
+    fewest = dict(zip(different, cycles, strict=True))
     traffic, found = Traffic(graph, target), list[Floor]()
     for node in graph.nodes:
         names = [n.outputs[0] for n in layers_of(node)] if node.op == "group" else []
-        array = sum(known[keys[name]] for name in names)
+        array = sum(fewest[keys[name]] for name in names)
         vector = sum(fewest_vector_cycles(layers[name], target) for name in names)
         moved = traffic.of(workload(node, graph, target)) if names else ()
         found.append(Floor(array, vector, *moved) if names else Floor())

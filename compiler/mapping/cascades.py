@@ -16,7 +16,7 @@ from dnncc.targets import Target
 
 from ..ir.graph import Graph, Node
 from ..ops.cascade import Chain, chain_of, hidden_channels, merged, repeated_rows
-from .asking import Asking, together
+from .asking import Asking, Known, together
 from .cost import Problem
 from .lowering import workload
 from .objective import searching_for
@@ -47,7 +47,8 @@ class Option:
 @dataclass(frozen=True, slots=True)
 class Prices:
     """Of groups of a graph: alone, as it is `placed`, and together, as it is `open`, where nothing
-    stays on chip. `searched` are mappings of the problems met so far, at the given `limit`."""
+    stays on chip. `searched` are mappings of the problems met so far, at the given `limit`, `known`
+    what the array's model has said."""
 
     graph: Graph
     placed: Graph
@@ -56,6 +57,7 @@ class Prices:
     goal: str
     limit: int
     searched: dict[Any, Found]
+    known: Known
     guesses: dict[Any, Found] = field(default_factory=dict)
 
     def alone(self, run: Sequence[int]) -> list[Option]:
@@ -110,14 +112,14 @@ class Prices:
 
     def search(self, problems: Sequence[Problem], rough: bool = False) -> list[Found | None]:
         """The best mappings, or first guesses of them; None where there is none."""
-        known = self.guesses if rough else self.searched
+        met = self.guesses if rough else self.searched
         limit, rounds = (GUESSES, 1) if rough else (self.limit, ROUNDS)
         keys = [problem.key() for problem in problems]
-        fresh = {k: p for k, p in zip(keys, problems, strict=True) if k not in known}
+        fresh = {k: p for k, p in zip(keys, problems, strict=True) if k not in met}
         asked = (or_none(searching_for(self.goal, p, limit, rounds)) for p in fresh.values())
-        made = dict(zip(fresh, together(asked, self.target), strict=True))
-        known.update((key, found) for key, found in made.items() if found)
-        return [known.get(key) for key in keys]
+        made = dict(zip(fresh, together(asked, self.target, self.known), strict=True))
+        met.update((key, found) for key, found in made.items() if found)
+        return [met.get(key) for key in keys]
 
     def cost(self, found: Found, singles: Sequence[Option]) -> float:
         """What is to be small: cycles, energy, or the shares of both of what the singles take."""

@@ -93,7 +93,8 @@ def chosen(graph: Graph, ctx: Context, links: Links) -> list[Node]:
     """The nodes, those in cascades that are worth it put together."""
     placed, empty = place_buffers(graph, ctx), nothing_resident(graph, ctx)
     limit = PRICED[ctx.effort]
-    prices = Prices(graph, placed, empty, target_of(ctx), ctx.goal, limit, ctx.searched)
+    target, memo = target_of(ctx), (ctx.searched, ctx.known)
+    prices = Prices(graph, placed, empty, target, ctx.goal, limit, *memo)
     nodes: list[Node] = []
     for run in runs(graph, placed, links):
         ctx.budget.check("cascade", ", ".join(graph.nodes[run[0]].loc))

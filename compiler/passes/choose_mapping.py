@@ -83,7 +83,8 @@ def chosen_for(problems: Problems, ctx: Context, cache: Cache) -> Known:
             fresh[key] = group, problem
         else:
             known[key] = kept
-    found = list(together((finding(*open_, ctx) for open_ in fresh.values()), target_of(ctx)))
+    searches = (finding(*open_, ctx) for open_ in fresh.values())
+    found = together(searches, target_of(ctx), ctx.known)
     misfits = [made for made in found if isinstance(made, Misfit)]
     if misfits:
         raise misfits[0].with_others(misfits[1:])

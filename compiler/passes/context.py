@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dnncc.targets import Target
 
     from ..ir.graph import Node
+    from ..mapping.asking import Known
     from ..mapping.given import Given
     from ..mapping.search import Found
 
@@ -47,8 +48,9 @@ class Context:
 
     `mapping` is what is given of the mappings of nodes, by their names. `cache` is the folder with
     the mappings that earlier compilations chose, if there is to be one; `searched` has those that
-    this one found, by their problems, as networks repeat their blocks. `refused` are the ONNX nodes
-    that turned out not to fit the target, and why: they stay with the host.
+    this one found, by their problems, as networks repeat their blocks; `known` what it has asked
+    the array's model. `refused` are the ONNX nodes that turned out not to fit the target, and why:
+    they stay with the host.
     """
 
     target: Target | None = None
@@ -58,6 +60,7 @@ class Context:
     cache: Path | None = None
     goal: str = "latency"
     searched: dict[Any, Found] = field(default_factory=dict, compare=False)
+    known: Known = field(default_factory=dict, compare=False)
     refused: dict[str, str] = field(default_factory=dict, compare=False)
 
     def refusal(self, node: Node) -> str | None:
