@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
 
 FAILED, BUG, INTERRUPTED = 1, 70, 130
+
+NEW_OBJECTS = 100_000
+"""Between two searches for cycles of objects: a command makes many objects at once and keeps them,
+and nothing in cycles that is large."""
 
 Told = Callable[[Exception], Sequence[str]]
 """The lines that tell an error which the user can mend; none if it is a bug of ours."""
@@ -14,6 +19,7 @@ Told = Callable[[Exception], Sequence[str]]
 
 def finish(run: Callable[[], int | None], told: Told, verbose: bool = False) -> int:
     """Run a command; its exit status. `verbose` prints tracebacks, too."""
+    gc.set_threshold(NEW_OBJECTS)
     try:
         status = run()
         sys.stdout.flush()

@@ -2,6 +2,7 @@
 that may be the best."""
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -74,31 +75,28 @@ def fitting(
     return found
 
 
-def lowest(found: Sequence[Fitting], legal: Bools, array: Ints) -> Ints:
-    """Of each tile the fewest cycles under any choice, or UNKNOWN: int64[tiles], with the array's
-    int64[tiles, 2]."""
-    wide = spread(legal, array)
-    least = np.full(legal.shape, UNKNOWN)
-    for one in found:
-        np.minimum(least, one.cycles(wide), out=least)
-    return np.asarray(least[legal])
-
-
-def spread(legal: Bools, array: Ints) -> Ints:
-    """int64[2, mesh] of int64[tiles, 2]: 0 where no tile is legal."""
+def costs(found: Sequence[Fitting], legal: Bools, array: Ints) -> list[Ints]:
+    """Cycles under each choice, int64[mesh], with the array's int64[tiles, 2]."""
     wide = np.zeros((2, *legal.shape), np.int64)
     wide[:, legal] = array.T
-    return wide
+    return [one.cycles(wide) for one in found]
 
 
-def pooled(found: Sequence[Fitting], legal: Bools, array: Ints, most: float = UNKNOWN) -> Pool:
+def lowest(cycles: Sequence[Ints], legal: Bools) -> Ints:
+    """Of each tile the fewest cycles under any choice, or UNKNOWN: int64[tiles]."""
+    return np.asarray(reduce(np.minimum, cycles)[legal])
+
+
+def pooled(
+    found: Sequence[Fitting], cycles: Sequence[Ints], legal: Bools, array: Ints, most: float
+) -> Pool:
     """As rows, those that take at most so many cycles."""
-    wide, number = spread(legal, array), (np.cumsum(legal) - 1).reshape(legal.shape)
+    number = (np.cumsum(legal) - 1).reshape(legal.shape)
     choices: list[Ints] = []
     tiles: list[Ints] = []
     columns: list[Beside] = []
-    for one in found:
-        at = np.nonzero(one.fits & (one.cycles(wide) <= most))
+    for one, cost in zip(found, cycles, strict=True):
+        at = np.nonzero(one.fits & (cost <= most))
         tiles.append(number[at])
         choices.append(np.full(len(tiles[-1]), one.choice))
         columns.append(Beside(*(np.broadcast_to(c, legal.shape)[at] for c in one.beside)))

@@ -32,6 +32,7 @@ from .pool import (
     Fitting,
     Pool,
     Steps,
+    costs,
     fastest,
     fitting,
     lowest,
@@ -141,7 +142,8 @@ def everything(problem: Problem, options: list[Choice], mesh: Steps, legal: Bool
     """All that is legal and fits, as if every PE were always busy. Raises NoMapping."""
     least = macs(problem.load) // problem.target.pes
     floor = np.full((np.count_nonzero(legal), 2), least)
-    pool = pooled(fitting(problem, options, mesh, legal), legal, floor)
+    able = fitting(problem, options, mesh, legal)
+    pool = pooled(able, costs(able, legal, floor), legal, floor, UNKNOWN)
     if not len(pool.choice):
         raise hindrance(problem)
     return pool
@@ -154,9 +156,10 @@ def priced(
     the fastest, if the array has nothing to do. Each round is twice the one before."""
     if not problem.load.inner:
         idle = np.zeros((np.count_nonzero(legal), 2), np.int64)
-        return pooled(able, legal, idle, UNEVEN * lowest(able, legal, idle).min())
+        cycles = costs(able, legal, idle)
+        return pooled(able, cycles, legal, idle, UNEVEN * lowest(cycles, legal).min())
     learned = Learned(steps, (yield from asked_floor(problem, steps)))
-    least = lowest(able, legal, learned.floor)
+    least = lowest(costs(able, legal, learned.floor), legal)
     largest = learned.largest(least < UNKNOWN)
     pool = None
     for left in range(rounds, 0, -1):
@@ -166,8 +169,9 @@ def priced(
         asked = {v: s[new] for v, s in steps.items()}
         learned.learn(new, (yield from asked_cycles(problem, asked)))
         if pool is None:
-            least = lowest(able, legal, learned.array)
-            pool = pooled(able, legal, learned.array, UNEVEN * least[learned.known].min())
+            cycles = costs(able, legal, learned.array)
+            best = lowest(cycles, legal)[learned.known].min()
+            pool = pooled(able, cycles, legal, learned.array, UNEVEN * best)
         pool = near(pool._replace(array=learned.array), learned.known)
         least = fastest(pool)
     assert pool is not None
