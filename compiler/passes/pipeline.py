@@ -82,8 +82,8 @@ def within(level: Level, run: Run, instead: Run | None = None, needed: str = "")
 
 PIPELINE: tuple[Pass, ...] = (
     within(Level.GRAPH, fold_constants, unchanged),
-    within(Level.GRAPH, canonicalize, unchanged),
     within(Level.GRAPH, recenter, unchanged),
+    within(Level.GRAPH, canonicalize, unchanged),
     within(Level.GRAPH, legalize, unchanged),
     within(Level.GRAPH, lower_floats, unchanged),
     within(Level.GRAPH, form_regions, unchanged),

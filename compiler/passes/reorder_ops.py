@@ -32,8 +32,11 @@ States = dict[frozenset[int], State]
 
 def reorder_ops(graph: Graph, ctx: Context) -> Graph:
     problem = Lifetimes(graph)
+    given = problem.peak(range(len(graph.nodes)))
+    if given <= problem.least:
+        return graph
     order = best_order(problem)
-    if problem.peak(order) >= problem.peak(range(len(graph.nodes))):
+    if problem.peak(order) >= given:
         return graph
     return replace(graph, nodes=tuple(graph.nodes[i] for i in order))
 
@@ -86,14 +89,29 @@ class Lifetimes:
 
 def best_order(problem: Lifetimes) -> tuple[int, ...]:
     """Breadth first over sets of nodes that have run: for one set, only the least peak matters."""
+    order = optimal(problem)
+    if order is not None:
+        return order
+    order = likely(problem)
+    return order if len(problem.needs) > PROVED else proved(problem, order)
+
+
+def optimal(problem: Lifetimes) -> tuple[int, ...] | None:
+    """None where there are more partial orders than are kept."""
     states: States = {frozenset(): State(0, 0, ())}
-    optimal = True
     for _ in problem.needs:
         states = expand(problem, states)
-        optimal = optimal and len(states) <= BEAM
-        states = beam(states)
-    order = next(iter(states.values())).order
-    return order if optimal or len(problem.needs) > PROVED else proved(problem, order)
+        if len(states) > BEAM:
+            return None
+    return next(iter(states.values())).order
+
+
+def likely(problem: Lifetimes) -> tuple[int, ...]:
+    """Harmless nodes go first, or many that could run at any time would fill what is kept."""
+    states: States = {frozenset(): State(0, 0, ())}
+    for _ in problem.needs:
+        states = beam(expand(problem, states, eager=True))
+    return next(iter(states.values())).order
 
 
 def proved(problem: Lifetimes, order: tuple[int, ...]) -> tuple[int, ...]:

@@ -191,7 +191,7 @@ def test_bisect_limit_runs_the_first_passes(
     assert dnncc_(model, "-q", "-o", tmp_path / "a.elf", "--opt-bisect-limit", 3) == 0
     lines = capsys.readouterr().err.splitlines()
     assert lines[2:4] == [
-        "BISECT: running pass (3) recenter",
+        "BISECT: running pass (3) canonicalize",
         "BISECT: NOT running pass (4) legalize",
     ]
     assert len(lines) == len(OPTIONAL)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -173,3 +174,23 @@ def test_a_narrow_beam_is_put_right(seed: int, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(reordering, "BEAM", 1)
     graph = bushy_dag(seed)
     assert peak(graph, reorder_ops(graph, Context()).nodes) == least_peak(graph)
+
+
+def test_many_independent_nodes_take_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As an interpolation has them, one for each kind of weights, writing into one result."""
+    parts = [f"p{i}" for i in range(90)]
+    sizes = {"x": 10, "small": 50, "wide": 100, "thin": 10, **dict.fromkeys(parts, 1), "y": 90}
+    nodes = [("x", "small"), ("x", "wide"), ("wide", "thin"), *(("x", p) for p in parts)]
+    graph = graph_of(sizes, [*nodes, (" ".join(["thin", "small", *parts]), "y")], "y")
+    views = {p: replace(graph.tensors[p], view=View("y", i, (1,))) for i, p in enumerate(parts)}
+    graph = replace(graph, tensors={**graph.tensors, **views})
+    calls, step = list[int](), reordering.Lifetimes.step
+
+    def counted(problem: reordering.Lifetimes, *rest: Any) -> tuple[int, int]:
+        calls.append(1)
+        return step(problem, *rest)
+
+    monkeypatch.setattr(reordering.Lifetimes, "step", counted)
+    better = reorder_ops(graph, Context())
+    assert names(better).index("wide") < names(better).index("small")
+    assert len(calls) < 50_000
