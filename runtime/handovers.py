@@ -84,9 +84,7 @@ def last_writes(found: Accesses, rows: Ints, piece: Ints) -> tuple[Ints, Ints]:
 
 def makes_all(found: Accesses, write: Ints, read: Ints) -> Bools:
     """Whether each write is of all bytes that a read, of the same unit, takes."""
-    equal = (found.start[write] == found.start[read]) & (found.run[write] == found.run[read])
-    for column in (found.sizes, found.strides):
-        equal &= (column[write] == column[read]).all(axis=1)
+    equal = (found.start[write] == found.start[read]) & (found.frame[write] == found.frame[read])
     around = found.dense()[write] & (found.start[write] <= found.start[read])
     return np.asarray(equal | (around & (found.stop[write] >= found.stop[read])))
 
@@ -115,12 +113,13 @@ def without_gaps(found: Accesses, rows: Ints, piece: Ints, pieces: int) -> tuple
     np.maximum.at(last, piece, found.stop[rows])
     places = np.where(last > 0, last - first + 1, 0)
     offset = np.cumsum(places) - places
-    count = found.sizes[rows].prod(axis=1)
+    frames, frame = found.frames, found.frame[rows]
+    count = frames.sizes.prod(axis=1)[frame]
     if count.sum() > MOST or places.sum() > MOST:
         return np.zeros(pieces, np.int64), np.zeros(pieces, np.int64)
     start = run_starts(found, rows, count) + np.repeat((offset - first)[piece], count)
     starts, stops = np.zeros((2, int(places.sum()) + 1), np.bool_)
-    starts[start] = stops[start + np.repeat(found.run[rows], count)] = True
+    starts[start] = stops[start + np.repeat(frames.run[frame], count)] = True
     held = np.flatnonzero(places)
     starts[(offset + places - 1)[held]] = stops[offset[held]] = True
     runs = np.bincount(piece, count, pieces).astype(np.int64)
@@ -133,7 +132,8 @@ def without_gaps(found: Accesses, rows: Ints, piece: Ints, pieces: int) -> tuple
 def run_starts(found: Accesses, rows: Ints, count: Ints) -> Ints:
     """The first bytes of all `count` runs of each row."""
     start, number = np.repeat(found.start[rows], count), spread(np.zeros_like(count), count)
-    for size, stride in zip(found.sizes[rows].T[::-1], found.strides[rows].T[::-1], strict=True):
+    sizes, strides = (c[found.frame[rows]] for c in (found.frames.sizes, found.frames.strides))
+    for size, stride in zip(sizes.T[::-1], strides.T[::-1], strict=True):
         if (size > 1).any():
             number, index = np.divmod(number, np.repeat(size, count))
             start += index * np.repeat(stride, count)

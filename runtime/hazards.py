@@ -1,14 +1,15 @@
 """Races: two accesses to the same bytes, one of them a write, that nothing puts in order."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .accesses import Accesses, Bools, Ints
 from .clocks import ENGINES, Clocks
 
-CHUNK = 1 << 20
+CHUNK = 1 << 17
+"""Pairs of instructions that are looked at together: arrays of theirs stay near the cache."""
 MOST_PAIRS = 1 << 27
 """Pairs of instructions that are compared; a legal program has a few per instruction."""
 
@@ -35,12 +36,23 @@ def races(found: Accesses, clocks: Clocks) -> Iterator[Race]:
 
 def all_races(found: Accesses, clocks: Clocks) -> Iterator[Race]:
     bounds = np.searchsorted(found.instruction, np.arange(len(clocks.engine) + 1))
+    any_, written = (
+        memories(found, rows, len(clocks.engine)) for rows in (slice(None), found.is_write)
+    )
     for earlier, later in unordered(clocks):
-        rows = conflicts(found, *row_pairs(bounds, earlier, later))
+        able = written[earlier] & any_[later] | any_[earlier] & written[later] > 0
+        rows = conflicts(found, *row_pairs(bounds, earlier[able], later[able]))
         for a, b in zip(*(column.tolist() for column in rows), strict=True):
             byte = common_byte(found, a, b)
             if byte >= 0:
                 yield Race(a, b, byte)
+
+
+def memories(found: Accesses, rows: Any, count: int) -> Ints:
+    """The memories that each instruction touches in some of its rows, as bits: int64[count]."""
+    touched = np.zeros(count, np.int64)
+    np.bitwise_or.at(touched, found.instruction[rows], 1 << found.memory[rows])
+    return touched
 
 
 def windows(clocks: Clocks) -> Ints:
@@ -82,17 +94,15 @@ def spread(first: Ints, count: Ints) -> Ints:
 def row_pairs(bounds: Ints, earlier: Ints, later: Ints) -> tuple[Ints, Ints]:
     """Every row of the earlier instruction of each pair with every row of the later one; those of
     instruction i are `bounds[i]` to `bounds[i + 1]`."""
-    first = bounds[earlier], bounds[later]
-    width = bounds[later + 1] - first[1]
-    total = (bounds[earlier + 1] - first[0]) * width
-    number = spread(np.zeros_like(total), total)
-    row, column = np.divmod(number, np.repeat(width, total))
-    return np.repeat(first[0], total) + row, np.repeat(first[1], total) + column
+    first, count = bounds[:-1], np.diff(bounds)
+    rows, later = spread(first[earlier], count[earlier]), np.repeat(later, count[earlier])
+    return np.repeat(rows, count[later]), spread(first[later], count[later])
 
 
 def conflicts(found: Accesses, a: Ints, b: Ints) -> tuple[Ints, Ints]:
     """The pairs of rows whose ranges meet and of which one writes."""
-    chosen = np.flatnonzero(meet(found, a, b) & (found.is_write[a] | found.is_write[b]))
+    chosen = np.flatnonzero(found.is_write[a] | found.is_write[b])
+    chosen = chosen[meet(found, a[chosen], b[chosen])]
     return a[chosen], b[chosen]
 
 
@@ -105,7 +115,8 @@ def common_byte(found: Accesses, a: int, b: int) -> int:
     """The first byte that both rows touch, whose ranges meet; -1 if there is none."""
     start = int(max(found.start[a], found.start[b]))
     stop = int(min(found.stop[a], found.stop[b]))
-    if all(found.run[i] == found.stop[i] - found.start[i] for i in (a, b)):
+    runs = found.frames.run[found.frame[[a, b]]]
+    if (runs == found.stop[[a, b]] - found.start[[a, b]]).all():
         return start
     both = touched(found, a, start, stop) & touched(found, b, start, stop)
     at = int(np.argmax(both))
@@ -122,5 +133,5 @@ def touched(found: Accesses, row: int, start: int, stop: int) -> Bools:
 
 def block(mask: Bools, found: Accesses, row: int) -> Bools:
     """In place, what a mask that begins at the row's start has for the row's own bytes."""
-    sizes, strides = found.sizes[row].tolist(), found.strides[row].tolist()
-    return np.ndarray((*sizes, int(found.run[row])), np.bool_, mask, 0, (*strides, 1))
+    run, sizes, strides = (column[found.frame[row]].tolist() for column in found.frames)
+    return np.ndarray((*sizes, run), np.bool_, mask, 0, (*strides, 1))

@@ -1,14 +1,13 @@
 """When the bytes of a tensor are its own: memory is used again, so a tensor is there for a time."""
 
 import re
-from dataclasses import fields
 from typing import NamedTuple
 
 import numpy as np
 
 from dnncc.isa import image as images
 
-from .accesses import Accesses, Ints, of_symbols
+from .accesses import Accesses, Ints, joined, of_symbols
 from .errors import RunError
 from .hazards import common_byte, meet
 
@@ -37,17 +36,12 @@ def touching(found: Accesses, symbol: images.Symbol, span: tuple[int, int]) -> I
     """The rows of Accesses, of instructions first..last, that touch a tensor's bytes."""
     first, last = np.searchsorted(found.instruction, [span[0], span[1] + 1])
     rows = np.arange(first, last)
-    both = joined(found.take(rows), of_symbols(span[1], False, [symbol]))
+    both = joined([found.take(rows), of_symbols(span[1], False, [symbol])])
     if len(both) == len(rows):  # it has no elements
         return rows[:0]
     own = np.full(len(rows), len(rows))
     near = np.flatnonzero(meet(both, np.arange(len(rows)), own)).tolist()
     return rows[[i for i in near if common_byte(both, i, len(rows)) >= 0]]
-
-
-def joined(a: Accesses, b: Accesses) -> Accesses:
-    pairs = ((getattr(a, f.name), getattr(b, f.name)) for f in fields(Accesses))
-    return Accesses(*(np.concatenate(pair) for pair in pairs))
 
 
 def writers(found: Accesses, symbol: images.Symbol, span: tuple[int, int]) -> Ints:

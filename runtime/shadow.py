@@ -62,8 +62,9 @@ class Shadow:
 
     def unused(self, found: Accesses) -> Ints:
         """Instructions that write, but nothing that anyone has read."""
-        writers = np.unique(found.instruction[found.is_write])
-        return np.asarray(writers[~self.used[FIRST + writers]])
+        wrote = np.zeros(len(self.used) - FIRST, np.bool_)
+        wrote[found.instruction[found.is_write]] = True
+        return np.flatnonzero(wrote & ~self.used[FIRST:])
 
     def writers(self, row: int) -> Shadows:
         """The shadow of a row's bytes, in place."""
@@ -98,7 +99,8 @@ def plain(found: Accesses) -> Sequence[Sequence[Any]]:
     """The columns that a step needs, as lists: is_write, memory, start, run, frame."""
     frames: list[list[tuple[int, int]]] = [[]] * len(found)
     strided = np.flatnonzero(~found.dense())
-    columns = (strided, found.sizes[strided], found.strides[strided])
+    some = found.take(strided)
+    columns = (strided, some.sizes, some.strides)
     for row, *pair in zip(*(c.tolist() for c in columns), strict=True):
         frames[row] = [(size, stride) for size, stride in zip(*pair, strict=True) if size > 1]
     plain_columns = (found.is_write, found.memory, found.start, found.run)

@@ -10,6 +10,7 @@ import numpy as np
 from dnncc.isa import core, dma, lines
 from dnncc.isa import image as images
 from dnncc.isa import program as programs
+from dnncc.isa.distinct import distinct
 from dnncc.targets import Target
 
 from . import loading, placement, provenance
@@ -165,7 +166,7 @@ class Verification:
         read = np.zeros(len(tensors), np.bool_)
         read[self.home[known & ~found.is_write]] = True
         partly = known & found.is_write & (tensors & read)[self.home]
-        return np.unique(found.instruction[partly])
+        return distinct(found.instruction[partly])
 
     @cached_property
     def born(self) -> dict[int, list[images.Unit]]:
