@@ -39,9 +39,9 @@ def hosted(target: str) -> images.Image:
     """The keyword spotter, and which class is the most likely."""
     model = onnx.load(find_model(SPEECH))
     (scores,) = model.graph.output
-    model.graph.node.append(helper.make_node("ArgMax", [scores.name], ["class"], axis=-1))
-    kind, shape = TensorProto.INT64, [d.dim_value for d in scores.type.tensor_type.shape.dim[:-1]]
-    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("class", kind, [*shape, 1]))
+    model.graph.initializer.append(helper.make_tensor("one", TensorProto.INT64, [1], [1]))
+    model.graph.node.append(helper.make_node("TopK", [scores.name, "one"], ["score", "class"]))
+    scores.CopyFrom(helper.make_tensor_value_info("class", TensorProto.INT64, None))
     return dnncc.compile(model, target).image
 
 
