@@ -2,20 +2,26 @@
 
 Engines, queues, waits and DRAM channels are all that it knows; prices come from outside. Times are
 cycles. The issue unit and each engine is a coroutine that runs as far as times are known, then
-yields what it waits for and is woken by whoever finds that out: 1.4 us an instruction, where asking
-all engines again and again took 7.
+yields what it waits for and is woken by whoever finds that out. What a coroutine needs of its
+instructions comes in columns that it goes through once, and "no instruction" is one whose time is
+0, so that it needs no question.
 """
 
-import heapq
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterator, Sequence
+from heapq import heappop, heappush
+from itertools import islice
+from typing import Any
+
+import numpy as np
 
 from .errors import RunError
+from .orders import Orders, Times
 
 UNKNOWN = -1
 
 Unit = Generator[int, None, None]
-"""Yields keys: i for the end of instruction i, count + i for its begin, -1 - i for its issue."""
+"""Yields keys: i for the end of instruction i, count + 1 + i for its begin, -1 - i for its
+issue."""
 
 
 class TimingError(RunError):
@@ -33,167 +39,205 @@ class Stuck(Exception):
         self.cycle, self.heads, self.issue = cycle, heads, issue
 
 
-@dataclass(slots=True)
-class Work:
-    """What is to be timed; one entry per instruction unless noted.
-
-    `queues` holds per engine its instructions in program order, `after` the instructions that have
-    to end first, `slot` the one that has to leave the queue first (-1: there is room), `channel`
-    the DRAM channel or -1, `held` the cycles that it is taken for, `latency` those from a DRAM
-    request to its first byte, `cycles` the time that the engine is busy. A transfer may be asked
-    for `ahead` cycles before the end of the one that it is `behind` (-1: at any time). `fetch` is
-    spent in the issue unit. `overlap` is how long before its predecessor's end an instruction may
-    begin on the same engine.
-    """
-
-    engine: Sequence[int]
-    queues: Sequence[Sequence[int]]
-    after: Sequence[Sequence[int]]
-    slot: Sequence[int]
-    fetch: Sequence[int]
-    channel: Sequence[int]
-    latency: Sequence[int]
-    held: Sequence[int]
-    behind: Sequence[int]
-    ahead: Sequence[int]
-    cycles: Sequence[int]
-    overlap: Sequence[int]
+def played(orders: Orders) -> Times:
+    """The times of all instructions. Raises Stuck if nothing can go on: no legal program causes
+    it."""
+    clock = Clock(orders)
+    clock.run()
+    begin, end = (np.array(t[:-1], np.int64) for t in (clock.begin, clock.end))
+    start = np.array(clock.start, np.int64)
+    return Times(np.array(clock.issue, np.int64), begin, np.where(start < 0, begin, start), end)
 
 
-@dataclass(slots=True)
 class Clock:
-    """The state of the loop, and its result: `issue`, `begin`, `start`, `end` per instruction.
+    """The state of the loop, and its result: times per instruction.
 
-    `begin` is when an instruction leaves its queue (a DMA sends its request), `start` when its
-    engine becomes busy with it (the first byte moves); they differ only where DRAM is involved.
-    `waiting` holds units by what they wait for, `woken` those that can go on; `requests` are
-    (begin, engine, instruction) of transfers that no channel has been given to.
+    `begin` is when an instruction leaves its queue (a DMA sends its request), `start`, of transfers
+    only, when the first byte moves. `begin` and `end` have one more element, of no instruction.
+    Units wait by instruction in `for_issue`, `for_begin` and `for_end`; `woken` are those that can
+    go on; `requests` are transfers that no channel has been given to, as numbers that sort by when
+    they were asked for, then by engine, then by instruction.
     """
 
-    work: Work
-    issue: list[int] = field(init=False)
-    begin: list[int] = field(init=False)
-    start: list[int] = field(init=False)
-    end: list[int] = field(init=False)
-    waiting: dict[int, list[Unit]] = field(default_factory=dict)
-    woken: list[Unit] = field(default_factory=list)
-    requests: list[tuple[int, int, int]] = field(default_factory=list)
-    units: list[Unit] = field(init=False)
-    free: list[int] = field(init=False)
-    channel_free: dict[int, int] = field(default_factory=dict)
+    def __init__(self, orders: Orders) -> None:
+        self.orders, self.queues = orders, orders.queues()
+        self.count = count = len(orders.engine)
+        self.issue, self.start = [UNKNOWN] * count, [UNKNOWN] * count
+        self.begin, self.end = [*[UNKNOWN] * count, 0], [*[UNKNOWN] * count, 0]
+        self.free = [0] * len(self.queues)
+        self.for_issue: dict[int, Unit] = {}
+        self.for_begin: dict[int, Unit] = {}
+        self.for_end: dict[int, list[Unit]] = {}
+        self.requests: list[int] = []
+        self.woken: list[Unit] = [self.unit(number) for number in range(len(self.queues))]
+        self.woken.append(self.issuer())
 
-    def __post_init__(self) -> None:
-        count, engines = len(self.work.engine), len(self.work.queues)
-        self.issue, self.begin = [UNKNOWN] * count, [UNKNOWN] * count
-        self.start, self.end = [UNKNOWN] * count, [UNKNOWN] * count
-        self.free = [0] * engines
-        self.units = [self.engine(number) for number in range(engines)]
+    def unit(self, number: int) -> Unit:
+        moves = self.orders.channel[self.queues[number]] >= 0
+        return self.moving(number) if moves.any() else self.computing(number)
 
     def run(self) -> None:
-        """Time everything. Raises Stuck if nothing can go on: no legal program causes it."""
-        woken, waiting = self.woken, self.waiting
-        woken += [*self.units, self.issuer()]
-        while woken or self.requests:
+        """Time everything. Raises Stuck."""
+        woken, requests, count, for_end = self.woken, self.requests, self.count, self.for_end
+        grant = self.granting().__next__
+        while woken or requests:
             if not woken:
-                self.grant()
+                grant()
                 continue
             unit = woken.pop()
-            need = next(unit, None)
-            if need is not None:
-                waiting.setdefault(need, []).append(unit)
+            need = next(unit, count)
+            if need < 0:
+                self.for_issue[-1 - need] = unit
+            elif need > count:
+                self.for_begin[need - count - 1] = unit
+            elif need in for_end:
+                for_end[need].append(unit)
+            elif need < count:
+                for_end[need] = [unit]
         if UNKNOWN in self.end:
             raise self.blocked()
 
     def issuer(self) -> Unit:
-        """Issue in program order; a full queue holds everything up."""
-        work, issue, begin, end = self.work, self.issue, self.begin, self.end
-        waiting, woken, count, now = self.waiting, self.woken, len(self.work.engine), 0
-        for i, (engine, slot, fetch) in enumerate(
-            zip(work.engine, work.slot, work.fetch, strict=True)
-        ):
-            now += fetch
-            if engine < 0:
-                for other in work.after[i]:
+        """Issue in program order; a full queue holds everything up, and control instructions wait
+        here."""
+        count, issue, begin, end = self.count, self.issue, self.begin, self.end
+        for_issue, woken, now, done = self.for_issue, self.woken, 0, 0
+        slots, fetches = self.orders.slot.tolist(), self.orders.fetch.tolist()
+        rows = zip(range(count), slots, fetches, strict=True)
+        for control in [*np.flatnonzero(self.orders.engine < 0).tolist(), count]:
+            for i, slot, fetch in islice(rows, control - done):
+                now += fetch
+                room = begin[slot]
+                if room < 0:
+                    yield count + 1 + slot
+                    room = begin[slot]
+                if room > now:
+                    now = room
+                issue[i] = now
+                if i in for_issue:
+                    woken.append(for_issue.pop(i))
+            for i, _, fetch in islice(rows, 1):
+                now += fetch
+                for other in self.waits(i):
                     if end[other] < 0:
                         yield other
                     now = max(now, end[other])
-                begin[i] = self.start[i] = end[i] = now
-                woken += waiting.pop(i, ())
-            elif slot >= 0:
-                if begin[slot] < 0:
-                    yield count + slot
-                if begin[slot] > now:
-                    now = begin[slot]
-            issue[i] = now
-            if -1 - i in waiting:
-                woken += waiting.pop(-1 - i)
+                issue[i] = begin[i] = end[i] = now
+                woken += self.for_end.pop(i, ())
+            done = control + 1
 
-    def engine(self, number: int) -> Unit:
-        """Begin the engine's instructions in order; a DMA asks for its channel, and goes on.
+    def waits(self, i: int) -> list[int]:
+        return [other for other in self.orders.waited[i].tolist() if other >= 0]
+
+    def computing(self, number: int) -> Unit:
+        """Begin the engine's instructions in order, each when it is issued, what it waits for has
+        ended, and the engine is free."""
+        issue, begin, end, woken = self.issue, self.begin, self.end, self.woken
+        for_begin, for_end, free = self.for_begin, self.for_end, 0
+        for i, cycles, overlap, waits in self.columns(number, "cycles", "overlap"):
+            ready = issue[i]
+            if ready < 0:
+                yield -1 - i
+                ready = issue[i]
+            for other in waits:
+                ended = end[other]
+                if ended < 0:
+                    yield other
+                    ended = end[other]
+                if ended > ready:
+                    ready = ended
+            if free - overlap > ready:
+                ready = free - overlap
+            begin[i] = ready
+            ready += cycles
+            if ready > free:
+                free = ready
+            end[i] = free
+            if i in for_begin:
+                woken.append(for_begin.pop(i))
+            if i in for_end:
+                woken += for_end.pop(i)
+
+    def moving(self, number: int) -> Unit:
+        """As `computing`; a transfer asks for its channel, and the engine goes on.
 
         `asked` is when the last request went out, `pending` the last transfer, whose data must have
         come before something else than a transfer begins.
         """
-        work, issue, begin, start, end = self.work, self.issue, self.begin, self.start, self.end
-        waiting, woken, count = self.waiting, self.woken, len(self.work.engine)
-        after, channel, cycles, overlap = work.after, work.channel, work.cycles, work.overlap
-        free = asked = 0
-        pending = UNKNOWN
-        for i in work.queues[number]:
-            if issue[i] < 0:
-                yield -1 - i
+        issue, begin, end, woken = self.issue, self.begin, self.end, self.woken
+        for_begin, for_end, requests = self.for_begin, self.for_end, self.requests
+        count, engines, free, asked, pending = self.count, len(self.queues), self.free, 0, -1
+        names = ("channel", "behind", "ahead", "cycles", "overlap")
+        for i, channel, behind, ahead, cycles, overlap, waits in self.columns(number, *names):
             ready = issue[i]
-            for other in after[i]:
-                if end[other] < 0:
+            if ready < 0:
+                yield -1 - i
+                ready = issue[i]
+            for other in waits:
+                ended = end[other]
+                if ended < 0:
                     yield other
-                if end[other] > ready:
-                    ready = end[other]
-            if channel[i] >= 0:
-                behind = work.behind[i]
-                if behind >= 0:
-                    if end[behind] < 0:
-                        yield behind
-                    asked = max(asked, end[behind] - work.ahead[i])
-                begin[i] = asked = ready if ready > asked else asked
-                heapq.heappush(self.requests, (asked, number, i))
+                    ended = end[other]
+                if ended > ready:
+                    ready = ended
+            if channel >= 0:
+                if end[behind] < 0:
+                    yield behind
+                asked = max(asked, ready, end[behind] - ahead)
+                begin[i] = asked
+                heappush(requests, (asked * engines + number) * count + i)
                 pending = i
             else:
-                if pending >= 0:
-                    if end[pending] < 0:
-                        yield pending
-                    free, pending = end[pending], UNKNOWN
-                least = free - overlap[i]
-                begin[i] = start[i] = asked = ready if ready > least else least
-                free = end[i] = self.free[number] = max(asked + cycles[i], free)
-                if i in waiting:
-                    woken += waiting.pop(i)
-            if count + i in waiting:
-                woken += waiting.pop(count + i)
+                if end[pending] < 0:
+                    yield pending
+                last = max(free[number], end[pending])
+                begin[i] = asked = max(ready, last - overlap)
+                end[i] = free[number] = max(asked + cycles, last)
+                if i in for_end:
+                    woken += for_end.pop(i)
+            if i in for_begin:
+                woken.append(for_begin.pop(i))
 
-    def grant(self) -> None:
-        """Give a channel to the earliest request.
+    def columns(self, number: int, *names: str) -> Iterator[Any]:
+        """Row by row: the engine's instructions, those columns of them, and what they wait for; -1
+        stands for nothing."""
+        queue = self.queues[number]
+        columns = [getattr(self.orders, name)[queue].tolist() for name in names]
+        waits = np.sort(self.orders.waited[queue], axis=1)[:, ::-1]
+        waits = waits[:, : max(int((waits >= 0).sum(axis=1).max(initial=0)), 1)]
+        others = zip(*waits.T.tolist(), strict=True)
+        return zip(queue.tolist(), *columns, others, strict=True)
+
+    def granting(self) -> Generator[None, None, None]:
+        """Give a channel to the earliest request, again and again.
 
         Whatever is still blocked waits for data of a pending transfer, so it cannot ask earlier
         than the earliest request: granting that one is what would happen in order of time.
         """
-        begin, engine, i = heapq.heappop(self.requests)
-        work, channel = self.work, self.work.channel[i]
-        first_byte = begin + work.latency[i]
-        start = max(first_byte, self.channel_free.get(channel, 0), self.free[engine])
-        self.start[i] = start
-        self.channel_free[channel] = start + work.held[i]
-        self.end[i] = self.free[engine] = start + work.cycles[i]
-        self.woken += self.waiting.pop(i, ())
+        orders, begin, start, end, free = self.orders, self.begin, self.start, self.end, self.free
+        engine, channel, latency = (
+            c.tolist() for c in (orders.engine, orders.channel, orders.latency)
+        )
+        held, cycles = orders.held.tolist(), orders.cycles.tolist()
+        taken = [0] * (max(channel, default=0) + 1)
+        while True:
+            i = heappop(self.requests) % self.count
+            at = max(begin[i] + latency[i], taken[channel[i]], free[engine[i]])
+            start[i] = at
+            taken[channel[i]] = at + held[i]
+            end[i] = free[engine[i]] = at + cycles[i]
+            if i in self.for_end:
+                self.woken += self.for_end.pop(i)
+            yield
 
     def blocked(self) -> Stuck:
         """What each engine waits for."""
-        after, end = self.work.after, self.end
-        stopped = [[i for i in queue if end[i] == UNKNOWN][:1] for queue in self.work.queues]
+        end = self.end
+        stopped = [[i for i in queue.tolist() if end[i] == UNKNOWN][:1] for queue in self.queues]
         heads = [
-            (engine, i, [other for other in after[i] if end[other] == UNKNOWN])
+            (engine, i, [other for other in self.waits(i) if end[other] == UNKNOWN])
             for engine, rest in enumerate(stopped)
             for i in rest
         ]
-        cycle = max((t for t in end if t != UNKNOWN), default=0)
         issue = self.issue.index(UNKNOWN) if UNKNOWN in self.issue else None
-        return Stuck(cycle, heads, issue)
+        return Stuck(max(end), heads, issue)

@@ -10,14 +10,20 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .events import Clock, Work
-
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 
 class Orders(NamedTuple):
-    """Columns of events.Work, int64[count]; `waited` is int64[count, engines], -1 for none."""
+    """What is to be timed; int64[count] unless noted, -1 for no instruction.
+
+    `waited` holds per engine the instruction that has to end first, int64[count, engines], `slot`
+    the one that has to leave the queue first, `channel` the DRAM channel or -1, `held` the cycles
+    that it is taken for, `latency` those from a DRAM request to its first byte, `cycles` the time
+    that the engine is busy. A transfer may be asked for `ahead` cycles before the end of the one
+    that it is `behind`. `fetch` is spent in the issue unit. `overlap` is how long before its
+    predecessor's end an instruction may begin on the same engine.
+    """
 
     engine: Ints
     waited: Ints
@@ -37,41 +43,12 @@ class Orders(NamedTuple):
 
 
 class Times(NamedTuple):
-    """As events.Clock has them, int64[count]."""
+    """As events.played finds them, int64[count]."""
 
     issue: Ints
     begin: Ints
     start: Ints
     end: Ints
-
-
-def played(orders: Orders) -> Times:
-    """The times, by the event loop. Raises events.Stuck."""
-    clock = Clock(work(orders))
-    clock.run()
-    return Times(
-        *(np.array(t, np.int64) for t in (clock.issue, clock.begin, clock.start, clock.end))
-    )
-
-
-def work(orders: Orders) -> Work:
-    """The event loop's input: plain lists."""
-    lists = {name: column.tolist() for name, column in orders._asdict().items() if name != "waited"}
-    queues = [queue.tolist() for queue in orders.queues()]
-    return Work(queues=queues, after=tuples(orders.waited), **lists)
-
-
-def tuples(waited: Ints) -> list[tuple[int, ...]]:
-    """Per instruction those that it waits for; rows of equal length at a time."""
-    known = waited >= 0
-    counts = known.sum(axis=1)
-    found: list[tuple[int, ...]] = [()] * len(waited)
-    for length in range(1, waited.shape[1] + 1):
-        rows = np.flatnonzero(counts == length)
-        columns = waited[rows][known[rows]].reshape(-1, length).T.tolist()
-        for row, others in zip(rows.tolist(), zip(*columns, strict=True), strict=True):
-            found[row] = others
-    return found
 
 
 def obey(orders: Orders, times: Times) -> bool:

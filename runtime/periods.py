@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .events import Stuck
-from .orders import Bools, Ints, Orders, Times, obey, played
+from .events import Stuck, played
+from .orders import Bools, Ints, Orders, Times, obey
 
 SHORT = 20_000
 """Programs up to here are played: that takes no longer."""

@@ -46,36 +46,38 @@ def least_recent(nest: Nest, free: dict[str, int], taken: list[Taken]) -> tuple[
     it can be filled while the nests before are at work; nothing if that leaves none a place."""
     placed: dict[str, Buffer] = {}
     for buffer in sorted(nest.buffers, key=lambda b: -b.bytes):
+        size = buffer.bytes
         own = [Taken.by(b) for b in placed.values() if b.memory == buffer.memory]
         past = [t for t in taken if t.memory == buffer.memory]
-        starts = [s for s in candidates(buffer, [*own, *past], free[buffer.memory])
-                  if not any(overlap(t, s, buffer) for t in own)]  # fmt: skip
+        starts = [s for s in candidates(size, [*own, *past], free[buffer.memory])
+                  if not any(overlap(t, s, size) for t in own)]  # fmt: skip
         if not starts:
             return ()
-        best = min(starts, key=lambda s: (newest(past, s, buffer), s))
+        best = min(starts, key=lambda s: (newest(past, s, size), s))
         placed[buffer.name] = replace(buffer, address=best)
     return tuple(placed[b.name] for b in nest.buffers)
 
 
-def candidates(buffer: Buffer, others: list[Taken], room: int) -> list[int]:
+def candidates(size: int, others: list[Taken], room: int) -> list[int]:
     """Starts that touch the edge of something, as the best ones do."""
     edges = {
         0,
-        room - buffer.bytes,
+        room - size,
         *(t.stop for t in others),
-        *(t.start - buffer.bytes for t in others),
+        *(t.start - size for t in others),
     }
     starts = (e // SLOT_ALIGN * SLOT_ALIGN for e in edges)
-    return [s for s in starts if 0 <= s <= room - buffer.bytes]
+    return [s for s in starts if 0 <= s <= room - size]
 
 
-def overlap(taken: Taken, start: int, buffer: Buffer) -> bool:
-    return taken.start < start + buffer.bytes and start < taken.stop
+def overlap(taken: Taken, start: int, size: int) -> bool:
+    return taken.start < start + size and start < taken.stop
 
 
-def newest(past: list[Taken], start: int, buffer: Buffer) -> int:
+def newest(past: list[Taken], start: int, size: int) -> int:
     """The place in `past` of the latest that was there, -1 if nothing was."""
-    return max((i for i, t in enumerate(past) if overlap(t, start, buffer)), default=-1)
+    places = reversed(range(len(past)))
+    return next((i for i in places if overlap(past[i], start, size)), -1)
 
 
 def from_the_bottom(nest: Nest) -> tuple[Buffer, ...]:

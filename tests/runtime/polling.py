@@ -1,6 +1,6 @@
 """The rules of time in the plainest way: every unit is asked again until nothing moves.
 
-What events.Clock has to agree with, which wakes whoever waits instead.
+What events.played has to agree with, which wakes whoever waits instead.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ import numpy as np
 from dnncc.isa import core
 from dnncc.isa import program as programs
 from dnncc.runtime import events, timing
-from dnncc.runtime.orders import work
+from dnncc.runtime.orders import Orders
 from dnncc.targets import Target
 
 
@@ -37,9 +37,9 @@ class Request:
 class Polling:
     """Times of all instructions of some work."""
 
-    def __init__(self, work: events.Work) -> None:
-        count, engines = len(work.engine), len(work.queues)
-        self.work = work
+    def __init__(self, work: Orders) -> None:
+        count, engines = work.waited.shape
+        self.work, self.queues = work, [queue.tolist() for queue in work.queues()]
         self.times = Times(*([events.UNKNOWN] * count for _ in range(4)))
         self.position, self.free, self.asked = ([0] * engines for _ in range(3))
         self.requests: list[Request] = []
@@ -54,7 +54,7 @@ class Polling:
         return self.times
 
     def ended(self, others: Sequence[int]) -> int:
-        ends = [self.times.end[i] for i in others]
+        ends = [self.times.end[i] for i in others if i >= 0]
         return events.UNKNOWN if events.UNKNOWN in ends else max(ends, default=0)
 
     def issue(self) -> bool:
@@ -63,7 +63,7 @@ class Polling:
         if i == len(work.engine):
             return False
         control, slot = work.engine[i] < 0, work.slot[i]
-        room = self.ended(work.after[i]) if control else times.begin[slot] if slot >= 0 else 0
+        room = self.ended(work.waited[i]) if control else times.begin[slot] if slot >= 0 else 0
         if room == events.UNKNOWN:
             return False
         self.now = times.issue[i] = max(self.now + work.fetch[i], room)
@@ -74,11 +74,11 @@ class Polling:
 
     def begin(self, engine: int) -> bool:
         """The engine's next instruction, if it is there and what it waits for has ended."""
-        work, times, queue = self.work, self.times, self.work.queues[engine]
+        work, times, queue = self.work, self.times, self.queues[engine]
         if self.position[engine] == len(queue):
             return False
         i = queue[self.position[engine]]
-        ready, room = self.ended(work.after[i]), self.room(engine, i)
+        ready, room = self.ended(work.waited[i]), self.room(engine, i)
         if events.UNKNOWN in (times.issue[i], ready, room):
             return False
         self.position[engine] += 1
@@ -101,7 +101,7 @@ class Polling:
         if behind < 0:
             return 0
         come = self.times.end[behind]
-        return come if come == events.UNKNOWN else come - self.work.ahead[i]
+        return come if come == events.UNKNOWN else int(come - self.work.ahead[i])
 
     def grant(self) -> bool:
         """The earliest request's channel."""
@@ -124,6 +124,6 @@ def assert_polled(t: timing.Timeline, program: programs.Program, target: Target)
     queues = [np.flatnonzero(t.engine == e) for e in range(len(core.ENGINES))]
     waited = timing.awaited(program, queues)
     given = timing.orders_of(program, target, t.prices, queues, waited)
-    expected = Polling(work(given)).run()
+    expected = Polling(given).run()
     for name in ("issue", "begin", "end"):
         assert getattr(t, name).tolist() == getattr(expected, name), name

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from dnncc.runtime import periods
-from dnncc.runtime.orders import Orders, Times, obey, played
+from dnncc.runtime.events import played
+from dnncc.runtime.orders import Orders, Times, obey
 from dnncc.runtime.periods import repetitions, signatures, times_of, without
 
 ENGINES = 6

@@ -12,6 +12,7 @@ import pytest
 
 from dnncc.isa import core
 from dnncc.runtime import events, timing
+from dnncc.runtime.orders import Orders
 from dnncc.targets import Target
 from tests.runtime.polling import assert_polled
 
@@ -236,12 +237,13 @@ def test_times_are_those_of_asking_again_and_again(
 
 
 def test_the_watchdog_names_what_blocks() -> None:
-    work = events.Work(
-        engine=[0], queues=[[0]], after=[[0]], slot=[-1], fetch=[1], channel=[-1], latency=[0],
-        held=[0], behind=[-1], ahead=[0], cycles=[1], overlap=[0],
+    zero, none = np.zeros(1, np.int64), np.full(1, -1)
+    itself = Orders(
+        engine=zero, waited=zero[None], slot=none, fetch=zero + 1, channel=none, latency=zero,
+        held=zero, behind=none, ahead=zero, cycles=zero + 1, overlap=zero,
     )  # fmt: skip
     with pytest.raises(events.Stuck) as stuck:
-        events.Clock(work).run()
+        events.played(itself)
     assert stuck.value.heads == [(0, 0, [0])]
 
 
