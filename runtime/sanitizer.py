@@ -2,9 +2,14 @@
 
 What can be known before a run is proved by verification.py. Here an instruction that is executed
 must touch only what it declares, in an order that its waits allow, and read only what was written.
+Where it is plain who writes what is read (handovers.py), the order alone decides that; the shadow
+of memory is of the rest.
 """
 
 from collections.abc import Sequence
+from operator import gt
+
+import numpy as np
 
 from dnncc.isa import core
 
@@ -21,32 +26,38 @@ class Sanitizer:
     """An Observer. Raises SanitizerError at the first instruction that does wrong."""
 
     def __init__(self, about: Verification) -> None:
-        self.about = about
+        self.about, found = about, about.accesses
         self.engines = about.clocks.engine.tolist()
         self.known = about.clocks.known.tolist()
-        found = about.accesses
-        self.spans = list(
-            zip(*(c.tolist() for c in (found.memory, found.start, found.stop)), strict=True)
-        )
+        self.spans = [column.tolist() for column in (found.memory, found.start, found.stop)]
+        rows = np.searchsorted(found.instruction, np.arange(about.program.count + 1))
+        self.rows = rows.tolist()
+        self.shadowed = found.take(about.handovers.rest)
+        watched = np.zeros(about.program.count, np.bool_)
+        watched[self.shadowed.instruction] = True
+        self.watched = watched.tolist()
 
     def begin(self, machine: Machine) -> None:
         about = self.about
-        self.shadow = Shadow(about.accesses, about.image, about.program.count)
+        self.shadow = Shadow(self.shadowed, about.image, about.program.count)
         self.retired = [0] * len(core.ENGINES)
         self.now, self.machine = NOTHING, machine
         machine.guard = self.check_view
 
     def before(self, index: int) -> None:
         self.now = index
-        known = zip(core.ENGINES, self.known[index], self.retired, strict=True)
-        for name, needed, retired in known:
-            if retired < needed:
-                text = f"{self.name(index)} begins when {retired} of {name} have retired"
-                self.fail("wait", f"{text}, not {needed}")
+        if any(map(gt, self.known[index], self.retired)):
+            self.fail("wait", self.hasty(index))
+        if not self.watched[index]:
+            return
         for missing in self.shadow.step(index):
-            raise SanitizerError(
-                [unwritten_finding(missing, self.about.accesses, self.about.listing)]
-            )
+            raise SanitizerError([unwritten_finding(missing, self.shadowed, self.about.listing)])
+
+    def hasty(self, index: int) -> str:
+        """What it should have waited for."""
+        known = zip(core.ENGINES, self.known[index], self.retired, strict=True)
+        name, needed, had = next(row for row in known if row[1] > row[2])
+        return f"{self.name(index)} begins when {had} of {name} have retired, not {needed}"
 
     def after(self, index: int) -> None:
         if self.engines[index] >= 0:
@@ -64,9 +75,9 @@ class Sanitizer:
         if self.now == NOTHING or not all(shape):
             return
         stop = offset + sum((d - 1) * s for d, s in zip(shape, strides, strict=True)) + element
-        for row in range(*self.shadow.ends[self.now : self.now + 2]):
-            held, first, last = self.spans[row]
-            if held == memory and first <= offset and stop <= last:
+        held, first, last = self.spans
+        for row in range(*self.rows[self.now : self.now + 2]):
+            if held[row] == memory and first[row] <= offset and stop <= last[row]:
                 return
         place = self.about.listing.place(memory, offset, stop, self.now)
         self.fail("undeclared", f"{self.name(self.now)} touches {place}, which it does not declare")

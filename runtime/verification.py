@@ -141,7 +141,7 @@ class Verification:
         unused = shadow.unused(self.accesses)
         yield from (self.unused(i) for i in unused[~np.isin(unused, self.sliced)].tolist())
 
-    @property
+    @cached_property
     def handovers(self) -> Handovers:
         """Of a program whose buffers are apart, and which keeps to them; of another, that all rows
         have to be looked at."""
