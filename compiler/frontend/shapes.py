@@ -1,11 +1,12 @@
 """Every input of a ModelProto has a static shape, and those of inner values are inferred."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from math import prod
+from typing import Any
 
 import onnx
-from onnx import ModelProto, ValueInfoProto
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, inliner
 
 from ..diagnostics import CompileError
 from .arithmetic import fold_arithmetic, static_shapes
@@ -112,18 +113,53 @@ def forget_shapes(model: ModelProto) -> None:
 
 
 def infer_shapes(model: ModelProto, file: str) -> ModelProto:
-    """Infer; while shapes are unknown, do the arithmetic that gives them, and infer again."""
+    """Infer; while shapes are unknown, do the arithmetic that gives them, or expand functions, and
+    infer again."""
     while True:
         model = inferred(model, file)
         changed = remove_ceil_mode(model, static_shapes(model))
         if not changed and not (has_unknown(model) and fold_arithmetic(model)):
-            return model
+            expanded = expand_functions(model)
+            if expanded is None:
+                return model
+            model = expanded
         forget_shapes(model)
 
 
 def has_unknown(model: ModelProto) -> bool:
+    return any(True for _ in of_unknown_shape(model))
+
+
+def of_unknown_shape(model: ModelProto) -> Iterator[NodeProto]:
     known = static_shapes(model)
-    return any(o and o not in known for n in model.graph.node for o in n.output)
+    return (n for n in model.graph.node if any(o and o not in known for o in n.output))
+
+
+def expand_functions(model: ModelProto) -> ModelProto | None:
+    """The operators that ONNX defines by others and infers no shape for, such as
+    GroupNormalization, as those others; None if there are none."""
+    versions = {o.domain: o.version for o in model.opset_import}
+    unknown = of_unknown_shape(model)
+    found = {(n.domain, n.op_type) for n in unknown if is_function(n, versions)}
+    if not found:
+        return None
+    model.graph.value_info.extend(map(type_of, model.graph.initializer))
+    try:
+        made: ModelProto = inliner.inline_selected_functions(
+            model, sorted(found), exclude=False, inline_schema_functions=True
+        )
+    except RuntimeError:  # the type of something that such a function reads is not known
+        return None
+    return made if len(made.graph.node) > len(model.graph.node) else None
+
+
+def type_of(tensor: TensorProto) -> ValueInfoProto:
+    return onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+
+
+def is_function(node: NodeProto, versions: Mapping[str, int]) -> bool:
+    schema: Any = onnx.defs.get_schema(node.op_type, versions.get(node.domain, 1), node.domain)
+    return bool(schema.has_function or schema.has_context_dependent_function)
 
 
 def inferred(model: ModelProto, file: str) -> ModelProto:

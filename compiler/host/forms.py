@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from ..ir.graph import Array, Graph, Node
+from ..ir.graph import Array, Graph, Node, Tensor
 
 INPUT_PADS = 11
 """The opset from which on Pad takes its pads as an input."""
@@ -19,7 +19,26 @@ def evaluable(proto: NodeProto, node: Node, graph: Graph) -> list[NodeProto]:
         return with_scalar_depth(proto)
     if node.op == "onnx.MaxPool" and not any(node.outputs[1:]):
         return plain_pool(proto, node, graph)
+    if is_interpolation(node, graph):
+        return truncated(proto, graph.tensors[node.inputs[0]])
     return [proto]
+
+
+def is_interpolation(node: Node, graph: Graph) -> bool:
+    """A Resize of integers that computes new ones."""
+    if node.op not in ("onnx.Resize", "onnx.Upsample"):
+        return False
+    nearest = node.attrs.get("mode", "nearest") == "nearest"
+    return not nearest and graph.tensors[node.inputs[0]].dtype.kind != "f"
+
+
+def truncated(proto: NodeProto, x: Tensor) -> list[NodeProto]:
+    """Of real numbers, and the result towards zero, as onnxruntime has it."""
+    y, kind = proto.output[0], helper.np_dtype_to_tensor_dtype(x.dtype)
+    wide = helper.make_node("Cast", [x.name], [f"{y}.wide"], to=TensorProto.FLOAT)
+    back = helper.make_node("Cast", [f"{y}.real"], [y], to=kind)
+    proto.input[0], proto.output[0] = f"{y}.wide", f"{y}.real"
+    return [wide, proto, back]
 
 
 def with_scalar_depth(proto: NodeProto) -> list[NodeProto]:
