@@ -14,13 +14,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from onnx import NodeProto
+
 from dnncc import targets
 
 from .diagnostics import CompileError, Remarks
 from .driver import importing, lower, until
 from .frontend.cases import cases
-from .frontend.probes import Probe, operators, probes
+from .frontend.probes import OPSET, Probe, is_of_sequences, operators, probes
 from .frontend.qoperators import EXPANSIONS
+from .frontend.shapes import is_function
+from .host.evaluation import is_missing
 from .ir.graph import Graph, Node
 from .options import Options
 from .passes.fold_constants import KNOWN
@@ -64,9 +68,18 @@ def support(name: str, target: str) -> Support:
     found = [probed(probe, target) for probe in probes(name)]
     suite = [best(probed(probe, target) for probe in forms) for forms in cases().get(name, ())]
     counts = Counter(s.place for s in suite)
-    told = best((*found, *suite, Support(name, UNKNOWN, reason=UNPROBED)))
+    told = best((*found, *suite, unprobed(name)))
     reasons = Counter(cause(s.reason) for s in suite if s.place in (HOST, REFUSED))
     return replace(told, cases={p: counts[p] for p in PLACES if counts[p]}, reasons=dict(reasons))
+
+
+def unprobed(name: str) -> Support:
+    """Of an operator without an example: why there is none."""
+    if is_of_sequences(name):
+        return Support(name, REFUSED, reason="it takes or gives what is no tensor")
+    if is_missing(name, "", OPSET):
+        return Support(name, REFUSED, reason="neither the accelerator nor onnx.reference has it")
+    return Support(name, UNKNOWN, reason=UNPROBED)
 
 
 def best(found: Iterable[Support]) -> Support:
@@ -90,8 +103,10 @@ def probed(probe: Probe, target: str) -> Support:
     if reasons:
         place = FOLDED if reasons == [KNOWN] else HOST
         return Support(probe.operator, place, reason=reasons[0])
-    made = (n for node in graph.nodes for n in (node.body or (node,)))
-    forms = dict.fromkeys(n.op for n in made if probe.operator in n.loc)
+    made = [n for node in graph.nodes for n in (node.body or (node,))]
+    expanded = is_function(NodeProto(op_type=probe.operator), {"": OPSET})
+    named = [n for n in made if probe.operator in n.loc] or (made if expanded else [])
+    forms = dict.fromkeys(n.op for n in named)
     return Support(probe.operator, ACCELERATOR, tuple(forms), probe.constant)
 
 

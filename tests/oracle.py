@@ -14,6 +14,7 @@ from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, numpy_helpe
 ort = pytest.importorskip("onnxruntime")
 
 Arrays = dict[str, Any]
+PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 WEIGHT_AND_ZERO = {
     "DequantizeLinear": (0, 2),
     "QLinearConv": (3, 5),
@@ -27,8 +28,11 @@ def exact(model: ModelProto) -> ModelProto:
     copy = ModelProto()
     copy.CopyFrom(model)
     constants = {t.name: t for t in copy.graph.initializer}
+    factors = {name for n in model.graph.node if n.op_type in PRODUCTS for name in n.input}
     for node in copy.graph.node:
         positions = WEIGHT_AND_ZERO.get(node.op_type, ())
+        if node.op_type == "DequantizeLinear" and node.output[0] not in factors:
+            continue
         names = [node.input[i] for i in positions if i < len(node.input)]
         signed = all(holds(constants, name, TensorProto.INT8) for name in names)
         if len(names) == 2 and signed and is_inexact(node, constants):

@@ -32,7 +32,7 @@ INTEGERS: tuple[Any, ...] = (
 ATTRIBUTES: dict[str, Any] = {
     "kernel_shape": [3, 3], "blocksize": 2, "perm": [0, 2, 3, 1], "axis": 1, "hidden_size": 32,
     "size": 3, "to": TensorProto.INT32, "equation": "ijkl,ijkl->ijkl", "num_groups": 2,
-    "num_outputs": 2, "axes": [0], "mode": "nearest",
+    "num_outputs": 2, "axes": [0], "mode": "nearest", "shape": [4, 8],
 }  # fmt: skip
 """Values of required attributes, by the names that ONNX gives them in all its operators."""
 
@@ -79,6 +79,13 @@ def schema_of(name: str) -> OpSchema | None:
     return None if schema.deprecated else schema
 
 
+def is_of_sequences(name: str) -> bool:
+    """Whether some input or result can be no tensor."""
+    schema = schema_of(name)
+    sides = () if schema is None else (*schema.inputs, *schema.outputs)
+    return any(all(not t.startswith("tensor") for t in side.types) for side in sides)
+
+
 @cache
 def probes(operator: str) -> tuple[Probe, ...]:
     """A few examples: with all float operands computed, and with all but the first constant."""
@@ -101,6 +108,8 @@ def trials(schema: OpSchema) -> Iterator[tuple[NodeProto, dict[str, Any]]]:
     """Nodes with Operands or constants for their inputs; those with like operands come first."""
     fewest = max(schema.min_input, 2 if is_variadic(schema) else 0)
     for attrs in attribute_choices(schema):
+        if not schema.max_input:
+            yield helper.make_node(schema.name, [], ["o0"], schema.name, **attrs), {}
         for count in range(fewest, min(schema.max_input, fewest + 2) + 1):
             first, *rest = [choices(schema, index) for index in range(count)] or [[]]
             alike = product(first, rest[0]) if len(rest) > 1 else ()
@@ -214,15 +223,15 @@ def quantised(
             after.append(border("QuantizeLinear", value.name, f"{value.name}_q"))
             value.name = f"{value.name}_q"
             value.type.tensor_type.elem_type = TensorProto.INT8
-    graph.initializer.append(numpy_helper.from_array(np.asarray(SCALE), "scale"))
-    graph.initializer.append(numpy_helper.from_array(np.asarray(ZERO), "zero"))
+    graph.initializer.append(numpy_helper.from_array(np.asarray(SCALE), "probe.scale"))
+    graph.initializer.append(numpy_helper.from_array(np.asarray(ZERO), "probe.zero"))
     del graph.node[:]
     graph.node.extend([*nodes, node, *after])
     return model
 
 
 def border(op: str, source: str, result: str) -> NodeProto:
-    return helper.make_node(op, [source, "scale", "zero"], [result], f"{op}.{result}")
+    return helper.make_node(op, [source, "probe.scale", "probe.zero"], [result], f"{op}.{result}")
 
 
 def weight(name: str, given: Operand, nodes: list[NodeProto]) -> list[TensorProto]:
@@ -230,7 +239,7 @@ def weight(name: str, given: Operand, nodes: list[NodeProto]) -> list[TensorProt
     if len(given.shape) < 2:
         return [numpy_helper.from_array(sample(given), name)]
     values = np.rint(sample(given) * 20).astype(np.int8)
-    inputs = [f"{name}_w", "scale", f"{name}_zero"]
+    inputs = [f"{name}_w", "probe.scale", f"{name}_zero"]
     nodes.append(helper.make_node("DequantizeLinear", inputs, [name], f"DequantizeLinear.{name}"))
     zero = numpy_helper.from_array(np.asarray(np.int8(0)), f"{name}_zero")
     return [numpy_helper.from_array(values, f"{name}_w"), zero]

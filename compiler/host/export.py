@@ -14,7 +14,9 @@ from onnx import (
     version_converter,
 )
 
+from ..diagnostics import CompileError
 from ..ir.graph import Graph, Node, Tensor
+from .evaluation import is_missing
 from .forms import evaluable
 
 IR_VERSION = 10
@@ -22,8 +24,14 @@ OPSET = 21
 
 
 def export_host(node: Node, graph: Graph) -> bytes:
-    """The host part `node` as an ONNX model; the constants that it reads are in it."""
+    """The host part `node` as an ONNX model; the constants that it reads are in it. Raises
+    CompileError for an operator that nobody computes."""
     model = export(node.body, node.inputs, node.outputs, graph)
+    versions = {o.domain: o.version for o in model.opset_import}
+    for proto in model.graph.node:
+        if is_missing(proto.op_type, proto.domain, versions[proto.domain]):
+            what = f"neither the accelerator nor onnx.reference computes {proto.op_type}"
+            raise CompileError(what, node=proto.name or None)
     data: bytes = model.SerializeToString(deterministic=True)
     return data
 
