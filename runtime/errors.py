@@ -17,3 +17,7 @@ class SanitizerError(RunError):
         super().__init__(f"{findings[0]}{more}")
         self.findings = findings
         self.source = "model"
+
+
+class TimingError(RunError):
+    """The model of time cannot go on; names the engine and the instruction that block it."""

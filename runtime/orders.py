@@ -1,54 +1,17 @@
-"""What is to be timed, as arrays, and whether times obey the rules of events.py.
+"""Whether times obey the rules of targets/events.py.
 
 The rules have one solution: every time follows from times of earlier instructions and, on a DRAM
 channel, of requests that came before; a transfer takes at least a cycle, so none waits for itself.
 So times that obey them, wherever they come from, are those of the event loop.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 import numpy.typing as npt
 
+from dnncc.targets.orders import Orders, Times
+
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
-
-
-class Orders(NamedTuple):
-    """What is to be timed; int64[count] unless noted, -1 for no instruction.
-
-    `waited` holds per engine the instruction that has to end first, int64[count, engines], `slot`
-    the one that has to leave the queue first, `channel` the DRAM channel or -1, `held` the cycles
-    that it is taken for, `latency` those from a DRAM request to its first byte, `cycles` the time
-    that the engine is busy. A transfer may be asked for `ahead` cycles before the end of the one
-    that it is `behind`. `fetch` is spent in the issue unit. `overlap` is how long before its
-    predecessor's end an instruction may begin on the same engine.
-    """
-
-    engine: Ints
-    waited: Ints
-    slot: Ints
-    fetch: Ints
-    channel: Ints
-    latency: Ints
-    held: Ints
-    behind: Ints
-    ahead: Ints
-    cycles: Ints
-    overlap: Ints
-
-    def queues(self) -> list[Ints]:
-        """Per engine its instructions, in order."""
-        return [np.flatnonzero(self.engine == e) for e in range(self.waited.shape[1])]
-
-
-class Times(NamedTuple):
-    """As events.played finds them, int64[count]."""
-
-    issue: Ints
-    begin: Ints
-    start: Ints
-    end: Ints
 
 
 def obey(orders: Orders, times: Times) -> bool:

@@ -13,8 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .events import Stuck, played
-from .orders import Bools, Ints, Orders, Times, obey
+from dnncc.targets.events import Stuck, played
+from dnncc.targets.orders import Orders, Times
+
+from .orders import Bools, Ints, obey
 
 SHORT = 20_000
 """Programs up to here are played: that takes no longer."""

@@ -1,7 +1,7 @@
 """When a program's instructions run on a target, and what every engine does in every cycle.
 
-The order of events comes from events.py, the prices from pricing.py; here both meet, and the
-cycles of each engine are divided, exactly, into busy cycles and stalls by cause. The model:
+The order of events comes from targets/events.py, the prices from pricing.py; here both meet, and
+the cycles of each engine are divided, exactly, into busy cycles and stalls by cause. The model:
 
 * Issue. From the target's `start_cycles` on, one unit fetches instructions in program order,
   max(code bytes / fetch rate, cycles per instruction) each, and puts them into their engine's
@@ -34,9 +34,10 @@ import numpy.typing as npt
 from dnncc.isa import control, core
 from dnncc.isa import program as programs
 from dnncc.targets import Target
+from dnncc.targets.events import Stuck
+from dnncc.targets.orders import Orders, Times, overlaps, queue_slots
 
-from .events import Stuck, TimingError
-from .orders import Orders, Times
+from .errors import TimingError
 from .periods import times_of
 from .pricing import Prices, prices
 from .requests import windows
@@ -154,7 +155,7 @@ def orders_of(
     return Orders(
         engine=np.asarray(program.engine_of, np.int64),
         waited=waited,
-        slot=slots(program.count, queues, target.issue.queue_depth),
+        slot=queue_slots(program.count, queues, target.issue.queue_depth),
         fetch=priced.fetch,
         channel=priced.channel,
         latency=priced.latency,
@@ -162,30 +163,8 @@ def orders_of(
         behind=behind,
         ahead=ahead,
         cycles=priced.cycles,
-        overlap=overlaps(priced, queues),
+        overlap=overlaps(priced.head, priced.tail, priced.hide, priced.cycles, queues),
     )
-
-
-def slots(count: int, queues: list[Ints], depth: int) -> Ints:
-    """Per instruction the one that has to leave the queue first; -1 where there is room."""
-    slot = np.full(count, -1, np.int64)
-    for queue in queues:
-        slot[queue[depth:]] = queue[:-depth]
-    return slot
-
-
-def overlaps(priced: Prices, queues: list[Ints]) -> Ints:
-    """Cycles by which an instruction may begin before the end of the one before it in its queue.
-
-    The array fills for the next tile while this one drains (`tail`) and, as far as it can `hide`
-    it, while this one computes.
-    """
-    overlap = np.zeros_like(priced.cycles)
-    for queue in queues:
-        before, after = queue[:-1], queue[1:]
-        hidden = np.minimum(priced.hide[before], priced.head[after])
-        overlap[after] = np.minimum(priced.tail[before] + hidden, priced.cycles[before])
-    return overlap
 
 
 def timeline(

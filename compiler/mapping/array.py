@@ -1,7 +1,7 @@
 """The steps of a workload on the PE array, as the dataflow sees them, for many tilings at once."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import NamedTuple
 
@@ -15,6 +15,9 @@ from .workload import StepSpec, Workload
 
 Ints = npt.NDArray[np.int64]
 Steps = Mapping[str, Ints]
+
+
+OPERANDS = ("ifmap", "weight", "psum")
 
 
 class Part(NamedTuple):
@@ -34,24 +37,32 @@ def array_parts(load: Workload, steps: Steps) -> list[Part]:
 
 def array_part(load: Workload, spec: StepSpec, steps: Steps, count: Steps) -> Part:
     used, one = load.used(spec), np.ones_like(next(iter(steps.values())))
+    shapes = {name: used[name].tile_shape(steps) for name in OPERANDS}
+    summed = product_of(count, load.summed(spec))
+    tiles = product_of(count, [v for v in count if v not in spec.apart])
+    work = work_of(spec, shapes, one * (summed > 1))
+    return Part(work, tiles, tiles - tiles // summed)
+
+
+def work_of(
+    spec: StepSpec, shapes: Mapping[str, Sequence[Ints]], accumulate: Ints
+) -> dataflow.Work:
+    """A step on tiles of these shapes, as columns of the length of `accumulate`."""
+    one = np.ones_like(accumulate)
     axes = {
-        name: dict(zip(spec.attrs[f"{name}_axes"], used[name].tile_shape(steps), strict=True))
-        for name in ("ifmap", "weight", "psum")
+        name: dict(zip(spec.attrs[f"{name}_axes"], shapes[name], strict=True)) for name in OPERANDS
     }
     plane = {v: axes["psum"].get(v, one) * one for v in "nkpq"}
     groups = np.maximum(axes["ifmap"]["c"] // axes["weight"]["c"], 1)
     taken = {**plane, "k": plane["k"] // groups, "g": groups * one, "c": axes["weight"]["c"] * one}
     names = ("r", "s", "stride_y", "stride_x", "dilation_y", "dilation_x")
-    summed = product_of(count, load.summed(spec))
-    tiles = product_of(count, [v for v in count if v not in spec.apart])
-    work = dataflow.Work(
+    return dataflow.Work(
         **taken,
         **{v: spec.attrs[v] * one for v in names},
         h=axes["ifmap"].get("h", one) * one,
         w=axes["ifmap"]["w"] * one,
-        accumulate=np.asarray(summed > 1, np.int64),
+        accumulate=np.asarray(accumulate, np.int64),
     )
-    return Part(work, tiles, tiles - tiles // summed)
 
 
 def macs(load: Workload) -> int:

@@ -56,13 +56,18 @@ class Problem:
         )
         load = self.load
         loops = (tuple(load.dims.items()), load.reduction, load.single, load.orders)
-        return (loops, shapes, places, numbers, tuple(self.free.items()), self.first)
+        return (loops, shapes, places, numbers, tuple(self.free.items()), self.first, self.alone)
 
     @property
     def first(self) -> bool:
         """Whether no group comes before it, beside which its constants could be loaded."""
         group = next((n for n in self.graph.nodes if n.op == "group"), None)
         return group is None or self.load.result.tensor in group.outputs
+
+    @property
+    def alone(self) -> bool:
+        """Whether no other group overlaps with its ends."""
+        return sum(n.op == "group" for n in self.graph.nodes) == 1
 
     @property
     def rows(self) -> int:

@@ -10,7 +10,7 @@ included, are looked at, and one that goes over the map's rows outermost is take
 layer can begin with the first rows.
 """
 
-from functools import reduce
+from functools import partial, reduce
 from itertools import takewhile
 from typing import NamedTuple
 
@@ -40,6 +40,7 @@ from .pool import (
     pooled,
     taken,
 )
+from .rehearsal import rehearsed, settled
 from .rounds import Learned, asked_cycles, asked_floor, promising
 from .space import Bools, Choice, boxes, choices, grid, product_of, trips
 from .workload import Workload
@@ -91,9 +92,14 @@ def searching(problem: Problem, limit: int, rounds: int = ROUNDS) -> Asking[Foun
         raise hindrance(problem)
     pool = yield from priced(problem, able, legal, steps, limit, rounds)
     pool = yield from refined(problem, pool, steps)
+    streamed = streams(problem.load, options, steps)
     slack = BYTE_SLACK if problem.load.inner else LANES_SLACK
-    best = preferred(pool, streams(problem.load, options, steps), slack)
-    return found(problem, options, pool, steps, best)
+    prefer = partial(preferred, pool, streams=streamed, slack=slack)
+    cycles = pool.cycles
+    if problem.alone:
+        cycles = settled(cycles, prefer, partial(played, problem, options, pool, steps))
+    best = prefer(cycles)
+    return found(problem, options, pool, steps, best)._replace(cycles=int(cycles[best]))
 
 
 def found(problem: Problem, options: list[Choice], pool: Pool, steps: Steps, row: int) -> Found:
@@ -103,6 +109,13 @@ def found(problem: Problem, options: list[Choice], pool: Pool, steps: Steps, row
     return Found(mapping, int(pool.cycles[row]), array, int(pool.beside.bytes[row]))
 
 
+def played(
+    problem: Problem, options: list[Choice], pool: Pool, steps: Steps, row: int
+) -> int | None:
+    """Cycles of a row of the pool, rehearsed."""
+    return rehearsed(problem, found(problem, options, pool, steps, row).mapping)
+
+
 def options_of(problem: Problem) -> list[Choice]:
     """Where operands and psums share a memory, one can be worth the room of another's next tile."""
     psum, ifmap = (problem.target.memory_for(kind) for kind in ("psum", "ifmap"))
@@ -110,9 +123,9 @@ def options_of(problem: Problem) -> list[Choice]:
     return list(choices(problem.load, problem.given, lone))
 
 
-def preferred(pool: Pool, streams: Ints, slack: float = BYTE_SLACK) -> int:
+def preferred(pool: Pool, cycles: Ints, streams: Ints, slack: float = BYTE_SLACK) -> int:
     """The row of the pool to take, by cycles, bytes and `streams` of each choice and tile."""
-    cycles, moved = pool.cycles, pool.beside.bytes
+    moved = pool.beside.bytes
     near = np.flatnonzero(cycles <= CYCLE_SLACK * cycles.min())
     near = near[moved[near] <= slack * moved[near].min() + FEW * CODE_BYTES]
     code = pool.beside.code[near]

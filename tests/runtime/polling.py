@@ -11,9 +11,9 @@ import numpy as np
 
 from dnncc.isa import core
 from dnncc.isa import program as programs
-from dnncc.runtime import events, timing
-from dnncc.runtime.orders import Orders
-from dnncc.targets import Target
+from dnncc.runtime import timing
+from dnncc.targets import Target, events
+from dnncc.targets.orders import Orders
 
 
 class Times(NamedTuple):

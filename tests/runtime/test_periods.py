@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from dnncc.runtime import periods
-from dnncc.runtime.events import played
-from dnncc.runtime.orders import Orders, Times, obey
+from dnncc.runtime.orders import obey
 from dnncc.runtime.periods import repetitions, signatures, times_of, without
+from dnncc.targets.events import played
+from dnncc.targets.orders import Orders, Times
 
 ENGINES = 6
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from dnncc.isa import core
-from dnncc.runtime import events, timing
-from dnncc.runtime.orders import Orders
-from dnncc.targets import Target
+from dnncc.runtime import timing
+from dnncc.targets import Target, events
+from dnncc.targets.orders import Orders
 from tests.runtime.polling import assert_polled
 
 LOAD0, STORE0, TENSOR, VECTOR = (

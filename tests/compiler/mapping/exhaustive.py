@@ -1,7 +1,6 @@
 """Every mapping of a space, simulated: what the search should have found."""
 
 from collections.abc import Iterator
-from collections.abc import Mapping as Steps
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -12,11 +11,12 @@ from dnncc.diagnostics import Remarks
 from dnncc.driver import importing, lower, until
 from dnncc.ir.graph import Graph, Node
 from dnncc.mapping.cost import Problem
-from dnncc.mapping.given import ANY
 from dnncc.mapping.lowering import workload
 from dnncc.mapping.mapping import Mapping
-from dnncc.mapping.search import array_cycles, everything, options_of, space, to_mapping
+from dnncc.mapping.objective import search_for
+from dnncc.mapping.search import Found, everything, options_of, space, to_mapping
 from dnncc.options import Options
+from dnncc.passes.choose_mapping import PRICED
 from dnncc.passes.pipeline import PIPELINE, find
 from dnncc.runtime.timing import simulate
 from dnncc.targets import Target, load
@@ -24,10 +24,9 @@ from dnncc.targets import Target, load
 
 @dataclass(frozen=True)
 class Candidate:
-    """A mapping, its estimated cycles, and those of the simulation of its program."""
+    """A mapping, and the cycles of the simulation of its program."""
 
     mapping: Mapping
-    estimate: int
     simulated: int
 
 
@@ -79,29 +78,25 @@ class Space:
         stream: Any = lower(replace(self.graph, nodes=nodes), rest, self.options)
         return simulate(stream.decoded, self.machine).cycles
 
-    def priced(self, steps: Steps[str, int]) -> Iterator[tuple[Mapping, int]]:
-        """All mappings, of given tile sizes or of any, with the estimates of the search."""
-        problem = replace(self.problem, given=replace(ANY, steps=steps))
+    def every(self) -> Iterator[Mapping]:
+        problem = self.problem
         mesh, legal, columns = space(problem)
-        array = array_cycles(problem, columns)
         for choice in options_of(problem):
-            pool = everything(problem, [choice], mesh, legal)._replace(array=array)
-            for tile, estimate in zip(pool.tile.tolist(), pool.cycles.tolist(), strict=True):
-                one = {v: int(s[tile]) for v, s in columns.items()}
-                yield to_mapping(problem, choice, one), estimate
+            for tile in everything(problem, [choice], mesh, legal).tile.tolist():
+                yield to_mapping(problem, choice, {v: int(s[tile]) for v, s in columns.items()})
 
-    def mappings(self) -> Iterator[tuple[Mapping, int]]:
+    def mappings(self) -> Iterator[Mapping]:
         """Each different one once."""
         seen: set[str] = set()
-        for mapping, estimate in self.priced({}):
+        for mapping in self.every():
             if repr(mapping) not in seen:
                 seen.add(repr(mapping))
-                yield mapping, estimate
+                yield mapping
 
-    def estimate(self, mapping: Mapping) -> int:
-        """What the search takes a mapping for."""
-        found = [estimate for other, estimate in self.priced(mapping.steps) if other == mapping]
-        return min(found)
+    @property
+    def found(self) -> Found:
+        """The chosen mapping, and what the search takes it for."""
+        return search_for("latency", self.problem, PRICED[self.options.level])
 
     def candidates(self) -> list[Candidate]:
-        return [Candidate(m, estimate, self.cycles(m)) for m, estimate in self.mappings()]
+        return [Candidate(m, self.cycles(m)) for m in self.mappings()]

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from .errors import RunError
 from .orders import Orders, Times
 
 UNKNOWN = -1
@@ -22,10 +21,6 @@ UNKNOWN = -1
 Unit = Generator[int, None, None]
 """Yields keys: i for the end of instruction i, count + 1 + i for its begin, -1 - i for its
 issue."""
-
-
-class TimingError(RunError):
-    """The model of time cannot go on; names the engine and the instruction that block it."""
 
 
 class Stuck(Exception):
