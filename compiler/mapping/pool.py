@@ -110,13 +110,13 @@ def taken(pool: Pool, rows: Bools) -> Pool:
     return Pool(pool.choice[rows], pool.tile[rows], pool.array, more)
 
 
-def near(pool: Pool, known: Bools) -> Pool:
+def near(pool: Pool, known: Bools, slack: float) -> Pool:
     """Without the tiles that no choice brings near the fastest that is known: bounds only rise, and
     the fastest only gets faster."""
     cycles = pool.cycles
     best = cycles[known[pool.tile]].min(initial=UNKNOWN)
     kept = np.zeros(len(pool.array), np.bool_)
-    kept[pool.tile[cycles <= CYCLE_SLACK * best]] = True
+    kept[pool.tile[cycles <= slack * best]] = True
     return taken(pool, kept[pool.tile] & (cycles <= UNEVEN * best))
 
 

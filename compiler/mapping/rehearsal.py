@@ -4,7 +4,7 @@ What closed forms of many candidates leave out is in it: first and last tiles, f
 wait, smaller tiles at the ends of loops, and engines that want a DRAM link at once.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from collections.abc import Mapping as Dict
 from dataclasses import dataclass
 from functools import cached_property
@@ -259,28 +259,6 @@ class Body:
         line, inner = self.lines[number], self.nest.inner(self.lines[number].depth)
         iteration = (np.arange(len(line.cycles)) + line.after) * inner - line.after
         return iteration * len(self.lines) + number
-
-
-REHEARSALS = 8
-
-
-def settled(
-    cycles: Ints, preferred: Callable[[Ints], int], rehearse: Callable[[int], int | None]
-) -> Ints:
-    """Estimates of all candidates; those of the fastest, and of the one that is preferred by them,
-    are of rehearsals, as far as these can be."""
-    cycles, known = cycles.copy(), set[int]()
-    for _ in range(REHEARSALS):
-        rows = {preferred(cycles), int(cycles.argmin())} - known
-        for row in rows:
-            found = rehearse(row)
-            if found is None:
-                return cycles
-            cycles[row] = found
-        known |= rows
-        if not rows:
-            break
-    return cycles
 
 
 def rehearsed(problem: Problem, mapping: Mapping) -> int | None:

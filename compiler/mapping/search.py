@@ -10,7 +10,8 @@ included, are looked at, and one that goes over the map's rows outermost is take
 layer can begin with the first rows.
 """
 
-from functools import partial, reduce
+from collections.abc import Callable
+from functools import reduce
 from itertools import takewhile
 from typing import NamedTuple
 
@@ -40,7 +41,7 @@ from .pool import (
     pooled,
     taken,
 )
-from .rehearsal import rehearsed, settled
+from .rehearsal import rehearsed
 from .rounds import Learned, asked_cycles, asked_floor, promising
 from .space import Bools, Choice, boxes, choices, grid, product_of, trips
 from .workload import Workload
@@ -56,6 +57,9 @@ STREAMED = 8
 
 FINALISTS = 48
 """How many tilings are looked at closely, all of their tiles at their sizes."""
+
+REHEARSALS = 64
+"""Of candidates for a layer alone, at most."""
 
 ROUNDS = 6
 """In which the array's model prices tiles, each time twice as many as before."""
@@ -92,14 +96,11 @@ def searching(problem: Problem, limit: int, rounds: int = ROUNDS) -> Asking[Foun
         raise hindrance(problem)
     pool = yield from priced(problem, able, legal, steps, limit, rounds)
     pool = yield from refined(problem, pool, steps)
-    streamed = streams(problem.load, options, steps)
-    slack = BYTE_SLACK if problem.load.inner else LANES_SLACK
-    prefer = partial(preferred, pool, streams=streamed, slack=slack)
-    cycles = pool.cycles
     if problem.alone:
-        cycles = settled(cycles, prefer, partial(played, problem, options, pool, steps))
-    best = prefer(cycles)
-    return found(problem, options, pool, steps, best)._replace(cycles=int(cycles[best]))
+        return settled(pool, lambda row: played(problem, found(problem, options, pool, steps, row)))
+    slack = BYTE_SLACK if problem.load.inner else LANES_SLACK
+    best = preferred(pool, streams(problem.load, options, steps), slack)
+    return found(problem, options, pool, steps, best)
 
 
 def found(problem: Problem, options: list[Choice], pool: Pool, steps: Steps, row: int) -> Found:
@@ -109,11 +110,23 @@ def found(problem: Problem, options: list[Choice], pool: Pool, steps: Steps, row
     return Found(mapping, int(pool.cycles[row]), array, int(pool.beside.bytes[row]))
 
 
-def played(
-    problem: Problem, options: list[Choice], pool: Pool, steps: Steps, row: int
-) -> int | None:
-    """Cycles of a row of the pool, rehearsed."""
-    return rehearsed(problem, found(problem, options, pool, steps, row).mapping)
+def settled(pool: Pool, play: Callable[[int], Found]) -> Found:
+    """The fastest candidate, those that seem to be it rehearsed, of equal ones that of the fewest
+    bytes. There is no next layer that it could be chosen for."""
+    cycles, known = pool.cycles, dict[int, Found]()
+    for _ in range(REHEARSALS):
+        row = int(np.lexsort((pool.beside.bytes, cycles))[0])
+        if row in known:
+            return known[row]
+        known[row] = play(row)
+        cycles[row] = known[row].cycles
+    return min(known.values(), key=lambda found: (found.cycles, found.bytes))
+
+
+def played(problem: Problem, found: Found) -> Found:
+    """With the cycles of a rehearsal, if it can be rehearsed."""
+    cycles = rehearsed(problem, found.mapping)
+    return found if cycles is None else found._replace(cycles=cycles)
 
 
 def options_of(problem: Problem) -> list[Choice]:
@@ -123,9 +136,9 @@ def options_of(problem: Problem) -> list[Choice]:
     return list(choices(problem.load, problem.given, lone))
 
 
-def preferred(pool: Pool, cycles: Ints, streams: Ints, slack: float = BYTE_SLACK) -> int:
+def preferred(pool: Pool, streams: Ints, slack: float = BYTE_SLACK) -> int:
     """The row of the pool to take, by cycles, bytes and `streams` of each choice and tile."""
-    moved = pool.beside.bytes
+    cycles, moved = pool.cycles, pool.beside.bytes
     near = np.flatnonzero(cycles <= CYCLE_SLACK * cycles.min())
     near = near[moved[near] <= slack * moved[near].min() + FEW * CODE_BYTES]
     code = pool.beside.code[near]
@@ -185,7 +198,8 @@ def priced(
             cycles = costs(able, legal, learned.array)
             best = lowest(cycles, legal)[learned.known].min()
             pool = pooled(able, cycles, legal, learned.array, UNEVEN * best)
-        pool = near(pool._replace(array=learned.array), learned.known)
+        slack = UNEVEN if problem.alone else CYCLE_SLACK
+        pool = near(pool._replace(array=learned.array), learned.known, slack)
         least = fastest(pool)
     assert pool is not None
     return taken(pool, learned.known[pool.tile])
