@@ -47,7 +47,7 @@ KNOWN = (
     "the target has the count whose figures are nearer."
 )
 FOLDED = (
-    "a third to a half of the published cycles is then without an explanation; the differences "
+    "what is then missing of the published cycles is without an explanation; the differences "
     "below, in which no start counts, are what is left to compare."
 )
 FOLDED_CYCLES = 51 + 5 * 60

@@ -7,7 +7,8 @@ are priced with the smaller tiles at loops' ends.
 
 Of those within a few percent of the fastest, the ones with the fewest bytes from DRAM, code
 included, are looked at, and one that goes over the map's rows outermost is taken: then the next
-layer can begin with the first rows.
+layer can begin with the first rows. A layer alone has no next one: the fastest is taken, and as its
+ends overlap with nothing, the cycles of the candidates that may be it are found by rehearsal.
 """
 
 from collections.abc import Callable
