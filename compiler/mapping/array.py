@@ -81,7 +81,7 @@ def uneven(load: Workload, steps: Steps) -> tuple[Ints, Ints, Steps]:
     """Per candidate, `row`, and size that its tiles have: how many there are, and their steps."""
     ends = {v: (s, load.dims[v] // s, load.dims[v] % s) for v, s in steps.items()}
     found = []
-    for last in product((False, True), repeat=len(ends)):
+    for last in product(*((False, True) if e[2].any() else (False,) for e in ends.values())):
         number = np.ones_like(next(iter(steps.values())))
         for at_end, (_, full, rest) in zip(last, ends.values(), strict=True):
             number = number * ((rest > 0) if at_end else full)

@@ -92,16 +92,13 @@ def pooled(
 ) -> Pool:
     """As rows, those that take at most so many cycles."""
     number = (np.cumsum(legal) - 1).reshape(legal.shape)
-    choices: list[Ints] = []
-    tiles: list[Ints] = []
-    columns: list[Beside] = []
-    for one, cost in zip(found, cycles, strict=True):
-        at = np.nonzero(one.fits & (cost <= most))
-        tiles.append(number[at])
-        choices.append(np.full(len(tiles[-1]), one.choice))
-        columns.append(Beside(*(np.broadcast_to(c, legal.shape)[at] for c in one.beside)))
+    kept = [np.nonzero(one.fits & (c <= most)) for one, c in zip(found, cycles, strict=True)]
+    both = [(one, at) for one, at in zip(found, kept, strict=True) if len(at[0])]
+    both = both or [(found[0], kept[0])]
+    columns = [[np.broadcast_to(c, legal.shape)[at] for c in one.beside] for one, at in both]
     joined = Beside(*map(np.concatenate, zip(*columns, strict=True)))
-    return Pool(np.concatenate(choices), np.concatenate(tiles), array, joined)
+    choice = np.repeat([one.choice for one, _ in both], [len(at[0]) for _, at in both])
+    return Pool(choice, np.concatenate([number[at] for _, at in both]), array, joined)
 
 
 def taken(pool: Pool, rows: Bools) -> Pool:
