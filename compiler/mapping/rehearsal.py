@@ -151,7 +151,7 @@ class Nest:
         problem, stores = self.problem, access is self.load.result
         depth = self.outside if stores else self.depth(access)
         tensor, sizes = problem.graph.tensors[access.tensor], self.sizes(access, depth)
-        if access.role in self.mapping.resident:
+        if access.box and access.role in self.mapping.resident:
             sizes = [np.array([d.bound]) for d in access.box]
         strides = layout(tensor) or (1,)
         unit, link = engine(problem, access), channel(problem, access)
