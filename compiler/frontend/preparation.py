@@ -66,18 +66,23 @@ def prepared(model: ModelProto, opset: int, folder: Path) -> ModelProto:
     from onnxruntime.quantization import shape_inference
 
     paths = folder / "given.onnx", folder / "folded.onnx"
-    changed = ModelProto()
-    changed.CopyFrom(model)
-    name_nodes(changed)
-    constants_only(changed)
-    fold_weights(changed)
-    onnx.save(raised(widened(changed), opset), paths[0])
+    onnx.save(named(model, opset), paths[0])
     shape_inference.quant_pre_process(*paths, skip_symbolic_shape=True)
     folded = onnx.load(paths[1])
     fold_batch_norms(folded)
     flatten_biases(folded)
     drop_empty(folded)
     return folded
+
+
+def named(model: ModelProto, opset: int) -> ModelProto:
+    """In `opset`, in float32, its nodes named, and its weights constants."""
+    changed = ModelProto()
+    changed.CopyFrom(model)
+    name_nodes(changed)
+    constants_only(changed)
+    fold_weights(changed)
+    return raised(widened(changed), opset)
 
 
 def name_nodes(model: ModelProto) -> None:

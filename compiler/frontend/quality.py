@@ -51,11 +51,18 @@ def evaluated(model: ModelProto, names: Sequence[str], feeds: Mapping[str, Array
     """Inner values, by onnxruntime without optimisations."""
     if not names:
         return []  # which onnxruntime would take for all outputs
-    whole = ModelProto()
-    whole.CopyFrom(model)
-    del whole.graph.output[:]
-    whole.graph.output.extend(ValueInfoProto(name=name) for name in names)
-    return list(session(whole, optimised=False).run(None, dict(feeds)))
+    kept = list(model.graph.output)
+    giving(model, [ValueInfoProto(name=name) for name in names])
+    try:
+        opened = session(model, optimised=False)
+    finally:
+        giving(model, kept)  # rather than a copy, which would have all weights again
+    return list(opened.run(None, dict(feeds)))
+
+
+def giving(model: ModelProto, outputs: Sequence[ValueInfoProto]) -> None:
+    del model.graph.output[:]
+    model.graph.output.extend(outputs)
 
 
 def session(model: ModelProto, optimised: bool = True) -> Any:

@@ -11,6 +11,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -50,8 +51,8 @@ def quantized(model: ModelProto, samples: Sequence[Feeds], precision: str) -> Mo
     kit = toolkit()
     with tempfile.TemporaryDirectory() as folder, quiet(), silent_sessions():
         try:
-            source = prepared(model, OPSETS[precision], Path(folder))
-            result = static(kit, source, samples, precision, Path(folder))
+            source = Source.of(prepared(model, OPSETS[precision], Path(folder)), Path(folder))
+            result = static(kit, source, samples, precision)
         except CompileError:
             raise
         except Exception as error:  # whatever the library cannot do
@@ -97,17 +98,33 @@ def silent_sessions() -> Iterator[None]:
         onnxruntime.set_default_logger_severity(WARNING)
 
 
-def static(
-    kit: Any, model: ModelProto, samples: Sequence[Feeds], precision: str, folder: Path
-) -> ModelProto:
-    made = first = once(kit, model, samples, precision, folder, {})
+@dataclass(frozen=True)
+class Source:
+    """A float model as a file, since every copy in memory has its weights; nodes to leave out."""
+
+    folder: Path
+    excluded: list[str]
+
+    @classmethod
+    def of(cls, model: ModelProto, folder: Path) -> Source:
+        source = cls(folder, excluded(model))
+        onnx.save(model, source.path)
+        return source
+
+    @property
+    def path(self) -> Path:
+        return self.folder / "prepared.onnx"
+
+
+def static(kit: Any, source: Source, samples: Sequence[Feeds], precision: str) -> ModelProto:
+    made = first = once(kit, source, samples, precision, {})
     steps = dict[str, int]()
     for _ in range(ROUNDS if precision == "int16" else 0):
         fewer = wide.narrowed(made, steps)
         if fewer == steps:
             break
         steps, scales = fewer, wide.overrides(first, fewer)
-        made = once(kit, model, samples, precision, folder, {"TensorQuantOverrides": scales})
+        made = once(kit, source, samples, precision, {"TensorQuantOverrides": scales})
     else:
         if steps:
             raise CompileError("sums of int16 overflow", hint="give --precision int8")
@@ -117,24 +134,22 @@ def static(
 
 def once(
     kit: Any,
-    model: ModelProto,
+    source: Source,
     samples: Sequence[Feeds],
     precision: str,
-    folder: Path,
     options: Mapping[str, Any],
 ) -> ModelProto:
     types, is_wide = kit.QuantType, precision == "int16"
-    source, path = ModelProto(), folder / "quantised.onnx"
-    source.CopyFrom(model)  # the library changes what it is given
+    path = source.folder / "quantised.onnx"
     kit.quantize_static(
-        source,
+        source.path,
         path,
         reader(kit, samples),
         quant_format=kit.QuantFormat.QDQ,
         activation_type=types.QInt16 if is_wide else types.QUInt8,
         weight_type=types.QInt8 if is_wide else types.QUInt8,
         op_types_to_quantize=list(QUANTISED),
-        nodes_to_exclude=excluded(model),
+        nodes_to_exclude=source.excluded,
         per_channel=True,
         extra_options={"WeightSymmetric": True, "ActivationSymmetric": is_wide, **options},
     )

@@ -119,7 +119,7 @@ def infer_shapes(model: ModelProto, file: str) -> ModelProto:
         model = inferred(model, file)
         changed = remove_ceil_mode(model, static_shapes(model))
         if not changed and not (has_unknown(model) and fold_arithmetic(model)):
-            expanded = expand_functions(model)
+            expanded = expand_functions(model, file)
             if expanded is None:
                 return model
             model = expanded
@@ -135,7 +135,7 @@ def of_unknown_shape(model: ModelProto) -> Iterator[NodeProto]:
     return (n for n in model.graph.node if any(o and o not in known for o in n.output))
 
 
-def expand_functions(model: ModelProto) -> ModelProto | None:
+def expand_functions(model: ModelProto, file: str) -> ModelProto | None:
     """The operators that ONNX defines by others and infers no shape for, such as
     GroupNormalization, as those others; None if there are none."""
     versions = {o.domain: o.version for o in model.opset_import}
@@ -148,7 +148,9 @@ def expand_functions(model: ModelProto) -> ModelProto | None:
         made: ModelProto = inliner.inline_selected_functions(
             model, sorted(found), exclude=False, inline_schema_functions=True
         )
-    except RuntimeError:  # the type of something that such a function reads is not known
+        forget_shapes(made)
+        inferred(made, file)
+    except (RuntimeError, CompileError):  # a type that is not known, an attribute by default
         return None
     return made if len(made.graph.node) > len(model.graph.node) else None
 
