@@ -90,12 +90,9 @@ def searching(problem: Problem, limit: int, rounds: int = ROUNDS) -> Asking[Foun
 
     The array's model prices a few times `limit` tilings; with one of the `rounds` first guesses.
     """
-    options = options_of(problem)
-    mesh, legal, steps = space(problem)
-    able = fitting(problem, options, mesh, legal)
-    if not any(one.fits.any() for one in able):
-        raise hindrance(problem)
-    pool = yield from priced(problem, able, legal, steps, limit, rounds)
+    options, tiles = options_of(problem), space(problem)
+    steps = tiles.steps
+    pool = yield from priced(problem, options, tiles, limit, rounds)
     pool = yield from refined(problem, pool, steps)
     if problem.alone:
         return settled(pool, lambda row: played(problem, found(problem, options, pool, steps, row)))
@@ -157,12 +154,22 @@ def streams(load: Workload, options: list[Choice], steps: Steps) -> Ints:
     return np.array([np.where(before == 1, rows, 1) for before in outside])
 
 
-def space(problem: Problem) -> tuple[Steps, Bools, Steps]:
+class Space(NamedTuple):
     """All tile sizes as a mesh, which of its points are legal, and these as columns."""
+
+    mesh: Steps
+    legal: Bools
+    steps: Steps
+
+
+def space(problem: Problem) -> Space:
+    """Raises NoMapping if nothing is legal."""
     mesh = grid(problem.load, problem.given, problem.rows)
     shape = np.broadcast_shapes(*(s.shape for s in mesh.values()))
     legal = np.broadcast_to(boxes(problem.load, mesh) & runnable(problem, mesh), shape)
-    return mesh, legal, {v: np.broadcast_to(s, shape)[legal] for v, s in mesh.items()}
+    if not legal.any():
+        raise hindrance(problem)
+    return Space(mesh, legal, {v: np.broadcast_to(s, shape)[legal] for v, s in mesh.items()})
 
 
 def everything(problem: Problem, options: list[Choice], mesh: Steps, legal: Bools) -> Pool:
@@ -176,34 +183,54 @@ def everything(problem: Problem, options: list[Choice], mesh: Steps, legal: Bool
     return pool
 
 
+def able(problem: Problem, options: list[Choice], tiles: Space) -> list[Fitting]:
+    """What fits. Raises NoMapping."""
+    found = fitting(problem, options, tiles.mesh, tiles.legal)
+    if not any(one.fits.any() for one in found):
+        raise hindrance(problem)
+    return found
+
+
 def priced(
-    problem: Problem, able: list[Fitting], legal: Bools, steps: Steps, limit: int, rounds: int
+    problem: Problem, options: list[Choice], tiles: Space, limit: int, rounds: int
 ) -> Asking[Pool]:
     """Only what the array's model has priced, best first as far as its bounds say; everything near
     the fastest, if the array has nothing to do. Each round is twice the one before."""
+    steps = tiles.steps
     if not problem.load.inner:
-        idle = np.zeros((np.count_nonzero(legal), 2), np.int64)
-        cycles = costs(able, legal, idle)
-        return pooled(able, cycles, legal, idle, UNEVEN * lowest(cycles, legal).min())
+        idle = np.zeros((len(next(iter(steps.values()))), 2), np.int64)
+        found = able(problem, options, tiles)
+        cycles = costs(found, tiles.legal, idle)
+        most = UNEVEN * lowest(cycles, tiles.legal).min()
+        return pooled(found, cycles, tiles.legal, idle, most)
     learned = Learned(steps, (yield from asked_floor(problem, steps)))
-    least = lowest(costs(able, legal, learned.floor), legal)
-    largest = learned.largest(least < UNKNOWN)
-    pool = None
-    for left in range(rounds, 0, -1):
-        new = promising(least, learned, largest, max(8 * limit >> left, 1))
+    pool, largest = yield from opened(problem, options, tiles, learned, 8 * limit >> rounds)
+    slack = UNEVEN if problem.alone else CYCLE_SLACK
+    pool = near(pool, learned.known, slack)
+    for left in range(rounds - 1, 0, -1):
+        new = promising(fastest(pool), learned, largest, max(8 * limit >> left, 1))
         if not len(new):
             break
         asked = {v: s[new] for v, s in steps.items()}
         learned.learn(new, (yield from asked_cycles(problem, asked)))
-        if pool is None:
-            cycles = costs(able, legal, learned.array)
-            best = lowest(cycles, legal)[learned.known].min()
-            pool = pooled(able, cycles, legal, learned.array, UNEVEN * best)
-        slack = UNEVEN if problem.alone else CYCLE_SLACK
         pool = near(pool._replace(array=learned.array), learned.known, slack)
-        least = fastest(pool)
-    assert pool is not None
     return taken(pool, learned.known[pool.tile])
+
+
+def opened(
+    problem: Problem, options: list[Choice], tiles: Space, learned: Learned, most: int
+) -> Asking[tuple[Pool, Ints]]:
+    """What may be near the fastest after a first round, and `Learned.largest`: of all that fits,
+    which takes much memory, this is little."""
+    found, legal = able(problem, options, tiles), tiles.legal
+    least = lowest(costs(found, legal, learned.floor), legal)
+    largest = learned.largest(least < UNKNOWN)
+    new = promising(least, learned, largest, max(most, 1))
+    asked = {v: s[new] for v, s in tiles.steps.items()}
+    learned.learn(new, (yield from asked_cycles(problem, asked)))
+    cycles = costs(found, legal, learned.array)
+    best = lowest(cycles, legal)[learned.known].min()
+    return pooled(found, cycles, legal, learned.array, UNEVEN * best), largest
 
 
 def array_cycles(problem: Problem, steps: Steps) -> Ints:
