@@ -52,17 +52,21 @@ def times_of(orders: Orders) -> Times:
     if len(orders.engine) > SHORT:
         signature = signatures(orders)
         for filling in FILLINGS:
-            times = shortened(orders, repetitions(signature, filling))
+            cuts = repetitions(signature, filling)
+            if not worth_it(cuts, len(signature)):  # with more filling there are fewer
+                break
+            times = shortened(orders, cuts)
             if times is not None:
                 return times
     return played(orders)
 
 
+def worth_it(cuts: list[Cut], count: int) -> bool:
+    return sum(cut.length for cut in cuts) > count // 2
+
+
 def shortened(orders: Orders, cuts: list[Cut]) -> Times | None:
-    """The times, by those of the program without the cuts; None if that is not worth it, or some
-    cuts have not settled."""
-    if sum(cut.length for cut in cuts) <= len(orders.engine) // 2:
-        return None
+    """The times, by those of the program without the cuts; None if some cuts have not settled."""
     try:
         times = times_of(without(orders, cuts))
     except Stuck:  # of what was left out, something was waited for
