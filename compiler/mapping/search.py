@@ -7,8 +7,8 @@ are priced with the smaller tiles at loops' ends.
 
 Of those within a few percent of the fastest, the ones with the fewest bytes from DRAM, code
 included, are looked at, and one that goes over the map's rows outermost is taken: then the next
-layer can begin with the first rows. A layer alone has no next one: the fastest is taken, and as its
-ends overlap with nothing, the cycles of the candidates that may be it are found by rehearsal.
+layer can begin with the first rows. A layer alone has no next one, and
+its ends overlap with nothing: of the fastest, by rehearsal, the one of the fewest bytes is taken.
 """
 
 from collections.abc import Callable
@@ -59,8 +59,8 @@ STREAMED = 8
 FINALISTS = 48
 """How many tilings are looked at closely, all of their tiles at their sizes."""
 
-REHEARSALS = 64
-"""Of candidates for a layer alone, at most."""
+REHEARSALS, EVEN = 64, 1.005
+"""Of candidates for a layer alone, at most; and how much slower one may be, for its fewer bytes."""
 
 ROUNDS = 6
 """In which the array's model prices tiles, each time twice as many as before."""
@@ -94,11 +94,16 @@ def searching(problem: Problem, limit: int, rounds: int = ROUNDS) -> Asking[Foun
     steps = tiles.steps
     pool = yield from priced(problem, options, tiles, limit, rounds)
     pool = yield from refined(problem, pool, steps)
-    if problem.alone:
-        return settled(pool, lambda row: played(problem, found(problem, options, pool, steps, row)))
     slack = BYTE_SLACK if problem.load.inner else LANES_SLACK
     best = preferred(pool, streams(problem.load, options, steps), slack)
-    return found(problem, options, pool, steps, best)
+    if not problem.alone:
+        return found(problem, options, pool, steps, best)
+
+    def rehearse(row: int) -> int | None:
+        return rehearsed(problem, found(problem, options, pool, steps, row).mapping)
+
+    best, cycles = settled(pool, best, rehearse)
+    return found(problem, options, pool, steps, best)._replace(cycles=cycles)
 
 
 def found(problem: Problem, options: list[Choice], pool: Pool, steps: Steps, row: int) -> Found:
@@ -108,23 +113,31 @@ def found(problem: Problem, options: list[Choice], pool: Pool, steps: Steps, row
     return Found(mapping, int(pool.cycles[row]), array, int(pool.beside.bytes[row]))
 
 
-def settled(pool: Pool, play: Callable[[int], Found]) -> Found:
-    """The fastest candidate, those that seem to be it rehearsed, of equal ones that of the fewest
-    bytes. There is no next layer that it could be chosen for."""
-    cycles, known = pool.cycles, dict[int, Found]()
+def settled(pool: Pool, best: int, rehearse: Callable[[int], int | None]) -> tuple[int, int]:
+    """The lightest row of the pool, and its cycles, by rehearsals of those that seem to be it or
+    the fastest. They begin with the one that is the `best` in a network; if that is too long for a
+    rehearsal it is it, and others that are too long are out."""
+    cycles, known, row = pool.cycles, set[int](), best
     for _ in range(REHEARSALS):
-        row = int(np.lexsort((pool.beside.bytes, cycles))[0])
-        if row in known:
-            return known[row]
-        known[row] = play(row)
-        cycles[row] = known[row].cycles
-    return min(known.values(), key=lambda found: (found.cycles, found.bytes))
+        played = rehearse(row)
+        if played is None and row == best:
+            return best, int(cycles[best])
+        cycles[row] = UNKNOWN if played is None else played
+        known.add(row)
+        fastest, light = int(cycles.argmin()), lightest(pool, cycles)
+        if fastest in known and light in known:
+            return light, int(cycles[light])
+        row = light if fastest in known else fastest
+    rest = np.full_like(cycles, UNKNOWN)
+    rest[list(known)] = cycles[list(known)]
+    light = lightest(pool, rest)
+    return light, int(rest[light])
 
 
-def played(problem: Problem, found: Found) -> Found:
-    """With the cycles of a rehearsal, if it can be rehearsed."""
-    cycles = rehearsed(problem, found.mapping)
-    return found if cycles is None else found._replace(cycles=cycles)
+def lightest(pool: Pool, cycles: Ints) -> int:
+    """Of the fastest rows the one of the fewest bytes, code included."""
+    near = np.flatnonzero(cycles <= EVEN * cycles.min())
+    return int(near[np.lexsort((cycles[near], pool.beside.bytes[near]))[0]])
 
 
 def options_of(problem: Problem) -> list[Choice]:
