@@ -29,6 +29,9 @@ ROUND = 12
 """The pipeline may take up to so many repetitions to come back to the same state, as buffers take
 turns."""
 
+WORTH = 4
+"""A fraction of a program; less is played sooner than it is left out."""
+
 CANDIDATES = 64
 """Periods that are looked for."""
 
@@ -62,7 +65,8 @@ def times_of(orders: Orders) -> Times:
 
 
 def worth_it(cuts: list[Cut], count: int) -> bool:
-    return sum(cut.length for cut in cuts) > count // 2
+    """Whether enough of so many instructions is left out to pay for the search and the proof."""
+    return sum(cut.length for cut in cuts) > count // WORTH
 
 
 def shortened(orders: Orders, cuts: list[Cut]) -> Times | None:
