@@ -1,10 +1,13 @@
 """ONNX's own backend suites through dnncc.backend: what is right, what is refused and why.
 
     python -m benchmarks.onnx_suite                         the node, simple and pytorch suites
-    python -m benchmarks.onnx_suite --suites light          nine large networks, minutes
+    python -m benchmarks.onnx_suite --suites light -v --precision int8 --device tpu-like
+                                                            nine large networks, on the accelerator
     python -m benchmarks.onnx_suite --match conv --device tpu-like -v
 
-Exit status 1 if a case that onnx.reference passes is wrong or fails (dnncc/suite.py).
+Exit status 1 if a case that onnx.reference passes is wrong or fails (dnncc/suite.py). Float models
+stay float, unless --precision quantises them: then their values are as far off as 8 bits are, which
+counts as wrong beyond the tolerance of ONNX's test.
 """
 
 from __future__ import annotations
@@ -64,13 +67,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     p.add_argument("--suites", nargs="+", choices=(*SUITES, LIGHT), default=SUITES)
     p.add_argument("--match", default="", help="only cases with this in their name")
     p.add_argument("--device", default="CPU", help="a target (%(default)s: the default one)")
+    p.add_argument("--precision", default="float", choices=("float", "int8", "int16"))
     p.add_argument("-v", "--verbose", action="store_true", help="a line per case not passed")
     options = p.parse_args(arguments)
     verdicts = []
     for case in cases(options.suites, options.match):
-        verdicts.append(judged(case, options.device))
-        if options.verbose and verdicts[-1].outcome != PASSED:
-            print(f"{case.name} ({case.opset}): {verdicts[-1].outcome}: {verdicts[-1].reason}")
+        verdicts.append(judged(case, options.device, options.precision))
+        if options.verbose and (verdicts[-1].outcome != PASSED or case.suite == LIGHT):
+            said = f"{verdicts[-1].outcome}: {verdicts[-1].reason}"
+            print(f"{case.name} ({case.opset}): {said}", flush=True)
     print(*summary(verdicts), sep="\n")
     for verdict in faults(verdicts):
         print(f"{verdict.outcome}: {verdict.case.name}: {verdict.reason}", file=sys.stderr)
