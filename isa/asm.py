@@ -285,7 +285,7 @@ class Source:
         )
 
     def needed_dram(self, text: bytes, rodata: bytes) -> int:
-        touched = Program.decode(text).regions()
+        touched = Program.decode(text).regions
         ends = touched.stop[touched.memory == DRAM].tolist()
         ends += [symbol.stop for symbol in self.symbols if symbol.memory == DRAM]
         return int(max(ends, default=0) if not rodata else max([len(rodata), *ends]))

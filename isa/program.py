@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -95,6 +95,7 @@ class Program:
         row = part.records[np.searchsorted(part.indices, index)].tolist()
         return part.cls(**dict(zip(part.cls.field_names(), row[1:], strict=False)))
 
+    @cached_property
     def regions(self) -> Regions:
         """What all instructions read and write. Host parts' tensors are not in it."""
         rows = [row for part in self.parts for row in part_regions(part)]
@@ -323,7 +324,7 @@ def check_numbers(indices: Array, records: Array, count: int) -> None:
 
 def check_bounds(program: Program, memory_bytes: Sequence[int]) -> None:
     """Raise IsaError for the first access outside a memory; memory_bytes[0] is DRAM's size."""
-    found = program.regions()
+    found = program.regions
     sizes = np.array(memory_bytes, np.int64)
     known = found.memory < len(sizes)
     limit = np.where(known, sizes[np.where(known, found.memory, 0)], 0)

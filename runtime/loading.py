@@ -72,7 +72,7 @@ def extents(program: programs.Program, image: images.Image, target: Target) -> l
 
     Raises RunError where that is more than one input may take.
     """
-    found = program.regions()
+    found = program.regions
     sizes = np.zeros(1 + len(target.memories), np.int64)
     np.maximum.at(sizes, found.memory, found.stop)
     for symbol in image.symbols:
@@ -95,7 +95,7 @@ def problems(program: programs.Program, image: images.Image, target: Target) -> 
 
 
 def constant_problems(program: programs.Program, constants: int) -> Iterator[str]:
-    found = program.regions()
+    found = program.regions
     inside = (found.memory == 0) & (found.start < constants)
     bad = np.flatnonzero(inside & (found.is_write | (found.stop > constants)))
     for row in bad[:1]:

@@ -73,7 +73,7 @@ class Place:
 
 def hazards(decoded: program.Program, place: Place, units: Units, nest_of: Ints) -> Ints:
     """int64[n, engines]: how many of each engine's instructions must be retired first."""
-    regions = decoded.regions()
+    regions = decoded.regions
     unit = units.find(nest_of[regions.instruction], regions.memory, regions.start)
     known = np.flatnonzero(unit >= 0)
     start, stop = regions.start[known], regions.stop[known]

@@ -165,7 +165,7 @@ class LeftOut:
 
     def touched(self, pieces: list[Piece]) -> list[list[tuple[int, int]]]:
         """Per memory the ranges that merged instructions, the others and symbols reach."""
-        found = self.program.regions()
+        found = self.program.regions
         plain = np.zeros(self.program.count, bool)
         for piece in pieces:
             plain[piece.first : piece.stop] = not piece.merged

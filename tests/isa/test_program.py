@@ -162,7 +162,7 @@ def test_regions_and_bounds() -> None:
         1, dram=100, spad=address(2, 8), d2=3, d3=4, dram_s2=10, spad_s2=8, spad_dtype=2
     )
     found = Program.decode(ended(load))
-    got = found.regions()
+    got = found.regions
     assert got.memory.tolist() == [0, 2]
     assert got.start.tolist() == [100, 8]
     assert got.stop.tolist() == [100 + 24, 8 + 2 * 20]

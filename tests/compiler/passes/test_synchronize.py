@@ -21,7 +21,7 @@ Pair = tuple[int, int]
 
 def conflicts(program: Program) -> set[Pair]:
     """(earlier, later) of every two that touch a common byte, one of them writing it."""
-    regions = program.regions()
+    regions = program.regions
     rows = np.stack([regions.memory, regions.start, regions.stop, regions.is_write], axis=1)
     found: set[Pair] = set()
     for row, now in zip(rows, regions.instruction.tolist(), strict=True):
