@@ -45,8 +45,9 @@ MOST_BYTES = 4_000_000_000
 MOST_TIES, LARGEST_TIE = {1: 2e-4, 2: 2e-3}, 2
 """The share of the elements of sums, by the bytes of their type: a step of 16 bits is 256 times as
 near to the last bit of float32."""
-FLOAT_STEPS = 1e-6
-"""Of the largest output: a few last bits of float32."""
+FLOAT_STEPS = 1000**0.5 * 2**-23
+"""Of the largest output: what rounding makes of a softmax, whose sum has a thousand terms; one
+after the other here, in lanes there."""
 
 
 class CellError(Exception):
