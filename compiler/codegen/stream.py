@@ -11,8 +11,9 @@ import numpy.typing as npt
 from dnncc.isa import control, program
 from dnncc.targets import Target
 
-from ..ir.tile import Compute, HostCall, Load, Step, Store, TileProgram, Unrolled, size_of, unroll
+from ..ir.tile import Compute, HostCall, Load, Step, Store, TileProgram, Unrolled, size_of
 from . import dma, tensor, vector
+from .ahead import in_order
 from .locate import Site
 
 Emit = Callable[[Site, Any, Any], Any]
@@ -60,7 +61,7 @@ def pieces(tile: TileProgram, target: Target) -> list[Piece]:
     start = 0
     for number, nest in enumerate(tile.nests):
         site = Site(tile.graph, target, nest, {b.name: b for b in nest.buffers})
-        made += [piece(site, item, start, number) for item in unroll(nest)]
+        made += [piece(site, item, start, number) for item in in_order(nest)]
         start += size_of(nest.body)
     return renumbered([p for p in made if len(p.order)])
 

@@ -85,9 +85,10 @@ def pool(site: Site, step: Compute, env: Env) -> Any:
     for axis, ours in zip("nchw", "ncpq", strict=True):
         fields[f"x_s{axis}"] = x.axis(axes, axis)[1]
         fields[ours], fields[f"out_s{ours}"] = out.axis(out_axes, ours)
-    for axis, pad in (("h", "pad_top"), ("w", "pad_left")):
+    for axis, of, pad, stride in (("h", "p", "pad_top", "y"), ("w", "q", "pad_left", "x")):
         fields[axis] = x.axis(axes, axis)[0]
-        fields[pad] = x.extents[axes.index(axis)].before if axis in axes else 0
+        cut = out.before(out_axes, of) * step.attrs[f"stride_{stride}"]
+        fields[pad] = x.before(axes, axis) - cut
     attrs = {n: v for n, v in step.attrs.items() if n not in ("axes", "out_axes")}
     fields |= {"x": x.address, "out": out.address, "x_dtype": x.dtype, "out_dtype": out.dtype}
     return vector.Pool.records(count_of(env), **{**fields, **attrs})

@@ -4,7 +4,7 @@ A tensor carries its quantisation; a node carries the names of the ONNX nodes it
 is named as in ONNX. `Node.body` is a region: the nodes that one fused node stands for.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
@@ -116,6 +116,15 @@ class Graph:
 
     def with_nodes(self, nodes: tuple[Node, ...], **changes: Any) -> "Graph":
         return replace(self, nodes=nodes, **changes)
+
+
+def one_group(groups: Sequence[Node]) -> Node:
+    """All of them as one group, which reads what they read and makes what the last one makes."""
+    made = {name for node in groups for name in node.outputs}
+    inputs = dict.fromkeys(i for node in groups for i in node.inputs if i not in made)
+    body = tuple(inner for node in groups for inner in node.body)
+    loc = tuple(dict.fromkeys(name for node in groups for name in node.loc))
+    return Node("group", tuple(inputs), groups[-1].outputs, {}, body, loc)
 
 
 def prune(graph: Graph) -> Graph:

@@ -79,6 +79,24 @@ class Dim:
     def variables(self) -> frozenset[str]:
         return frozenset(var for var, _ in self.terms)
 
+    def substituted(self, images: Mapping[str, "Dim"]) -> "Dim":
+        """With the ranges `images` in place of loop variables, not cut to their bounds."""
+        found = self
+        for var, scale in self.terms:
+            if image := images.get(var):
+                others = tuple(term for term in found.terms if term[0] != var)
+                terms = (*others, *((v, factor * scale) for v, factor in image.terms))
+                extent = found.extent + (image.extent - 1) * scale
+                found = Dim(self.bound, terms, found.offset + image.offset * scale, extent)
+        return found
+
+    def at(self, range_: "Dim") -> "Dim":
+        """Of an image of one loop variable, that of a range of indices."""
+        ((_, scale),) = self.terms
+        terms = tuple((var, factor * scale) for var, factor in range_.terms)
+        offset = self.offset + range_.offset * scale
+        return Dim(self.bound, terms, offset, self.extent + (range_.extent - 1) * scale)
+
 
 Box = tuple[Dim, ...]
 

@@ -16,8 +16,8 @@ from .cost import (
     Transfers,
     dma,
     handing_cycles,
+    runs,
     stored,
-    times,
     vector_cycles,
 )
 from .space import Choice, product_of, trips
@@ -144,7 +144,7 @@ CODE_BYTES = 32
 def computes(problem: Problem, choice: Choice, steps: Steps) -> Ints:
     """Instructions other than moves."""
     count = trips(problem.load, steps)
-    number = [times(spec.apart, choice, count) for spec in problem.load.steps()]
+    number = [runs(problem.load, spec, choice, count) for spec in problem.load.steps()]
     return np.asarray(reduce(np.add, number))
 
 

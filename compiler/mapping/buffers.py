@@ -17,9 +17,10 @@ def slots(problem: Problem, access: Access, choice: Choice, count: Steps) -> Int
 
 
 def tiles(problem: Problem, access: Access, choice: Choice, count: Steps) -> Ints:
-    """Those that can be in use, were there room for all; one of what comes after the last psums of
-    a cascade, whose first steps leave the time for it."""
-    if access in problem.load.temps or problem.load.is_last(access):
+    """Those that can be in use, were there room for all; one of what lies between steps of lanes
+    only, or comes after the last psums of a cascade, whose first steps leave the time for it."""
+    load = problem.load
+    if access in load.temps and (load.sums or not load.inner) or load.is_last(access):
         return np.ones_like(product_of(count, ()))
     if access.kind in ("psum", "ofmap"):
         return times(access.apart, choice, count)

@@ -1,7 +1,7 @@
 """Collects what a group asks of the machine while its operators are lowered in turn."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dnncc.isa import vector
@@ -11,7 +11,10 @@ from ..ir.graph import Graph, Node, Tensor
 from ..ir.tile import Box, Dim
 from .workload import PSUM_DTYPE, Access, StepSpec, Workload, scratchpad_dtype
 
-OUT = "out"
+OUT, SOURCE = "out", "source"
+
+Use = tuple[str, str]
+"""The role of an access, and the tensor that it then holds."""
 
 
 @dataclass
@@ -50,6 +53,36 @@ class Builder:
     def accumulate(self, box: Box) -> tuple[str, str]:
         self.psum = Access("psum", "", box, "psum", PSUM_DTYPE, self.reduction)
         return "psum", ""
+
+    def substitute(self, images: Mapping[str, Dim]) -> None:
+        """For loops of the boxes so far, ranges that are affine images of those to come."""
+
+        def moved(access: Access) -> Access:
+            return replace(access, box=tuple(d.substituted(images) for d in access.box))
+
+        self.inputs, self.temps = [*map(moved, self.inputs)], [*map(moved, self.temps)]
+        self.psum = moved(self.psum) if self.psum else None
+        self.box = tuple(d.substituted(images) for d in self.box)
+
+    def hold(self, role: str, name: str) -> None:
+        """The result so far, `name`, does not leave the group: it lies in a tile of its own."""
+        dtype = scratchpad_dtype(self.tensor(name).dtype, self.target)
+        self.temps.append(Access(role, "", self.box, "ofmap", dtype, self.reduction))
+        self.outer = [
+            replace(
+                spec, uses={n: (role, t) if r == OUT else (r, t) for n, (r, t) in spec.uses.items()}
+            )
+            for spec in self.outer
+        ]
+
+    def prepare(self, name: str, source: str, box: Callable[[Box], Box]) -> dict[str, Use]:
+        """Tiles of the input `name` are made from those of `source`, of the box under theirs: the
+        operands of the step that does so."""
+        place = next(i for i, access in enumerate(self.inputs) if access.tensor == name)
+        access = self.inputs.pop(place)
+        self.temps.append(replace(access, tensor=""))
+        x = self.read(SOURCE, source, box(access.box))
+        return {"x": x, "out": (access.role, name)}
 
     def finish(self) -> Workload:
         name = self.group.outputs[0]

@@ -2,9 +2,9 @@
 
 There is a file for each target, effort, goal and text of the code that chooses: another dnncc, or
 another machine, never meets a mapping that it would not have chosen itself. A line is a checksum,
-the hash of a problem, and its mapping:
+the hash of a problem, and its mapping, with what that is estimated to take:
 
-    <sha256 of the rest> <sha256 of the problem> {"choice": 3, "steps": {"k": 64, ...}}
+    <sha256 of the rest> <sha256 of the problem> {"choice": 3, "cycles": 512, "steps": {...}}
 
 Nothing there is trusted: a line that is not whole, or a mapping that is not a candidate of its
 problem, counts as absent. Files are replaced, never changed, so several compilations may use one at
@@ -30,7 +30,7 @@ from .. import __version__
 from ..ir import tile
 from .buffers import footprint, within
 from .cost import Problem
-from .mapping import Mapping as Chosen
+from .mapping import Priced
 from .search import options_of, to_mapping
 from .space import boxes, sizes_of
 
@@ -48,18 +48,18 @@ class Cache:
     lines: dict[str, str] = field(default_factory=dict)
     fresh: bool = False
 
-    def find(self, problem: Problem) -> Chosen | None:
+    def find(self, problem: Problem) -> Priced | None:
         """What was chosen for such a problem."""
         text = self.lines.get(name_of(problem)) if self.path else None
         return None if text is None else candidate(problem, decoded(text))
 
-    def add(self, problem: Problem, chosen: Chosen) -> None:
+    def add(self, problem: Problem, chosen: Priced) -> None:
         if self.path is None:
             return
         ways = enumerate(options_of(problem))
-        steps = dict(chosen.steps)
-        number = next(i for i, way in ways if to_mapping(problem, way, steps) == chosen)
-        text = json.dumps({"choice": number, "steps": steps})
+        steps = dict(chosen.mapping.steps)
+        number = next(i for i, way in ways if to_mapping(problem, way, steps) == chosen.mapping)
+        text = json.dumps({"choice": number, "cycles": chosen.cycles, "steps": steps})
         self.fresh |= self.lines.get(name_of(problem)) != text
         self.lines[name_of(problem)] = text
 
@@ -144,11 +144,13 @@ def decoded(text: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def candidate(problem: Problem, record: dict[str, Any]) -> Chosen | None:
+def candidate(problem: Problem, record: dict[str, Any]) -> Priced | None:
     """The mapping that a record names, if it is one that the search may choose."""
-    number, steps = record.get("choice"), record.get("steps")
+    number, cycles, steps = (record.get(name) for name in ("choice", "cycles", "steps"))
     ways = options_of(problem)
     if type(number) is not int or not 0 <= number < len(ways) or not isinstance(steps, dict):
+        return None
+    if type(cycles) is not int:
         return None
     if list(steps) != list(problem.load.dims) or not all(type(s) is int for s in steps.values()):
         return None
@@ -159,7 +161,7 @@ def candidate(problem: Problem, record: dict[str, Any]) -> Chosen | None:
     one = {v: np.array([s]) for v, s in steps.items()}
     room = within(problem, footprint(problem, ways[number], one), 1)
     fits = boxes(problem.load, one).all() and room.all()
-    return to_mapping(problem, ways[number], steps) if fits else None
+    return Priced(to_mapping(problem, ways[number], steps), cycles) if fits else None
 
 
 def remove_oldest(where: Path) -> None:

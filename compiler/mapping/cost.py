@@ -18,7 +18,7 @@ from dnncc.targets.floor import link as link_of
 from ..ir.graph import Graph, Tensor
 from .given import ANY, Given
 from .space import Choice, product_of, trips
-from .workload import Access, Workload
+from .workload import Access, StepSpec, Workload
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -241,6 +241,12 @@ def times(apart: tuple[str, ...], choice: Choice, count: Steps) -> Ints:
     return product_of(count, [v for v in choice.order if v not in apart])
 
 
+def runs(load: Workload, spec: StepSpec, choice: Choice, count: Steps) -> Ints:
+    """How often a step is done."""
+    made = load.prepared(spec)
+    return repetitions(made, choice, count) if made else times(spec.apart, choice, count)
+
+
 def stored(problem: Problem, choice: Choice, count: Steps) -> Ints:
     return times(problem.load.reduction, choice, count)
 
@@ -261,7 +267,10 @@ def vector_cycles(problem: Problem, choice: Choice, steps: Steps) -> Ints:
     for spec in load.outer:
         counted = by_role[spec.uses["x" if spec.op == "reduce" else "out"][0]]
         taps = spec.attrs["r"] * spec.attrs["s"] if spec.op == "pool" else 1
-        every = math.prod(d.bound for d in counted.box) * taps
+        every: Any = math.prod(d.bound for d in counted.box) * taps
+        if counted in load.temps and load.inner:
+            shared = filled(load, steps, counted.variables())
+            every = (elements(counted.tile_shape(steps)) * tiles * shared).astype(np.int64)
         total = total + cost.vector_cycles(every, unit.lanes, 0) + tiles * unit.latency_cycles
     return np.asarray(total)
 
@@ -278,6 +287,7 @@ def handing_cycles(problem: Problem, choice: Choice, steps: Steps) -> tuple[Ints
             continue
         tile = elements(load.used(before)["out"].tile_shape(steps))
         once = cost.vector_cycles(tile, unit.lanes, unit.latency_cycles)
-        total = total + once * times(before.apart, choice, count)
-        waited = waited + once * times((*before.apart, *after.apart), choice, count)
+        total = total + once * runs(load, before, choice, count)
+        apart = choice.order if load.prepared(before) else (*before.apart, *after.apart)
+        waited = waited + once * times(apart, choice, count)
     return np.asarray(total), np.asarray(waited)

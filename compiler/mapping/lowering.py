@@ -1,5 +1,7 @@
 """From a group of the graph to its Workload: its operators say it, each in its class."""
 
+from collections.abc import Sequence
+
 from dnncc.targets import Target
 
 from ..ir.graph import Graph, Node
@@ -12,10 +14,10 @@ from .workload import Workload
 def workload(group: Node, graph: Graph, target: Target) -> Workload:
     """The Workload of a group: its first node opens the loops, the others work on its result.
 
-    A cascade's convolutions open them together.
+    A cascade's convolutions open them together; what prepares a convolution's input comes before.
     """
     build = Builder(graph, target, group)
-    anchor, *epilogue = group.body
+    prologue, (anchor, *epilogue) = prepared(group.body)
     if "cascade" in group.attrs:
         convolutions, epilogue = split(group.body)
         lower_cascade(build, convolutions, group.attrs["cascade"])
@@ -23,4 +25,15 @@ def workload(group: Node, graph: Graph, target: Target) -> Workload:
         Op.named[anchor.op].lower(build, anchor)
     for node in epilogue:
         Op.named[node.op].lower_onto(build, node)
+    for node in prologue:
+        Op.named[node.op].lower_before(build, node)
     return build.finish()
+
+
+def prepared(body: Sequence[Node]) -> tuple[Sequence[Node], Sequence[Node]]:
+    """What prepares the input of the node that opens the loops, and the rest."""
+    first = len(body) > 1 and body[0].op in PREPARES and body[1].op in OPENS
+    return body[:first], body[first:]
+
+
+PREPARES, OPENS = ("quantize", "maxpool", "avgpool"), ("conv2d",)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping as Dict
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +33,10 @@ class Mapping:
     def from_attr(cls, attr: Dict[str, Any]) -> "Mapping":
         order, whole = tuple(attr["order"]), tuple(attr["resident"])
         return cls(attr["steps"], order, whole, attr["slots"], attr.get("parameters", {}))
+
+
+class Priced(NamedTuple):
+    """A mapping, and the cycles that it is estimated to take."""
+
+    mapping: Mapping
+    cycles: int

@@ -15,7 +15,7 @@ from dnncc.targets import energy as energies
 from .array import array_parts
 from .asking import Asking, alone
 from .beside import Beside
-from .cost import Problem, elements, repetitions, stored, times, transfer
+from .cost import Problem, elements, repetitions, runs, stored, taps, transfer
 from .pool import Ints, Pool, Steps
 from .rounds import ALONG, asked_cycles, combinations
 from .search import (
@@ -104,7 +104,7 @@ def outside_words(problem: Problem, choice: Choice, steps: Steps) -> dict[str, I
         glb = glb + energies.words(spad, target) * moved
     for spec in filter(lambda spec: spec.op != "tensor", load.steps()):
         words = energies.words(vector_bytes(problem, spec, steps), target)
-        glb = glb + words * times(spec.apart, choice, count)
+        glb = glb + words * runs(load, spec, choice, count)
     return {"dram": dram, "glb": glb}
 
 

@@ -96,6 +96,11 @@ class Workload:
     def on_array(self) -> tuple[StepSpec, ...]:
         return tuple(spec for spec in self.inner if spec.op == "tensor")
 
+    def prepared(self, spec: StepSpec) -> Access | None:
+        """What a step makes of an input for a later one: again when that is another one."""
+        made = self.used(spec).get("out")
+        return made if made in self.temps and made.kind == "ifmap" else None
+
     def used(self, spec: StepSpec) -> dict[str, Access]:
         """What a step works on, by the names of its instruction."""
         held = {a.role: a for a in self.accesses()}

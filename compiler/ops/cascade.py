@@ -16,9 +16,10 @@ slices. Halo rows are computed again.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
-from ..ir.graph import Node
+from ..ir.graph import Node, one_group
 from ..ir.tile import Box, Dim
 from ..mapping.build import Builder, requantize, requantizing
 from ..mapping.workload import PSUM_DTYPE, Access, StepSpec, scratchpad_dtype
@@ -102,12 +103,7 @@ def why_not(nodes: Sequence[Node], sizes: Mapping[str, int], tensors: Tensors) -
 
 def merged(groups: Sequence[Node], sizes: Mapping[str, int]) -> Node:
     """One group of all of them, which reads what they read."""
-    made = {name for node in groups for name in node.outputs}
-    inputs = dict.fromkeys(i for node in groups for i in node.inputs if i not in made)
-    body = tuple(inner for node in groups for inner in node.body)
-    loc = tuple(dict.fromkeys(name for node in groups for name in node.loc))
-    attrs = {"cascade": dict(sizes)}
-    return Node("group", tuple(inputs), groups[-1].outputs, attrs, body, loc)
+    return replace(one_group(groups), attrs={"cascade": dict(sizes)})
 
 
 # Loops

@@ -73,6 +73,11 @@ class Op:
         """Add a step that works on what the group has computed so far."""
         raise NotImplementedError(cls.name)
 
+    @classmethod
+    def lower_before(cls, build: Builder, node: Node) -> None:
+        """Add a step that makes an input of the group, tile by tile."""
+        raise NotImplementedError(cls.name)
+
 
 def operand_reason(node: Node, tensors: Tensors) -> str | None:
     """Accelerator values are int8, uint8 or int16, besides int32 biases."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from dnncc.isa import numerics, vector
 
 from ..ir.graph import Array, Node
-from ..ir.tile import Dim
+from ..ir.tile import Box, Dim
 from ..mapping.build import OUT, WINDOW_OF_ONE, Builder, requantize, scalar_quant
 from ..mapping.workload import StepSpec
 from .match import Match, Refused, dequantize
@@ -44,21 +44,41 @@ class Pool(Op):
 
     @classmethod
     def lower(cls, build: Builder, node: Node) -> None:
-        x, y = build.tensor(node.inputs[0]), build.tensor(node.outputs[0])
-        (n, channels, h, w), (_, _, p, q) = x.shape, y.shape
-        (r, s), (sy, sx) = node.attrs["kernel"], node.attrs["strides"]
-        dy, dx = node.attrs.get("dilations", (1, 1))
-        top, left = node.attrs["pads"][:2]
+        n, channels, p, q = build.tensor(node.outputs[0]).shape
         build.dims |= {"n": n, "k": channels, "p": p, "q": q}
         plane = (Dim(n, (("n", 1),)), Dim(channels, (("k", 1),)))
         build.box = (*plane, Dim(p, (("p", 1),)), Dim(q, (("q", 1),)))
-        rows = Dim(h, (("p", sy),), -top, (r - 1) * dy + 1)
-        columns = Dim(w, (("q", sx),), -left, (s - 1) * dx + 1)
-        uses = {
-            "x": build.read("ifmap", node.inputs[0], (*plane, rows, columns)),
-            "out": (OUT, node.outputs[0]),
-        }
-        (x_scale, x_zero), (y_scale, y_zero) = scalar_quant(x), scalar_quant(y)
+        seen = (*plane, *under(build, node).values())
+        uses = {"x": build.read("ifmap", node.inputs[0], seen), "out": (OUT, node.outputs[0])}
+        build.outer.append(cls.step(build, node, uses))
+
+    @classmethod
+    def lower_onto(cls, build: Builder, node: Node) -> None:
+        """The group's loops go over the pool's result: what they went over is under it."""
+        (name,), (*_, p, q) = node.inputs, build.tensor(node.outputs[0]).shape
+        build.substitute(under(build, node))
+        build.hold("pooled", name)
+        build.dims |= {"p": p, "q": q}
+        build.box = (*build.box[:2], Dim(p, (("p", 1),)), Dim(q, (("q", 1),)))
+        uses = {"x": ("pooled", name), "out": (OUT, node.outputs[0])}
+        build.outer.append(cls.step(build, node, uses))
+
+    @classmethod
+    def lower_before(cls, build: Builder, node: Node) -> None:
+        seen = under(build, node)
+
+        def windows(box: Box) -> Box:
+            return (*box[:2], seen["p"].at(box[2]), seen["q"].at(box[3]))
+
+        uses = build.prepare(node.outputs[0], node.inputs[0], windows)
+        build.inner.insert(0, cls.step(build, node, uses))
+
+    @classmethod
+    def step(cls, build: Builder, node: Node, uses: Mapping[str, tuple[str, str]]) -> StepSpec:
+        (r, s), (sy, sx) = node.attrs["kernel"], node.attrs["strides"]
+        dy, dx = node.attrs.get("dilations", (1, 1))
+        quants = (scalar_quant(build.tensor(i)) for i in (node.inputs[0], node.outputs[0]))
+        (x_scale, x_zero), (y_scale, y_zero) = quants
         attrs = {
             "axes": "nchw", "out_axes": "ncpq", "op": cls.code(node),
             "r": r, "s": s, "stride_y": sy, "stride_x": sx, "dilation_y": dy, "dilation_x": dx,
@@ -66,12 +86,21 @@ class Pool(Op):
             "x_zero": x_zero, "out_zero": y_zero, "x_scale": x_scale, "out_scale": y_scale,
             "low": node.attrs.get("low", -128), "high": node.attrs.get("high", 127),
         }  # fmt: skip
-        build.outer.append(StepSpec("pool", uses, attrs))
+        return StepSpec("pool", uses, attrs)
 
     @classmethod
     def code(cls, node: Node) -> int:
         """The operation of the vector instruction."""
         raise NotImplementedError(cls.name)
+
+
+def under(build: Builder, node: Node) -> dict[str, Dim]:
+    """By the loops p and q over a pool's result, the rows and columns of its operand under it."""
+    (*_, h, w), (r, s) = build.tensor(node.inputs[0]).shape, node.attrs["kernel"]
+    (sy, sx), (top, left) = node.attrs["strides"], node.attrs["pads"][:2]
+    dy, dx = node.attrs.get("dilations", (1, 1))
+    rows = Dim(h, (("p", sy),), -top, (r - 1) * dy + 1)
+    return {"p": rows, "q": Dim(w, (("q", sx),), -left, (s - 1) * dx + 1)}
 
 
 def pool_attrs(node: Node) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from dnncc.isa import vector
 
 from ..ir.graph import Array, Node
 from ..mapping.build import Builder, scalar_quant
+from ..mapping.workload import StepSpec
 from .lanes import Lane
 from .match import dequantize, quantize
 from .op import OPERANDS, Tensors, limits
@@ -44,6 +45,11 @@ class Quantize(Border, name="quantize"):
         scale, zero = scalar_quant(out)
         low, high = limits(out.dtype)
         return {"op": vector.QUANTIZE, "scale": scale, "zero": zero, "low": low, "high": high}
+
+    @classmethod
+    def lower_before(cls, build: Builder, node: Node) -> None:
+        uses = build.prepare(node.outputs[0], node.inputs[0], lambda box: box)
+        build.inner.insert(0, StepSpec("map", uses, cls.numbers(build, node)))
 
 
 class Dequantize(Border, name="dequantize"):

@@ -38,10 +38,15 @@ def cascade(graph: Graph, ctx: Context) -> Graph:
     sought = ctx.goal != "latency" or ctx.effort >= THOROUGH
     if sought and target.memory_for("ofmap") == target.memory_for("ifmap"):
         nodes = chosen(replace(graph, nodes=tuple(nodes)), ctx, links)
-    ends = {name for node in nodes for name in (*node.inputs, *node.outputs)}
-    inside = {name for node in nodes for inner in node.body for name in inner.outputs} - ends
+    return without_views(replace(graph, nodes=tuple(nodes)))
+
+
+def without_views(graph: Graph) -> Graph:
+    """What does not leave its group has no place in memory."""
+    ends = {name for node in graph.nodes for name in (*node.inputs, *node.outputs)}
+    inside = {name for node in graph.nodes for inner in node.body for name in inner.outputs} - ends
     tensors = {k: replace(t, view=None) if k in inside else t for k, t in graph.tensors.items()}
-    return replace(graph, nodes=tuple(nodes), tensors=tensors)
+    return replace(graph, tensors=tensors)
 
 
 class Links:
@@ -56,6 +61,10 @@ class Links:
         bodies = [[inner.op for inner in node.body[:2]] for node in (first, second)]
         if bodies[0] != ["conv2d"] or bodies[1][:1] != ["conv2d"] or "cascade" in second.attrs:
             return False
+        return self.only(first, second)
+
+    def only(self, first: Node, second: Node) -> bool:
+        """Whether all that `first` makes is for the first node of `second`."""
         (name,), graph = first.outputs, self.graph
         alone = self.users.get(name, []) == [second] and name not in graph.outputs
         own = storage(graph, name) == name and self.roots[name] == 1

@@ -15,16 +15,16 @@ from ..mapping.cache import Cache, open_cache
 from ..mapping.cost import Problem
 from ..mapping.given import ANY, check
 from ..mapping.lowering import workload
-from ..mapping.mapping import Mapping
+from ..mapping.mapping import Mapping, Priced
 from ..mapping.nodes import assigned
 from ..mapping.objective import search_for, searching_for
-from ..mapping.search import NoMapping, NoRoom
+from ..mapping.search import Found, NoMapping, NoRoom
 from ..memory.lifetimes import lifetimes, storage_bytes
 from .context import Context, target_of
 
 Key = tuple[Any, ...]
 Problems = dict[str, tuple[Node, Problem]]
-Known = dict[Key, Mapping]
+Known = dict[Key, Priced]
 
 PRICED = (4, 16, 512, 4096)
 """Mappings that the array's model prices, of each kind, by the effort of the context."""
@@ -34,7 +34,7 @@ def choose_mapping(graph: Graph, ctx: Context) -> Graph:
     check_dram(graph, target_of(ctx))
     cache = open_cache(ctx.cache, target_of(ctx), ctx.effort, ctx.goal)
     problems = dict(problems_of(graph, ctx))
-    known = chosen_for(problems, ctx, cache)
+    known = chosen_for(problems.values(), ctx, cache)
     cache.save()
     made = {name: mapped(*asked, ctx, known) for name, asked in problems.items()}
     nodes = (made.get(n.outputs[0], n) if n.op == "group" else n for n in graph.nodes)
@@ -66,18 +66,18 @@ def check_dram(graph: Graph, target: Target) -> None:
             )
 
 
-def chosen_for(problems: Problems, ctx: Context, cache: Cache) -> Known:
+def chosen_for(asked: Iterable[tuple[Node, Problem]], ctx: Context, cache: Cache) -> Known:
     """By the key of each problem of which nothing is given: networks repeat their blocks, and
     earlier compilations may have met them."""
     known: Known = {}
     fresh: dict[Key, tuple[Node, Problem]] = {}
-    for group, problem in problems.values():
+    for group, problem in asked:
         key = problem.key()
         if problem.given is not ANY or key in known or key in fresh:
             continue
         kept = cache.find(problem)
         if kept is None and key in ctx.searched:
-            kept = ctx.searched[key].mapping
+            kept = Priced(ctx.searched[key].mapping, ctx.searched[key].cycles)
             cache.add(problem, kept)
         if kept is None:
             fresh[key] = group, problem
@@ -90,8 +90,9 @@ def chosen_for(problems: Problems, ctx: Context, cache: Cache) -> Known:
         raise misfits[0].with_others(misfits[1:])
     for (_, problem), chosen in zip(fresh.values(), found, strict=True):
         assert not isinstance(chosen, Misfit)
-        cache.add(problem, chosen)
-        known[problem.key()] = chosen
+        key = problem.key()
+        ctx.searched[key], known[key] = chosen, Priced(chosen.mapping, chosen.cycles)
+        cache.add(problem, known[key])
     return known
 
 
@@ -109,18 +110,17 @@ class Misfit(CompileError):
         return self
 
 
-def finding(group: Node, problem: Problem, ctx: Context) -> Asking[Mapping | Misfit]:
+def finding(group: Node, problem: Problem, ctx: Context) -> Asking[Found | Misfit]:
     ctx.budget.check("choose_mapping", ", ".join(group.loc))
     try:
-        found = yield from searching_for(ctx.goal, problem, PRICED[ctx.effort])
-        return found.mapping
+        return (yield from searching_for(ctx.goal, problem, PRICED[ctx.effort]))
     except NoMapping as hindrance:
         name = problem.target.name
         return Misfit(group, f"does not fit target '{name}' in any tiling: {hindrance}")
 
 
 def mapped(group: Node, problem: Problem, ctx: Context, known: Known) -> Node:
-    chosen = known[problem.key()] if problem.given is ANY else forced(problem, ctx)
+    chosen = known[problem.key()].mapping if problem.given is ANY else forced(problem, ctx)
     return replace(group, attrs={**group.attrs, "mapping": chosen.to_attr()})
 
 

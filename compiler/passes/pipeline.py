@@ -12,6 +12,7 @@ from ..ir.graph import Graph
 from ..ir.tile import TileProgram
 from .allocate import allocate
 from .assign_layout import assign_layout
+from .attach_lanes import attach_lanes
 from .canonicalize import canonicalize
 from .cascade import cascade
 from .choose_mapping import choose_mapping
@@ -93,6 +94,7 @@ PIPELINE: tuple[Pass, ...] = (
     within(Level.GRAPH, pack_parameters, needed="the engines read biases and scales as tables"),
     within(Level.GRAPH, reorder_ops, unchanged),
     within(Level.GRAPH, cascade, unchanged),
+    within(Level.GRAPH, attach_lanes, unchanged),
     within(Level.GRAPH, place_buffers, nothing_resident),
     within(Level.GRAPH, choose_mapping, needed="loops are tiled as the mapping says"),
     Pass("tile_loops", tile_loops, Level.TILE, Level.GRAPH, needed="what follows works on loops"),

@@ -84,6 +84,10 @@ class Tiler:
             return loops
         return loops[: max((i + 1 for i, v in enumerate(loops) if v in own), default=0)]
 
+    def loops(self, spec: StepSpec) -> Loops:
+        made = self.load.prepared(spec)
+        return self.changes(made) if made else self.around(spec.apart)
+
     def operand(self, access: Access, tensor: str = "") -> Operand:
         """The tile of `access`, holding `tensor` of the chain that works in one buffer."""
         if access.within:
@@ -116,21 +120,26 @@ class Tiler:
             before[self.place(access, specs)].append(placed)
         for spec, loads in zip(specs, before, strict=True):
             yield from sorted(loads, key=lambda placed: len(placed.loops))
-            yield Placed(self.around(spec.apart), self.compute(spec))
+            yield Placed(self.loops(spec), self.compute(spec))
         if self.problem.moves(self.load.result):
             yield Placed(self.around(self.load.reduction), Store(self.operand(self.load.result)))
 
     def place(self, access: Access, specs: Sequence[StepSpec]) -> int:
-        """The step before which it is loaded: the first that may use it, or the nearest one before
+        """The step before which it is loaded: the first that uses it, or the nearest one before
         where a load in its loops parts no other loop."""
         loops = self.changes(access)
-        due = next(i for i, spec in enumerate(specs) if set(access.apart) <= set(spec.apart))
-        paths = [(), *(self.around(spec.apart) for spec in specs)]
+        due = next(i for i, spec in enumerate(specs) if access.role in self.used(spec))
+        paths = [(), *map(self.loops, specs)]
         shared = [len(commonprefix(pair)) for pair in pairwise(paths)]
         fits = (
             i for i in range(due + 1) if shared[i] <= len(loops) and inside(loops, paths[i + 1])
         )
         return max(fits)
+
+    def used(self, spec: StepSpec) -> set[str]:
+        """The accesses that it works on, or of which it works on a part."""
+        used = self.load.used(spec).values()
+        return {a.role for a in used} | {a.within for a in used}
 
     def load_of(self, access: Access) -> Load:
         operand = self.operand(access)

@@ -14,6 +14,7 @@ from dnncc.isa import elf
 from dnncc.mapping import cache as caches
 from dnncc.mapping.cache import Cache, folder, hashed, line, open_cache, read
 from dnncc.mapping.given import ANY
+from dnncc.mapping.mapping import Priced
 from dnncc.mapping.search import options_of, to_mapping
 from dnncc.mapping.space import sizes_of
 from dnncc.passes import choose_mapping as choosing
@@ -77,7 +78,7 @@ def test_whatever_the_search_may_choose_is_found_again(target: str, tmp_path: Pa
     kept = Cache(tmp_path / "mappings.txt")
     steps = {v: sizes_of(problem.load, ANY, v, problem.rows)[-1] for v in problem.load.dims}
     for way in options_of(problem):
-        chosen = to_mapping(problem, way, steps)
+        chosen = Priced(to_mapping(problem, way, steps), 7)
         kept.add(problem, chosen)
         assert kept.find(problem) == chosen
 

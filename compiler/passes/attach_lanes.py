@@ -1,0 +1,94 @@
+"""After it, lanes may work tile by tile for a convolution: on its input, or on what it makes.
+
+The input is quantised, the result is pooled. They are one group where that is estimated to take
+fewer cycles than one after the other: what lies between them never is in a memory as a whole, and
+the lanes work on one tile while the array does on the next. Halo is computed again.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from ..ir.graph import Graph, Node, one_group
+from ..mapping.cache import open_cache
+from ..mapping.cost import Problem
+from ..mapping.lowering import OPENS, PREPARES, workload
+from ..mapping.nodes import assigned
+from ..mapping.search import smallest
+from .cascade import Links, without_views
+from .choose_mapping import chosen_for
+from .context import Context, target_of
+from .place_buffers import place_buffers
+
+POOLS = ("maxpool", "avgpool")
+THOROUGH = 2
+"""The effort from which on it is tried."""
+
+Fits = Callable[[Node, Node], bool]
+
+
+def attach_lanes(graph: Graph, ctx: Context) -> Graph:
+    if ctx.effort < THOROUGH:
+        return graph
+    for fits in (is_pooled, is_prepared):
+        pairs = list(neighbours(graph, ctx, fits))
+        if pairs:
+            graph = attached(graph, ctx, pairs)
+    return graph
+
+
+def is_pooled(first: Node, second: Node) -> bool:
+    ops = [node.op for node in first.body]
+    return ops[0] in OPENS and [node.op for node in second.body] in [[op] for op in POOLS]
+
+
+def is_prepared(first: Node, second: Node) -> bool:
+    return len(first.body) == 1 and first.body[0].op in PREPARES and second.body[0].op in OPENS
+
+
+def neighbours(graph: Graph, ctx: Context, fits: Fits) -> Iterator[tuple[Node, Node]]:
+    """Groups of which one hands all that it makes to the other, and which may be one."""
+    links, made = Links(graph, set(assigned(graph, ctx.mapping))), graph.producers()
+    for second in graph.nodes:
+        first = made.get(second.body[0].inputs[0]) if second.op == "group" else None
+        if first is None or first.op != "group" or "cascade" in {*first.attrs, *second.attrs}:
+            continue
+        if fits(first, second) and links.only(first, second) and links.free(first, second):
+            yield first, second
+
+
+def attached(graph: Graph, ctx: Context, pairs: list[tuple[Node, Node]]) -> Graph:
+    """With those pairs as one that are worth it."""
+    placed = place_buffers(graph, ctx)
+    free = {node.outputs[0]: node.attrs["free"] for node in placed.nodes if node.op == "group"}
+    asked: list[tuple[Node, Problem]] = []
+    for first, second in pairs:
+        rooms = [free[node.outputs[0]] for node in (first, second)]
+        both = {memory: min(room[memory] for room in rooms) for memory in rooms[0]}
+        whole = one_group((first, second))
+        for node, room in zip((first, second, whole), (*rooms, both), strict=True):
+            load = workload(node, placed, target_of(ctx))
+            asked.append((node, Problem(load, placed, target_of(ctx), room)))
+    asked = [a for three in zip(*[iter(asked)] * 3, strict=True) if fit(three[2][1]) for a in three]
+    cache = open_cache(ctx.cache, target_of(ctx), ctx.effort, ctx.goal)
+    known = chosen_for(asked, ctx, cache)
+    cache.save()
+    cycles = [known[problem.key()].cycles for _, problem in asked]
+    wholes = [
+        asked[i + 2][0]
+        for i in range(0, len(asked), 3)
+        if cycles[i + 2] < cycles[i] + cycles[i + 1]
+    ]
+    return without_views(merged(graph, wholes))
+
+
+def fit(problem: Problem) -> bool:
+    return all(need <= problem.free[memory] for memory, need in smallest(problem).items())
+
+
+def merged(graph: Graph, wholes: list[Node]) -> Graph:
+    """With these groups in place of the last of those that they consist of."""
+    inside = {name for whole in wholes for node in whole.body for name in node.outputs}
+    last = {whole.outputs[0]: whole for whole in wholes}
+    nodes = (last.get(n.outputs[0], n) for n in graph.nodes)
+    kept = (n for n in nodes if n.outputs[0] in last or n.outputs[0] not in inside)
+    return replace(graph, nodes=tuple(kept))
