@@ -51,12 +51,14 @@ class Beside(NamedTuple):
 
 
 class Common(NamedTuple):
-    """What choices have in common that differ in slots only: all moves, cycles of the lanes,
-    instructions, cycles of the busiest engine, those of the `ends`, and of all tiles what a slot is
-    taken for: beside the array's work on its tile (`turn`), or without it (`lanes`)."""
+    """What choices have in common that differ in slots only: all moves, cycles of the lanes, and of
+    these those on tiles for the array, instructions, cycles of the busiest engine, those of the
+    `ends`, and of all tiles what a slot is taken for: beside the array's work on its tile (`turn`),
+    or without it (`lanes`)."""
 
     moves: Moves
     vector: Ints
+    handing: Ints
     code: Ints
     busiest: Ints
     ends: Ints
@@ -75,7 +77,7 @@ def common(problem: Problem, choice: Choice, steps: Steps, each: Transfers) -> C
     engines = (vector - last, issue_cycles(problem, code), *moves.busy.values())
     ends = moves.drain + waited + last
     busiest = reduce(np.maximum, engines)
-    return Common(moves, vector, code, busiest, ends, *turns(problem, moves, vector))
+    return Common(moves, vector, between, code, busiest, ends, *turns(problem, moves, vector))
 
 
 def beside(problem: Problem, choice: Choice, steps: Steps, shares: Bools, all_: Common) -> Beside:
@@ -83,7 +85,7 @@ def beside(problem: Problem, choice: Choice, steps: Steps, shares: Bools, all_: 
     moves, turn = all_.moves, all_.turn // choice.depth
     alone: Any = start(problem, moves, shares, lead(problem, choice, steps)) + all_.ends
     overlap = np.maximum(all_.busiest, all_.lanes // choice.depth)
-    between = waits_between(problem, choice, moves, all_.vector)
+    between = waits_between(problem, choice, all_)
     if choice.depth == 1:
         overlap = turn = zero = np.zeros((), np.int64)
         alone = all_.vector + sum(moves.busy.values()) + start(problem, moves, shares, zero)
@@ -129,12 +131,14 @@ def lead(problem: Problem, choice: Choice, steps: Steps) -> Ints:
     return choice.depth * at_work // product_of(trips(problem.load, steps), choice.order)
 
 
-def waits_between(problem: Problem, choice: Choice, moves: Moves, vector: Ints) -> Ints:
+def waits_between(problem: Problem, choice: Choice, all_: Common) -> Ints:
     """What happens to a tile that has the only slot of its buffer, while the array has to wait."""
+    turn, load = all_.moves.turn, problem.load
     lone = {role for role, room in choice.slots.items() if room == 1 < choice.depth}
-    held = lone if problem.in_place() else lone - {problem.load.result.role}
-    moved: Any = sum(moves.turn[role] for role in held & moves.turn.keys())
-    return np.asarray(moved + ("psum" in lone) * vector)
+    held = lone if problem.in_place() else lone - {load.result.role}
+    moved: Any = sum(turn[role] for role in held & turn.keys())
+    made = any(a.role in lone for spec in load.inner if (a := load.prepared(spec)))
+    return np.asarray(moved + ("psum" in lone) * all_.vector + made * all_.handing)
 
 
 CODE_BYTES = 32

@@ -266,13 +266,18 @@ def vector_cycles(problem: Problem, choice: Choice, steps: Steps) -> Ints:
     by_role = {a.role: a for a in load.accesses()}
     for spec in load.outer:
         counted = by_role[spec.uses["x" if spec.op == "reduce" else "out"][0]]
-        taps = spec.attrs["r"] * spec.attrs["s"] if spec.op == "pool" else 1
-        every: Any = math.prod(d.bound for d in counted.box) * taps
+        every: Any = math.prod(d.bound for d in counted.box)
         if counted in load.temps and load.inner:
             shared = filled(load, steps, counted.variables())
             every = (elements(counted.tile_shape(steps)) * tiles * shared).astype(np.int64)
-        total = total + cost.vector_cycles(every, unit.lanes, 0) + tiles * unit.latency_cycles
+        total = total + cost.vector_cycles(every * taps(spec), unit.lanes, 0)
+        total = total + tiles * unit.latency_cycles
     return np.asarray(total)
+
+
+def taps(spec: StepSpec) -> int:
+    """Operands of an element of its result."""
+    return int(spec.attrs["r"] * spec.attrs["s"]) if spec.op == "pool" else 1
 
 
 def handing_cycles(problem: Problem, choice: Choice, steps: Steps) -> tuple[Ints, Ints]:
@@ -285,7 +290,7 @@ def handing_cycles(problem: Problem, choice: Choice, steps: Steps) -> tuple[Ints
     for before, after in pairwise(load.inner):
         if before.op == "tensor" or after.op != "tensor":
             continue
-        tile = elements(load.used(before)["out"].tile_shape(steps))
+        tile = elements(load.used(before)["out"].tile_shape(steps)) * taps(before)
         once = cost.vector_cycles(tile, unit.lanes, unit.latency_cycles)
         total = total + once * runs(load, before, choice, count)
         apart = choice.order if load.prepared(before) else (*before.apart, *after.apart)

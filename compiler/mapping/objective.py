@@ -113,13 +113,12 @@ def vector_bytes(problem: Problem, spec: StepSpec, steps: Steps) -> Ints:
     used = problem.load.used(spec)
     result = used["out"] if spec in problem.load.inner else problem.load.result
     tile = elements(result.tile_shape(steps))
-    taps = spec.attrs["r"] * spec.attrs["s"] if spec.op == "pool" else 1
     total = np.zeros_like(tile)
     for use, access in used.items():
         if access.kind == "params":
             total = total + elements(access.tile_shape(steps)) * access.dtype.itemsize
         else:
-            reads = taps if use != "out" else 1
+            reads = taps(spec) if use != "out" else 1
             total = total + tile * reads * access.dtype.itemsize
     return np.asarray(total)
 
