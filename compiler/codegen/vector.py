@@ -87,8 +87,8 @@ def pool(site: Site, step: Compute, env: Env) -> Any:
         fields[ours], fields[f"out_s{ours}"] = out.axis(out_axes, ours)
     for axis, of, pad, stride in (("h", "p", "pad_top", "y"), ("w", "q", "pad_left", "x")):
         fields[axis] = x.axis(axes, axis)[0]
-        cut = out.before(out_axes, of) * step.attrs[f"stride_{stride}"]
-        fields[pad] = x.before(axes, axis) - cut
+        outside = out.before(out_axes, of) * step.attrs[f"stride_{stride}"]
+        fields[pad] = x.before(axes, axis) - outside
     attrs = {n: v for n, v in step.attrs.items() if n not in ("axes", "out_axes")}
     fields |= {"x": x.address, "out": out.address, "x_dtype": x.dtype, "out_dtype": out.dtype}
     return vector.Pool.records(count_of(env), **{**fields, **attrs})

@@ -314,12 +314,14 @@ def pool(run: Interpreter, step: Compute) -> None:
     x_axes, out_axes = attrs.pop("axes"), attrs.pop("out_axes")
     extents, results = run.extents(x), run.extents(out)
     h, w = (named(extents, x_axes, a) for a in "hw")
-    pad_top = int(attrs.pop("pad_top", h.before))
+    cut = {a: named(results, out_axes, a).before for a in "pq"}
+    pad_top = int(attrs.pop("pad_top", h.before - cut["p"] * attrs["stride_y"]))
+    pad_left = int(w.before - cut["q"] * attrs["stride_x"])
     shape = {a: int(named(results, out_axes, a).size) for a in "ncpq"}
     result = np.zeros(tuple(shape.values()), out.dtype)
     vector.Pool(
         x=address(1), out=address(2), **shape, **attrs,
-        h=int(h.size), w=int(w.size), pad_top=pad_top, pad_left=int(w.before),
+        h=int(h.size), w=int(w.size), pad_top=pad_top, pad_left=pad_left,
         x_dtype=core.dtype_code(x.dtype), out_dtype=core.dtype_code(out.dtype),
     ).execute(Tiles([arranged(run.tile(x), x_axes, "nchw"), result]))  # fmt: skip
     run.put(out, arranged(result, "ncpq", out_axes).copy())

@@ -125,10 +125,10 @@ class Tiler:
             yield Placed(self.around(self.load.reduction), Store(self.operand(self.load.result)))
 
     def place(self, access: Access, specs: Sequence[StepSpec]) -> int:
-        """The step before which it is loaded: the first that uses it, or the nearest one before
+        """The step before which it is loaded: the first that may use it, or the nearest one before
         where a load in its loops parts no other loop."""
         loops = self.changes(access)
-        due = next(i for i, spec in enumerate(specs) if access.role in self.used(spec))
+        due = next(i for i, spec in enumerate(specs) if self.may_use(spec, access))
         paths = [(), *map(self.loops, specs)]
         shared = [len(commonprefix(pair)) for pair in pairwise(paths)]
         fits = (
@@ -136,10 +136,10 @@ class Tiler:
         )
         return max(fits)
 
-    def used(self, spec: StepSpec) -> set[str]:
-        """The accesses that it works on, or of which it works on a part."""
-        used = self.load.used(spec).values()
-        return {a.role for a in used} | {a.within for a in used}
+    def may_use(self, spec: StepSpec, access: Access) -> bool:
+        if self.load.prepared(spec):
+            return access in self.load.used(spec).values()
+        return set(access.apart) <= set(spec.apart)
 
     def load_of(self, access: Access) -> Load:
         operand = self.operand(access)

@@ -285,6 +285,9 @@ def random_feeds(graph: Graph, seed: int) -> dict[str, Any]:
     feeds = {}
     for name in graph.inputs:
         tensor = graph.tensors[name]
+        if tensor.dtype.kind == "f":
+            feeds[name] = rng.uniform(-9, 9, tensor.shape).astype(tensor.dtype)
+            continue
         info = np.iinfo(tensor.dtype)
         feeds[name] = rng.integers(info.min, info.max + 1, tensor.shape).astype(tensor.dtype)
     return feeds
