@@ -97,6 +97,7 @@ class Tiles:
         self, memory: int, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], code: int
     ) -> Array:
         tile = self.tiles[memory]
+        tile = tile.reshape(tile.shape[-MOST:])
         if tile.size == np.prod(shape):
             return tile.reshape(1, *shape)
         return np.broadcast_to(tile, (1, *shape))
@@ -275,6 +276,14 @@ def requantize(run: Interpreter, step: Compute) -> None:
     run.put(out, arranged(result, "nkpq", axes).copy())
 
 
+MOST = 4
+"""Dimensions of a block of elements; a step takes one index of each dimension before these."""
+
+
+def padded(sizes: tuple[int, ...], fill: int = 1) -> tuple[int, ...]:
+    return (fill,) * (MOST - len(sizes)) + sizes[-MOST:]
+
+
 def lanes(cls: type[vector.Elementwise] | type[vector.Map], names: str) -> Callable[..., None]:
     """A step from elements to elements."""
 
@@ -286,8 +295,7 @@ def lanes(cls: type[vector.Elementwise] | type[vector.Map], names: str) -> Calla
         roles = [*names, *(["table"] if "table" in step.operands else []), "out"]
         places = {role: address(i) for i, role in enumerate(roles, 1)}
         types = {f"{n}_dtype": core.dtype_code(step.operands[n].dtype) for n in (*names, "out")}
-        padded = (1,) * (4 - result.ndim) + result.shape
-        sizes = {f"d{i}": n for i, n in enumerate(padded)}
+        sizes = {f"d{i}": n for i, n in enumerate(padded(result.shape))}
         cls(**places, **types, **sizes, **step.attrs).execute(Tiles([*tiles, result]))
         run.put(out, result)
 
@@ -298,10 +306,9 @@ def reduce(run: Interpreter, step: Compute) -> None:
     x, out = run.tile(step.operands["x"]), step.operands["out"]
     sizes = tuple(int(e.size) for e in run.extents(out))
     result = np.zeros(sizes, out.dtype)
-    padded = (1,) * (4 - x.ndim) + x.shape
-    kept = (0,) * (4 - x.ndim) + tuple(int(n == m) for n, m in zip(x.shape, sizes, strict=True))
-    fields: dict[str, Any] = {f"d{i}": n for i, n in enumerate(padded)}
-    fields |= {f"out_s{i}": n for i, n in enumerate(kept)}
+    kept = tuple(int(n == m) for n, m in zip(x.shape, sizes, strict=True))
+    fields: dict[str, Any] = {f"d{i}": n for i, n in enumerate(padded(x.shape))}
+    fields |= {f"out_s{i}": n for i, n in enumerate(padded(kept, 0))}
     codes = {"x_dtype": core.dtype_code(x.dtype), "out_dtype": core.dtype_code(out.dtype)}
     vector.Reduce(x=address(1), out=address(2), **fields, **codes, **step.attrs).execute(
         Tiles([x, result])

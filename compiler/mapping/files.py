@@ -7,6 +7,7 @@ whole = ["weight"]
 slots = { ifmap = 2 }
 array = { filters = 16 }
 cascade = { layers = 2, slice = 32 }
+attached = 2
 """
 
 import json
@@ -19,6 +20,7 @@ from typing import Any
 from ..diagnostics import CompileError
 from ..ir.graph import Graph, Node
 from .given import Given, of_table
+from .lowering import attached
 from .nodes import titles
 
 LARGEST_FILE = 4 << 20
@@ -128,6 +130,8 @@ def lines(name: str, group: Node) -> Iterator[str]:
         yield f"array = {inline(mapping['parameters'])}"
     if "cascade" in attrs:
         yield f"cascade = {inline({'layers': layers, **attrs['cascade']})}"
+    if (count := attached(group.body)) > 1:
+        yield f"attached = {count}"
     yield ""
 
 

@@ -13,7 +13,7 @@ from ..diagnostics import CompileError
 if TYPE_CHECKING:
     from .cost import Problem
 
-KEYS = ("steps", "order", "whole", "slots", "array", "cascade")
+KEYS = ("steps", "order", "whole", "slots", "array", "cascade", "attached")
 MOVED_DIMENSIONS = 4
 """Of a block that one load brings."""
 
@@ -25,6 +25,7 @@ class Given:
     A loop that an `order` leaves out has one iteration. `slots` are of buffers by role; those of
     the other buffers are `depth`, where that is not 0. `array` are parameters of the dataflow;
     `cascade` has the sizes of one that begins with the node: "layers", "slice" and "strip".
+    `attached` nodes, this one and those that follow, are one: lanes that work for a convolution.
     """
 
     node: str = ""
@@ -36,6 +37,7 @@ class Given:
     slots: Mapping[str, int] = field(default_factory=dict)
     array: Mapping[str, int] = field(default_factory=dict)
     cascade: Mapping[str, int] = field(default_factory=dict)
+    attached: int = 0
 
     def refusal(self, key: str, reason: str) -> CompileError:
         message = f"{key}: {reason}" if key else reason
@@ -57,6 +59,7 @@ class Given:
             "slots": slots,
             "array": dict(self.array),
             "cascade": dict(self.cascade),
+            "attached": self.attached,
         }
         return {k: v for k, v in parts.items() if v or isinstance(v, tuple)}
 
@@ -84,6 +87,7 @@ def of_table(node: str, table: object, source: str) -> Given:
         slots={} if alike else numbers(blank, "slots", slots),
         array=numbers(blank, "array", table.get("array", {})),
         cascade=numbers(blank, "cascade", table.get("cascade", {})),
+        attached=one(blank, "attached", table["attached"]) if "attached" in table else 0,
     )
 
 

@@ -30,10 +30,16 @@ def workload(group: Node, graph: Graph, target: Target) -> Workload:
     return build.finish()
 
 
+PREPARES, OPENS, POOLS = ("quantize", "maxpool", "avgpool"), ("conv2d",), ("maxpool", "avgpool")
+
+
 def prepared(body: Sequence[Node]) -> tuple[Sequence[Node], Sequence[Node]]:
     """What prepares the input of the node that opens the loops, and the rest."""
     first = len(body) > 1 and body[0].op in PREPARES and body[1].op in OPENS
     return body[:first], body[first:]
 
 
-PREPARES, OPENS = ("quantize", "maxpool", "avgpool"), ("conv2d",)
+def attached(body: Sequence[Node]) -> int:
+    """How many groups were made one: of lanes before a convolution, itself, and a pool behind."""
+    before, rest = prepared(body)
+    return len(before) + 1 + (len(rest) > 1 and rest[-1].op in POOLS)

@@ -2,7 +2,8 @@
 
 The input is quantised, the result is pooled. They are one group where that is estimated to take
 fewer cycles than one after the other: what lies between them never is in a memory as a whole, and
-the lanes work on one tile while the array does on the next. Halo is computed again.
+the lanes work on one tile while the array does on the next. Halo is computed again. Nodes whose
+mapping is given are attached only where that says so.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,7 +12,8 @@ from dataclasses import replace
 from ..ir.graph import Graph, Node, one_group
 from ..mapping.cache import open_cache
 from ..mapping.cost import Problem
-from ..mapping.lowering import OPENS, PREPARES, workload
+from ..mapping.given import Given
+from ..mapping.lowering import OPENS, POOLS, PREPARES, workload
 from ..mapping.nodes import assigned
 from ..mapping.search import smallest
 from .cascade import Links, without_views
@@ -19,7 +21,6 @@ from .choose_mapping import chosen_for
 from .context import Context, target_of
 from .place_buffers import place_buffers
 
-POOLS = ("maxpool", "avgpool")
 THOROUGH = 2
 """The effort from which on it is tried."""
 
@@ -27,6 +28,7 @@ Fits = Callable[[Node, Node], bool]
 
 
 def attach_lanes(graph: Graph, ctx: Context) -> Graph:
+    graph = without_views(merged(graph, list(forced(graph, ctx))))
     if ctx.effort < THOROUGH:
         return graph
     for fits in (is_pooled, is_prepared):
@@ -34,6 +36,31 @@ def attach_lanes(graph: Graph, ctx: Context) -> Graph:
         if pairs:
             graph = attached(graph, ctx, pairs)
     return graph
+
+
+def forced(graph: Graph, ctx: Context) -> Iterator[Node]:
+    """The groups that are given as one. Raises CompileError."""
+    links, given = Links(graph, set()), assigned(graph, ctx.mapping)
+    for node in graph.nodes:
+        wish = given.get(node.outputs[0])
+        if wish and wish.attached:
+            yield one_group(chain(node, wish, links))
+
+
+def chain(node: Node, wish: Given, links: Links) -> list[Node]:
+    """As many as are given, from this one on."""
+    some = [node]
+    while len(some) < wish.attached:
+        first, users = some[-1], links.users.get(some[-1].outputs[0], [])
+        second = users[0] if len(users) == 1 and users[0].op == "group" else None
+        if second is None or not links.only(first, second) or not attaches(first, second):
+            raise wish.refusal("attached", "what follows is not lanes for it alone, or it for them")
+        some.append(second)
+    return some
+
+
+def attaches(first: Node, second: Node) -> bool:
+    return is_pooled(first, second) or is_prepared(first, second)
 
 
 def is_pooled(first: Node, second: Node) -> bool:

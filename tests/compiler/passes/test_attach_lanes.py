@@ -65,14 +65,14 @@ class RandomPairs(RandomGroups):
         return {"kernel": taps, "pads": pads, "strides": strides}
 
     def make_maxpool(self, x: str) -> Node:
-        quant = {"dtype": self.tensors[x].dtype, "quant": self.tensors[x].quant}
-        return self.node("maxpool", [x], **self.seen(x), dilations=(1, 1), **quant)
+        tensor, window = self.tensors[x], {**self.seen(x), "dilations": (1, 1)}
+        return self.node("maxpool", [x], tensor.dtype, tensor.quant, **window)
 
     def make_avgpool(self, x: str) -> Node:
         typed = self.typed()
         counted = {"count_include_pad": self.between(0, 1), "rounding": self.among(*ROUNDINGS)}
-        clamp = self.clamp(typed["dtype"])
-        return self.node("avgpool", [x], **self.seen(x), dilations=(1, 1), **counted, **typed, **clamp)
+        window = {**self.seen(x), "dilations": (1, 1), **self.clamp(typed["dtype"])}
+        return self.node("avgpool", [x], **window, **counted, **typed)
 
 
 def attached(seed: int, kind: str) -> Graph:
