@@ -20,7 +20,7 @@ from typing import Any
 from ..diagnostics import CompileError
 from ..ir.graph import Graph, Node
 from .given import Given, of_table
-from .lowering import attached
+from .lowering import count_attached
 from .nodes import titles
 
 LARGEST_FILE = 4 << 20
@@ -130,7 +130,7 @@ def lines(name: str, group: Node) -> Iterator[str]:
         yield f"array = {inline(mapping['parameters'])}"
     if "cascade" in attrs:
         yield f"cascade = {inline({'layers': layers, **attrs['cascade']})}"
-    if (count := attached(group.body)) > 1:
+    if (count := count_attached(group.body)) > 1:
         yield f"attached = {count}"
     yield ""
 

@@ -13,7 +13,7 @@ from ..ir.graph import Graph, Node, one_group
 from ..mapping.cache import open_cache
 from ..mapping.cost import Problem
 from ..mapping.given import Given
-from ..mapping.lowering import OPENS, POOLS, PREPARES, workload
+from ..mapping.lowering import OPENS, POOLS, PREPARES, count_attached, workload
 from ..mapping.nodes import assigned
 from ..mapping.search import smallest
 from .cascade import Links, without_views
@@ -51,16 +51,13 @@ def chain(node: Node, wish: Given, links: Links) -> list[Node]:
     """As many as are given, from this one on."""
     some = [node]
     while len(some) < wish.attached:
-        first, users = some[-1], links.users.get(some[-1].outputs[0], [])
-        second = users[0] if len(users) == 1 and users[0].op == "group" else None
-        if second is None or not links.only(first, second) or not attaches(first, second):
-            raise wish.refusal("attached", "what follows is not lanes for it alone, or it for them")
-        some.append(second)
+        users = links.users.get(some[-1].outputs[0], [])
+        if len(users) != 1 or users[0].op != "group" or not links.only(some[-1], users[0]):
+            break
+        some.append(users[0])
+    if not len(some) == wish.attached == count_attached(one_group(some).body):
+        raise wish.refusal("attached", "what follows is not lanes for it alone, or it for them")
     return some
-
-
-def attaches(first: Node, second: Node) -> bool:
-    return is_pooled(first, second) or is_prepared(first, second)
 
 
 def is_pooled(first: Node, second: Node) -> bool:

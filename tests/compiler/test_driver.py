@@ -125,8 +125,8 @@ def test_print_changed_shows_a_diff(
 
 
 def test_filter_keeps_one_node(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ("--print-after", "legalize,tile_loops,synchronize", "--filter", "N_e_y")
-    arguments += ("--disable-pass", "attach_lanes")  # or the pool would be in its nest
+    arguments = ["--print-after", "legalize,tile_loops,synchronize", "--filter", "N_e_y"]
+    arguments += ["--disable-pass", "attach_lanes"]  # or the pool would be in its nest
     assert dnncc_(model, "-q", "--stop-after", "synchronize", "-o", "/dev/null", *arguments) == 0
     err = capsys.readouterr().err
     graph, tile, stream = re.split(r"^(?:;|//) -----.*\n", err, flags=re.MULTILINE)[1:]

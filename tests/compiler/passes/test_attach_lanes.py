@@ -4,17 +4,33 @@ A failing case is its seed; DNNCC_SEEDS=500 tries more of them.
 """
 
 import os
+import tomllib
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from dnncc import targets
+from dnncc.codegen.image import image
+from dnncc.diagnostics import CompileError
 from dnncc.ir.graph import Graph, Node, Quant, one_group
 from dnncc.ir.interpret import interpret
 from dnncc.ir.tile_interpret import interpret_tile
 from dnncc.ir.tile_verify import verify_tile
+from dnncc.mapping.files import from_tables, text_of
+from dnncc.passes.allocate import allocate
+from dnncc.passes.attach_lanes import attach_lanes
+from dnncc.passes.choose_mapping import choose_mapping
+from dnncc.passes.context import Context
+from dnncc.passes.emit import emit
+from dnncc.passes.pack_parameters import pack_parameters
+from dnncc.passes.place_buffers import place_buffers
+from dnncc.passes.reorder_ops import reorder_ops
+from dnncc.passes.synchronize import synchronize
+from dnncc.passes.tile_loops import tile_loops
 from dnncc.runtime.session import load
+from dnncc.targets import Target
 
 from ..lowering import compiled, target, tiled
 from ..random_groups import RandomGroups, random_feeds
@@ -48,9 +64,10 @@ class RandomPairs(RandomGroups):
         return self.node("quantize", [x], **self.typed())
 
     def make_conv2d(self, x: str) -> Node:
-        channels, filters = self.tensors[x].shape[1], self.between(1, 9)
-        window = self.seen(x)
-        taps = window.pop("kernel")
+        return self.convolution(x, self.between(1, 9), **self.seen(x))
+
+    def convolution(self, x: str, filters: int, **window: Any) -> Node:
+        channels, taps = self.tensors[x].shape[1], window.pop("kernel")
         w = self.integers((filters, channels, *taps), "int8")
         scales = self.rng.uniform(0.001, 0.02, filters).astype(np.float32)
         weights = self.constant(w, Quant(scales, np.zeros(filters, np.int32), 0))
@@ -73,6 +90,56 @@ class RandomPairs(RandomGroups):
         counted = {"count_include_pad": self.between(0, 1), "rounding": self.among(*ROUNDINGS)}
         window = {**self.seen(x), "dilations": (1, 1), **self.clamp(typed["dtype"])}
         return self.node("avgpool", [x], **window, **counted, **typed)
+
+
+def stem() -> Graph:
+    """A quantised input, a convolution, a pool, and a 1x1 convolution: maps that are large."""
+    build = RandomPairs(3)
+    x = build.input((1, 3, 64, 64), "float32")
+    image = build.group(build.node("quantize", [x], **build.typed()))
+    once = {"strides": (1, 1), "dilations": (1, 1), "pads": (0, 0, 0, 0)}
+    wide = build.group(build.convolution(image, 16, kernel=(3, 3), **once))
+    window: dict[str, Any] = {**once, "kernel": (3, 3), "strides": (2, 2)}
+    made = build.tensors[wide]
+    pooled = build.group(build.node("maxpool", [wide], made.dtype, made.quant, **window))
+    return build.graph(build.group(build.convolution(pooled, 8, kernel=(1, 1), **once)))
+
+
+def simulated(graph: Graph, machine: Target, ctx: Context) -> tuple[Graph, int, Any]:
+    """After all passes: the graph, its cycles and its result."""
+    for run_pass in (pack_parameters, reorder_ops, attach_lanes, place_buffers, choose_mapping):
+        graph = run_pass(graph, ctx)
+    program = allocate(tile_loops(graph, ctx), ctx)
+    session = load(image(synchronize(emit(program, ctx), ctx), machine, "test", {}))
+    result = session.run(list(graph.outputs), random_feeds(graph, 1))[0]
+    return graph, session.profile.cycles, result
+
+
+@pytest.mark.parametrize("machine", ["eyeriss-like", "tpu-like", "gemmini-like", "diannao-like"])
+def test_what_is_attached_takes_fewer_cycles(machine: str) -> None:
+    graph, on = stem(), targets.load(machine)
+    one, cycles, result = simulated(graph, on, Context(on))
+    assert any(len(node.body) > 1 for node in one.nodes)
+    apart = from_tables({n.loc[0]: {} for n in graph.nodes}, "")  # given, if nothing of it
+    _, more, wanted = simulated(graph, on, Context(on, mapping=apart))
+    assert cycles < more
+    np.testing.assert_array_equal(result, wanted)
+
+
+def test_a_saved_mapping_attaches_the_same() -> None:
+    graph, on = stem(), targets.load("eyeriss-like")
+    one, cycles, _ = simulated(graph, on, Context(on))
+    text = text_of(one)
+    assert "attached = " in text
+    again, same, _ = simulated(graph, on, Context(on, mapping=from_tables(tomllib.loads(text), "")))
+    assert (again.nodes, same) == (one.nodes, cycles)
+
+
+def test_what_cannot_be_attached_is_refused() -> None:
+    graph = stem()
+    mapping = from_tables({graph.nodes[0].loc[0]: {"attached": 4}}, "m.toml")
+    with pytest.raises(CompileError, match="m.toml: .*attached: what follows is not lanes"):
+        attach_lanes(graph, Context(targets.load("eyeriss-like"), mapping=mapping))
 
 
 def attached(seed: int, kind: str) -> Graph:

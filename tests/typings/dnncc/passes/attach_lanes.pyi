@@ -1,0 +1,1 @@
+from compiler.passes.attach_lanes import *
