@@ -23,7 +23,7 @@ from onnx import (
 )
 
 from .batch_norm import fold_batch_norms
-from .shapes import constants_only
+from .shapes import constants_only, without_weights
 
 PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 MOVES = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Gather", "Split")
@@ -127,7 +127,7 @@ def raised(model: ModelProto, opset: int) -> ModelProto:
         return model
     model.ir_version = max(model.ir_version, 8)  # from 4 on, constants need not be inputs
     del model.graph.value_info[:]  # a type may be another one in the newer opset
-    return version_converter.convert_version(model, opset)
+    return without_weights(model, lambda light: version_converter.convert_version(light, opset))
 
 
 def flatten_biases(model: ModelProto) -> None:

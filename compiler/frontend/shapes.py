@@ -1,7 +1,7 @@
 """Every input of a ModelProto has a static shape, and those of inner values are inferred."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from math import prod
 from typing import Any
 
@@ -165,21 +165,29 @@ def is_function(node: NodeProto, versions: Mapping[str, int]) -> bool:
 
 
 def inferred(model: ModelProto, file: str) -> ModelProto:
-    """Without weights meanwhile, which would be copied four times: shapes do not depend on them."""
-    large = [t for t in model.graph.initializer if len(t.raw_data) > LARGEST_SHAPE]
-    held = [t.raw_data for t in large]
-    for tensor in large:
-        tensor.ClearField("raw_data")
-    try:
-        found = onnx.shape_inference.infer_shapes(
-            model, check_type=True, strict_mode=True, data_prop=True
+    def infer(light: ModelProto) -> ModelProto:
+        return onnx.shape_inference.infer_shapes(
+            light, check_type=True, strict_mode=True, data_prop=True
         )
+
+    try:
+        return without_weights(model, infer)
     except Exception as error:
         raise refusal(str(error), file) from None
-    again = {t.name: t for t in found.graph.initializer}
+
+
+def without_weights(model: ModelProto, step: Callable[[ModelProto], ModelProto]) -> ModelProto:
+    """What `step` makes of the model, without large constants meanwhile, which ONNX's native
+    functions would copy four times: shapes do not depend on them. `model` has lost them then."""
+    large = [t for t in model.graph.initializer if len(t.raw_data) > LARGEST_SHAPE]
+    held = {t.name: t.raw_data for t in large}
     for tensor in large:
-        again[tensor.name].raw_data = held.pop(0)
-    return found
+        tensor.ClearField("raw_data")
+    made = step(model)
+    for tensor in made.graph.initializer:
+        if tensor.name in held:
+            tensor.raw_data = held.pop(tensor.name)
+    return made
 
 
 def refusal(text: str, file: str) -> CompileError:
