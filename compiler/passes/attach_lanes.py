@@ -6,8 +6,11 @@ the lanes work on one tile while the array does on the next. Halo is computed ag
 mapping is given are attached only where that says so.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from itertools import chain
+
+from dnncc.targets import Target
 
 from ..ir.graph import Graph, Node, one_group
 from ..mapping.cache import open_cache
@@ -17,7 +20,7 @@ from ..mapping.lowering import OPENS, POOLS, PREPARES, count_attached, workload
 from ..mapping.nodes import assigned
 from ..mapping.search import smallest
 from .cascade import Links, without_views
-from .choose_mapping import chosen_for
+from .choose_mapping import Known, chosen_for
 from .context import Context, target_of
 from .place_buffers import place_buffers
 
@@ -25,6 +28,8 @@ THOROUGH = 2
 """The effort from which on it is tried."""
 
 Fits = Callable[[Node, Node], bool]
+Rooms = Mapping[str, Mapping[str, int]]
+Trio = tuple[tuple[Node, Problem], ...]
 
 
 def attach_lanes(graph: Graph, ctx: Context) -> Graph:
@@ -44,10 +49,10 @@ def forced(graph: Graph, ctx: Context) -> Iterator[Node]:
     for node in graph.nodes:
         wish = given.get(node.outputs[0])
         if wish and wish.attached:
-            yield one_group(chain(node, wish, links))
+            yield one_group(followed(node, wish, links))
 
 
-def chain(node: Node, wish: Given, links: Links) -> list[Node]:
+def followed(node: Node, wish: Given, links: Links) -> list[Node]:
     """As many as are given, from this one on."""
     some = [node]
     while len(some) < wish.attached:
@@ -82,31 +87,35 @@ def neighbours(graph: Graph, ctx: Context, fits: Fits) -> Iterator[tuple[Node, N
 
 def attached(graph: Graph, ctx: Context, pairs: list[tuple[Node, Node]]) -> Graph:
     """With those pairs as one that are worth it."""
-    placed = place_buffers(graph, ctx)
+    placed, target = place_buffers(graph, ctx), target_of(ctx)
     free = {node.outputs[0]: node.attrs["free"] for node in placed.nodes if node.op == "group"}
-    asked: list[tuple[Node, Problem]] = []
-    for first, second in pairs:
-        rooms = [free[node.outputs[0]] for node in (first, second)]
-        both = {memory: min(room[memory] for room in rooms) for memory in rooms[0]}
-        whole = one_group((first, second))
-        for node, room in zip((first, second, whole), (*rooms, both), strict=True):
-            load = workload(node, placed, target_of(ctx))
-            asked.append((node, Problem(load, placed, target_of(ctx), room)))
-    asked = [a for three in zip(*[iter(asked)] * 3, strict=True) if fit(three[2][1]) for a in three]
-    cache = open_cache(ctx.cache, target_of(ctx), ctx.effort, ctx.goal)
-    known = chosen_for(asked, ctx, cache)
+    trios = [asked(placed, pair, free, target) for pair in pairs]
+    trios = [trio for trio in trios if fits_in(trio[-1][1])]
+    cache = open_cache(ctx.cache, target, ctx.effort, ctx.goal)
+    known = chosen_for(chain.from_iterable(trios), ctx, cache)
     cache.save()
-    cycles = [known[problem.key()].cycles for _, problem in asked]
-    wholes = [
-        asked[i + 2][0]
-        for i in range(0, len(asked), 3)
-        if cycles[i + 2] < cycles[i] + cycles[i + 1]
-    ]
-    return without_views(merged(graph, wholes))
+    return without_views(merged(graph, [trio[-1][0] for trio in trios if pays(trio, known)]))
 
 
-def fit(problem: Problem) -> bool:
+def asked(graph: Graph, pair: tuple[Node, Node], free: Rooms, target: Target) -> Trio:
+    """The two groups and both as one, with the room that their tiles have."""
+    first, second = rooms = [free[node.outputs[0]] for node in pair]
+    both = {memory: min(first[memory], second[memory]) for memory in first}
+    nodes = (*pair, one_group(pair))
+    loads = (workload(node, graph, target) for node in nodes)
+    problems = (
+        Problem(load, graph, target, room) for load, room in zip(loads, (*rooms, both), strict=True)
+    )
+    return tuple(zip(nodes, problems, strict=True))
+
+
+def fits_in(problem: Problem) -> bool:
     return all(need <= problem.free[memory] for memory, need in smallest(problem).items())
+
+
+def pays(trio: Trio, known: Known) -> bool:
+    first, second, whole = (known[problem.key()].cycles for _, problem in trio)
+    return whole < first + second
 
 
 def merged(graph: Graph, wholes: list[Node]) -> Graph:
