@@ -30,7 +30,8 @@ def workload(group: Node, graph: Graph, target: Target) -> Workload:
     return build.finish()
 
 
-PREPARES, OPENS, POOLS = ("quantize", "maxpool", "avgpool"), ("conv2d",), ("maxpool", "avgpool")
+PREPARES, OPENS = ("quantize", "maxpool", "avgpool"), ("conv2d",)
+POOLS = ("maxpool", "avgpool", "global_avgpool")
 
 
 def prepared(body: Sequence[Node]) -> tuple[Sequence[Node], Sequence[Node]]:

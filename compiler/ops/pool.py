@@ -12,8 +12,15 @@ from dnncc.isa import numerics, vector
 
 from ..ir.graph import Array, Node
 from ..ir.tile import Box, Dim
-from ..mapping.build import OUT, WINDOW_OF_ONE, Builder, requantize, scalar_quant
-from ..mapping.workload import StepSpec
+from ..mapping.build import (
+    OUT,
+    WINDOW_OF_ONE,
+    Builder,
+    requantize,
+    requantizing,
+    scalar_quant,
+)
+from ..mapping.workload import PSUM_DTYPE, Access, StepSpec
 from .match import Match, Refused, dequantize
 from .op import LARGEST_WINDOW, Op, Tensors, limits, operand_reason, window_reason
 from .scale import quant_of
@@ -252,25 +259,36 @@ class GlobalAveragePool(Op, name="global_avgpool"):
     @classmethod
     def lower(cls, build: Builder, node: Node) -> None:
         """Integer sums of whole planes as psums, then requantised."""
-        x = build.tensor(node.inputs[0])
-        n, channels, h, w = x.shape
+        n, channels, h, w = build.tensor(node.inputs[0]).shape
         build.dims |= {"n": n, "k": channels, "p": 1, "q": 1}
         plane = (Dim(n, (("n", 1),)), Dim(channels, (("k", 1),)))
         build.box = (*plane, Dim.whole(1), Dim.whole(1))
-        uses = {
-            "x": build.read("ifmap", node.inputs[0], (*plane, Dim.whole(h), Dim.whole(w))),
-            "out": build.accumulate(build.box),
-        }
-        attrs = {
-            **WINDOW_OF_ONE,
-            "axes": "nchw",
-            "out_axes": "ncpq",
-            "op": vector.SUM,
-            "r": h,
-            "s": w,
-        }
-        build.outer.append(StepSpec("pool", uses, {**attrs, "x_zero": scalar_quant(x)[1]}))
+        x = build.read("ifmap", node.inputs[0], (*plane, Dim.whole(h), Dim.whole(w)))
+        build.outer.append(cls.step(build, node, {"x": x, "out": build.accumulate(build.box)}))
         requantize(build, node, "nkpq")
+
+    @classmethod
+    def lower_onto(cls, build: Builder, node: Node) -> None:
+        """Tiles of what the group has made so far are whole planes."""
+        (name,), (*_, h, w) = node.inputs, build.tensor(node.inputs[0]).shape
+        build.substitute({"p": Dim.whole(h), "q": Dim.whole(w)})
+        build.hold("pooled", name)
+        build.dims |= {"p": 1, "q": 1}
+        build.box = (*build.box[:2], Dim.whole(1), Dim.whole(1))
+        total = Access("total", "", build.box, "psum", PSUM_DTYPE, build.reduction)
+        build.temps.append(total)
+        held = "total", ""
+        build.outer.append(cls.step(build, node, {"x": ("pooled", name), "out": held}))
+        uses = {"psum": held, "out": (OUT, node.outputs[0])}
+        last = requantizing(build, node, "nkpq", build.box[1], uses, "params2")
+        build.outer.append(last)
+
+    @classmethod
+    def step(cls, build: Builder, node: Node, uses: Mapping[str, tuple[str, str]]) -> StepSpec:
+        x = build.tensor(node.inputs[0])
+        window = {"r": x.shape[2], "s": x.shape[3], "x_zero": scalar_quant(x)[1]}
+        axes = {"axes": "nchw", "out_axes": "ncpq", "op": vector.SUM}
+        return StepSpec("pool", uses, {**WINDOW_OF_ONE, **axes, **window})
 
 
 def mean_scale(node: Node, tensors: Tensors) -> Array:

@@ -42,6 +42,8 @@ KINDS = (
     "avgpool conv2d",
     "conv2d maxpool",
     "conv2d avgpool",
+    "conv2d global_avgpool",
+    "quantize conv2d global_avgpool",
     "quantize conv2d maxpool",
     "maxpool conv2d avgpool",
 )
@@ -90,6 +92,10 @@ class RandomPairs(RandomGroups):
         counted = {"count_include_pad": self.between(0, 1), "rounding": self.among(*ROUNDINGS)}
         window = {**self.seen(x), "dilations": (1, 1), **self.clamp(typed["dtype"])}
         return self.node("avgpool", [x], **window, **counted, **typed)
+
+    def make_global_avgpool(self, x: str) -> Node:
+        typed = self.typed()
+        return self.node("global_avgpool", [x], **typed, **self.clamp(typed["dtype"]))
 
 
 def stem() -> Graph:
