@@ -98,6 +98,8 @@ class Match:
 
     def reshaped(self, name: str, shape: Sequence[int]) -> str:
         """`name` with another shape, through an emitted view or a new constant."""
+        if self.shape(name) == tuple(shape):
+            return name
         value = self.edit.value(name)
         if value is not None:
             quant = self.edit.tensors[name].quant
