@@ -27,6 +27,9 @@ from .place_buffers import place_buffers
 THOROUGH = 2
 """The effort from which on it is tried."""
 
+WORTH = 0.95
+"""Of the cycles of both, what they may take at most as one; less is not worth a larger nest."""
+
 Fits = Callable[[Node, Node], bool]
 Rooms = Mapping[str, Mapping[str, int]]
 Trio = tuple[tuple[Node, Problem], ...]
@@ -115,7 +118,7 @@ def fits_in(problem: Problem) -> bool:
 
 def pays(trio: Trio, known: Known) -> bool:
     first, second, whole = (known[problem.key()].cycles for _, problem in trio)
-    return whole < first + second
+    return whole < WORTH * (first + second)
 
 
 def merged(graph: Graph, wholes: list[Node]) -> Graph:

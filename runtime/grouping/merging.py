@@ -109,6 +109,7 @@ class Merger:
         """A memory of its own for all tiles of an operand; Requantize wants its sums in order."""
         if (reader, name) not in self.frames:
             require(reader.cls is not pool.Pool, "results that a pool reads")
+            require(reader.cls is not tensor.Tensor, "results that the array reads")
             whole, (source, _) = self.boxes[reader], reader.sources[name]
             code = narrowest(source)
             strides = dense(whole, reader.cls is vector.Requantize)

@@ -1,6 +1,6 @@
 """Compiled models, and the values of inner tensors while a binary runs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -60,9 +60,11 @@ class Compiled:
         return values
 
 
-def through_binary(model: str | Path | ModelProto, target: str) -> Compiled:
+def through_binary(
+    model: str | Path | ModelProto, target: str, disable: Sequence[str] = ()
+) -> Compiled:
     """What the bytes of the binary hold, not what the compiler has in memory."""
-    artifact = dnncc.compile(model, target)
+    artifact = dnncc.compile(model, target, disable=disable)
     return Compiled(artifact, load(elf.write(artifact.image)))
 
 

@@ -87,13 +87,18 @@ def test_equal_to_onnxruntime(name: str) -> None:
         for value, got in zip(wanted, compiled.run(feeds).values(), strict=True):
             most = RELATIVE[name] * np.abs(value).max()
             np.testing.assert_allclose(got, value, rtol=0, atol=most, err_msg=f"{name} {target}")
-        check_share(compiled, name)
+        check_share(compiled, name, target)
 
 
-def check_share(compiled: Compiled, name: str) -> None:
-    """MACs of the instructions, of those of the float model."""
+def check_share(compiled: Compiled, name: str, target: str) -> None:
+    """MACs of the instructions, of those of the float model. What no window of a pool reads is not
+    computed where that is one nest with the convolution."""
+    model = quantised(name, "int8")[0]
     done = compiled.session.profile.report["macs"]
-    assert done >= 0.99 * macs(quantised(name, "int8")[0]), name
+    if done < 0.99 * macs(model):
+        apart = through_binary(model, target, disable=["attach_lanes"])
+        done = apart.session.profile.report["macs"]
+    assert done >= 0.99 * macs(model), name
 
 
 def macs(model: ModelProto) -> int:
@@ -123,7 +128,8 @@ def test_int16_operators_are_within_a_step(name: str) -> None:
     whole.CopyFrom(model)
     whole.graph.output.extend(type(model.graph.output[0])(name=n) for n in names)
     inner = dict(zip(names, expected(whole, feeds)[len(model.graph.output) :], strict=True))
-    got = through_binary(model, "eyeriss-like").inner(feeds, inner)
+    apart = through_binary(model, "eyeriss-like", disable=["attach_lanes"])
+    got = apart.inner(feeds, inner)
     common = [n for n in got if n in inner]
     assert len(common) >= 4
     for tensor in common:

@@ -44,6 +44,8 @@ def test_groups_leave_the_same(name: str, target: str, batch: int) -> None:
 ONE_BY_ONE = {
     *("host is executed one by one", "halt is executed one by one"),
     *("elementwises of several kinds", "reduce is executed one by one"),  # as of a softmax
+    *("results that a pool reads", "results that the array reads"),  # lanes beside a convolution
+    "psum of several sources",
 }
 
 
