@@ -36,11 +36,11 @@ from dnncc.isa import program as programs
 from dnncc.targets import Target
 from dnncc.targets.events import Stuck
 from dnncc.targets.orders import Orders, Times, overlaps, queue_slots
+from dnncc.targets.requests import windows
 
 from .errors import TimingError
 from .periods import times_of
 from .pricing import Prices, prices
-from .requests import windows
 
 Ints = npt.NDArray[np.int64]
 
@@ -151,7 +151,7 @@ def orders_of(
     program: programs.Program, target: Target, priced: Prices, queues: list[Ints], waited: Ints
 ) -> Orders:
     """What is to be timed."""
-    behind, ahead = windows(priced, queues, target)
+    behind, ahead = windows(priced.bus, priced.cycles, priced.channel, queues, target)
     return Orders(
         engine=np.asarray(program.engine_of, np.int64),
         waited=waited,

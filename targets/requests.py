@@ -1,9 +1,34 @@
 """How far ahead of its data a DMA engine may ask DRAM: which bursts have to have come first."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
+from dnncc.isa import core
+
+from . import cost
+from .schema import Target
+
 Ints = npt.NDArray[np.int64]
+
+
+def windows(
+    bus: Ints, cycles: Ints, channel: Ints, queues: Sequence[Ints], target: Target
+) -> tuple[Ints, Ints]:
+    """Per instruction, int64[count], `window` of its engine's transfers; -1 and 0 of others, which
+    have no `channel`. `bus` are the bytes of each on its link."""
+    behind, ahead = np.full_like(cycles, -1), np.zeros_like(cycles)
+    for engine in target.engines:
+        queue = queues[core.ENGINES.index(engine.name)]
+        moves = queue[channel[queue] >= 0]
+        if not len(moves):
+            continue
+        link = target.channel_of(engine.name)
+        most = cost.most_requests(link, engine.requests)
+        at, ahead[moves] = window(bus[moves] // link.burst_bytes, cycles[moves], most)
+        behind[moves] = np.where(at >= 0, moves[at], -1)
+    return behind, ahead
 
 
 def window(bursts: Ints, cycles: Ints, most: int) -> tuple[Ints, Ints]:

@@ -20,19 +20,24 @@ def in_order(nest: Nest) -> Iterable[Unrolled]:
     items = list(unroll(nest))
     slots = {buffer.name: buffer.slots for buffer in nest.buffers}
     inputs = {buffer.name for buffer in nest.buffers if buffer.kind == "ifmap"}
-    for made in [item for item in items if prepares(item.step, inputs)]:
-        source = made.step.operands["x"].buffer  # type: ignore[union-attr]
-        used = {source, made.step.operands["out"].buffer}  # type: ignore[union-attr]
-        if all(slots[name] > 1 for name in used if name):
+    for made in [item for item in items if prepared(item.step) in inputs]:
+        used = {prepared(made.step), source(made.step)} - {""}  # what is resident is there
+        if all(slots[name] > 1 for name in used):
             places = {id(made): PREPARED}
-            places |= {id(i): LOADED for i in items if loads(i.step, source)}
+            places |= {id(i): LOADED for i in items if loads(i.step, source(made.step))}
             items = [earlier(i, made.order, places[id(i)]) if id(i) in places else i for i in items]
     return items
 
 
-def prepares(step: Step, inputs: set[str]) -> bool:
-    made = step.operands.get("out") if isinstance(step, Compute) else None
-    return made is not None and made.buffer in inputs
+def prepared(step: Step) -> str:
+    """The buffer that a step's result is in; "" if it has none."""
+    operands = step.operands if isinstance(step, Compute) else {}
+    return operands["out"].buffer if "out" in operands else ""
+
+
+def source(step: Step) -> str:
+    """The buffer that it is made from."""
+    return step.operands["x"].buffer if isinstance(step, Compute) else ""
 
 
 def loads(step: Step, buffer: str) -> bool:

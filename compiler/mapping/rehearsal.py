@@ -20,11 +20,11 @@ from dnncc.targets import cost, dataflow
 from dnncc.targets.events import played
 from dnncc.targets.floor import link as link_of
 from dnncc.targets.orders import Orders, overlaps, queue_slots
-from dnncc.targets.requests import window
+from dnncc.targets.requests import windows
 
 from ..ir.tile import Range
 from .array import work_of
-from .cost import Ints, Problem, channel, engine, layout, storage_order
+from .cost import Ints, Problem, channel, engine, layout, storage_order, taps
 from .mapping import Mapping
 from .workload import Access, StepSpec, Workload
 
@@ -190,8 +190,7 @@ class Nest:
     def on_lanes(self, spec: StepSpec) -> Line:
         used, unit = self.load.used(spec), self.problem.target.vector
         counted = used["x" if spec.op == "reduce" else "out"]
-        taps = spec.attrs["r"] * spec.attrs["s"] if spec.op == "pool" else 1
-        elements = prod(self.sizes(counted, self.outside)) * taps
+        elements = prod(self.sizes(counted, self.outside)) * taps(spec)
         cycles = cost.vector_cycles(elements, unit.lanes, unit.latency_cycles)
         return Line.of(VECTOR, self.outside, spec.op, cycles)._replace(after=True)
 
@@ -297,14 +296,7 @@ def orders(body: Body) -> Orders:
     queues = [np.flatnonzero(unit == number) for number in range(len(core.ENGINES))]
     cycles, link, bus = column("cycles"), column("link"), column("bus")
     waited[np.arange(len(unit)), unit] = -1
-    behind, ahead = np.full_like(cycles, -1), np.zeros_like(cycles)
-    for one in target.engines:
-        queue = queues[core.ENGINES.index(one.name)]
-        if len(queue):
-            through = target.channel_of(one.name)
-            most = cost.most_requests(through, one.requests)
-            at, ahead[queue] = window(bus[queue] // through.burst_bytes, cycles[queue], most)
-            behind[queue] = np.where(at >= 0, queue[at], -1)
+    behind, ahead = windows(bus, cycles, link, queues, target)
     issue = target.issue
     code, rate = column("code"), issue.bytes_per_cycle
     return Orders(

@@ -1,9 +1,9 @@
 """After it, lanes may work tile by tile for a convolution: on its input, or on what it makes.
 
-The input is quantised, the result is pooled. They are one group where that is estimated to take
-fewer cycles than one after the other: what lies between them never is in a memory as a whole, and
-the lanes work on one tile while the array does on the next. Halo is computed again. Nodes whose
-mapping is given are attached only where that says so.
+The input is quantised or pooled, the result is pooled. They are one group where that is estimated
+to save a twentieth of their cycles: what lies between them never is in a memory as a whole, and the
+lanes work on one tile while the array does on the next. Halo is computed again. Nodes whose mapping
+is given are attached only where that says so.
 """
 
 from collections.abc import Callable, Iterator, Mapping
