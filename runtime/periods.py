@@ -18,6 +18,9 @@ from dnncc.targets.orders import Orders, Times
 
 from .orders import Bools, Ints, obey
 
+LONG = 5_000
+"""Programs from here on are played by machine code, if there is any; loading it takes 5 ms."""
+
 SHORT = 20_000
 """Programs up to here are played: that takes no longer."""
 
@@ -52,6 +55,18 @@ class Cut(NamedTuple):
 
 def times_of(orders: Orders) -> Times:
     """The times of all instructions. Raises events.Stuck."""
+    times = by_machine(orders) if len(orders.engine) >= LONG else None
+    return shorter(orders) if times is None else times
+
+
+def by_machine(orders: Orders) -> Times | None:
+    from .native import events  # short programs do not wait for what it imports
+
+    return events.played(orders)
+
+
+def shorter(orders: Orders) -> Times:
+    """As `times_of`, without machine code."""
     if len(orders.engine) > SHORT:
         signature = signatures(orders)
         for filling in FILLINGS:
@@ -72,7 +87,7 @@ def worth_it(cuts: list[Cut], count: int) -> bool:
 def shortened(orders: Orders, cuts: list[Cut]) -> Times | None:
     """The times, by those of the program without the cuts; None if some cuts have not settled."""
     try:
-        times = times_of(without(orders, cuts))
+        times = shorter(without(orders, cuts))
     except Stuck:  # of what was left out, something was waited for
         return None
     steps = settled(times, cuts)
