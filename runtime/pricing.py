@@ -118,11 +118,12 @@ def transfers(item: dma.Load | dma.Store, target: Target, engine: Engine) -> dic
     inside = item.framed() if isinstance(item, dma.Load) else item.sizes()
     spad = product(inside) * core.dtype_size(item.spad_dtype)
     port = port_rates(target)[core.split_address(item.spad)[0]]
-    number = channel_number(target, channel, LOADED if isinstance(item, dma.Load) else STORED)
+    direction = LOADED if isinstance(item, dma.Load) else STORED
+    number = channel_number(target, channel, direction)
     return {
         "cycles": cost.transfer_cycles(bus, spad, channel, port, engine.requests),
         "held": cost.dma_cycles(bus, spad, channel.bytes_per_cycle, port),
-        "latency": np.where(bus > 0, channel.latency_cycles, 0),
+        "latency": np.where(bus > 0, cost.first_byte(channel, direction == STORED), 0),
         "channel": np.where(bus > 0, number, -1),
         "read" if isinstance(item, dma.Load) else "written": asked,
         "bus": bus,

@@ -12,8 +12,9 @@ the cycles of each engine are divided, exactly, into busy cycles and stalls by c
 * Array. head, body and tail are the dataflow's; the next instruction begins as much earlier as its
   head fits under this one's body (`hide`), and while this one drains (`tail`).
 * Vector. latency + elements / lanes.
-* DMA. The first request goes out when the instruction begins; the first byte comes `latency` later,
-  once the DRAM link is free. An engine has up to `requests` bursts under way, of several
+* DMA. The first request goes out when the instruction begins; the first byte of a load comes
+  `latency` later, once the DRAM link is free. A store's data leave with its request, once the link
+  is free, and it retires when they have: writes are posted, DRAM serves later reads after them. An engine has up to `requests` bursts under way, of several
   instructions, so that the latency of one passes while data of others move; data come in the order
   of the instructions, and one retires when all of its own have. Links are granted in the order of
   first requests, whichever engine asks; one is held for max(whole bursts / link rate, scratchpad

@@ -58,6 +58,14 @@ def dma_cycles(bus_bytes: Any, spad_bytes: Any, dram_rate: float, spad_rate: flo
     return np.maximum(ceil_div(bus_bytes, dram_rate), ceil_div(spad_bytes, spad_rate))
 
 
+def first_byte(link: Channel, stores: bool) -> int:
+    """Cycles from a DRAM request to its first byte. A store's data leave with it, and its source is
+    free when they have left: PCIe posts its writes, Gemmini answers a store when its rows are read
+    (Scratchpad.scala), NVDLA asks to be told of the last write of a map only (SDP_WDMA_DAT_out.v).
+    """
+    return 0 if stores else link.latency_cycles
+
+
 def most_requests(link: Channel, requests: int) -> int:
     """Bursts that a DMA engine has under way at most; of 0, as many as hide DRAM's latency.
 

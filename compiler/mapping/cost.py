@@ -227,12 +227,13 @@ def dma(problem: Problem, choice: Choice, steps: Steps, each: Transfers) -> Move
         busy[lane] = busy.get(lane, zero) + moved - once * (not known)
         number, total = number + repeats, total + (bus * repeats * share).astype(np.int64)
         if stores:
-            drain = once + link.latency_cycles
+            drain = once
         else:
             first = early if known else fill
             name = engine(problem, access).name
             first[name] = first.get(name, zero) + once
-        turn[access.role] = np.where(repeats > 1, repeats * (once + link.latency_cycles), 0)
+        each_takes = once + cost.first_byte(link, stores)
+        turn[access.role] = np.where(repeats > 1, repeats * each_takes, 0)
     return Moves(busy, number, total, turn, early, fill, drain)
 
 

@@ -171,7 +171,7 @@ class Nest:
             held=held,
             bus=bus,
             link=link_of(problem.target, link, stores),
-            latency=link.latency_cycles,
+            latency=cost.first_byte(link, stores),
             after=stores,
         )
 
