@@ -71,10 +71,12 @@ def ends(orders: Orders, times: Times, free: Ints) -> Ints:
 
 
 def granted(orders: Orders, times: Times, free: Ints, moves: Ints) -> bool:
-    """A channel serves requests by when they came, then by engine, then in program order."""
-    moves = moves[np.lexsort((moves, orders.engine[moves], times.begin[moves]))]
+    """A channel serves transfers by when their first byte is there, then by engine, then in program
+    order."""
+    there = times.begin[moves] + orders.latency[moves]
+    order = np.lexsort((moves, orders.engine[moves], there))
+    moves, first_byte = moves[order], there[order]
     taken = np.zeros(len(moves), np.int64)
     taken[1:] = (times.start + orders.held)[moves[:-1]]
-    first_byte = times.begin[moves] + orders.latency[moves]
     expected = np.maximum(np.maximum(first_byte, taken), free[moves])
     return bool(np.array_equal(times.start[moves], expected))

@@ -51,7 +51,8 @@ class Clock:
     only, when the first byte moves. `begin` and `end` have one more element, of no instruction.
     Units wait by instruction in `for_issue`, `for_begin` and `for_end`; `woken` are those that can
     go on; `requests` are transfers that no channel has been given to, as numbers that sort by when
-    they were asked for, then by engine, then by instruction.
+    their first byte is there, then by engine, then by instruction. Transfers of an engine have one
+    latency, so that they stay in order.
     """
 
     def __init__(self, orders: Orders) -> None:
@@ -162,8 +163,10 @@ class Clock:
         issue, begin, end, woken = self.issue, self.begin, self.end, self.woken
         for_begin, for_end, requests = self.for_begin, self.for_end, self.requests
         count, engines, free, asked, pending = self.count, len(self.queues), self.free, 0, -1
-        names = ("channel", "behind", "ahead", "cycles", "overlap")
-        for i, channel, behind, ahead, cycles, overlap, waits in self.columns(number, *names):
+        names = ("channel", "latency", "behind", "ahead", "cycles", "overlap")
+        for i, channel, latency, behind, ahead, cycles, overlap, waits in self.columns(
+            number, *names
+        ):
             ready = issue[i]
             if ready < 0:
                 yield -1 - i
@@ -180,7 +183,7 @@ class Clock:
                     yield behind
                 asked = max(asked, ready, end[behind] - ahead)
                 begin[i] = asked
-                heappush(requests, (asked * engines + number) * count + i)
+                heappush(requests, ((asked + latency) * engines + number) * count + i)
                 pending = i
             else:
                 if end[pending] < 0:
@@ -204,10 +207,10 @@ class Clock:
         return zip(queue.tolist(), *columns, others, strict=True)
 
     def granting(self) -> Generator[None, None, None]:
-        """Give a channel to the earliest request, again and again.
+        """Give a channel to the transfer whose first byte is there earliest, again and again.
 
-        Whatever is still blocked waits for data of a pending transfer, so it cannot ask earlier
-        than the earliest request: granting that one is what would happen in order of time.
+        Whatever is still blocked waits for data of a pending transfer, so that it cannot be there
+        earlier than the earliest one: granting that is what would happen in order of time.
         """
         orders, begin, start, end, free = self.orders, self.begin, self.start, self.end, self.free
         engine, channel, latency = (

@@ -104,14 +104,16 @@ class Polling:
         return come if come == events.UNKNOWN else int(come - self.work.ahead[i])
 
     def grant(self) -> bool:
-        """The earliest request's channel."""
+        """The channel of the transfer whose first byte is there earliest."""
         if not self.requests:
             return False
-        request = min(self.requests, key=lambda r: (r.begin, r.engine, r.index))
-        work, i, engine = self.work, request.index, request.engine
+        work = self.work
+        there = {r: r.begin + work.latency[r.index] for r in self.requests}
+        request = min(self.requests, key=lambda r: (there[r], r.engine, r.index))
+        i, engine = request.index, request.engine
         self.requests.remove(request)
         taken = self.channels.get(work.channel[i], 0)
-        start = max(request.begin + work.latency[i], taken, self.free[engine])
+        start = max(there[request], taken, self.free[engine])
         end = start + work.cycles[i]
         self.times.start[i] = start
         self.times.end[i] = self.free[engine] = end

@@ -135,9 +135,9 @@ def test_watch_names_who_touches_an_element(
     assert cli.main([model, "--input", data, "-q", "--watch", "mid[2,1]"]) == 0
     first, writes, reads = capsys.readouterr().out.splitlines()
     assert first == "mid[2, 1] is 0:0xc9..0xca"
-    # load: bytes 11..15, store: 15 + 10..29, load: 29 + 10..43; and nothing of y, who comes later
-    assert writes.startswith("  cycles 25..29  writes      1  instruction 1 `store ")
-    assert reads.startswith("  cycles 39..43  reads       1  instruction 2 `load ")
+    # load: bytes 11..15, store: 15..19, load: 19 + 10..33; and nothing of y, who comes later
+    assert writes.startswith("  cycles 15..19  writes      1  instruction 1 `store ")
+    assert reads.startswith("  cycles 29..33  reads       1  instruction 2 `load ")
 
 
 @pytest.mark.parametrize("text", ["mid", "none[0]", "mid[4,0]", "mid[0]", "mid[-1,0]", "mid[0,0"])
@@ -264,7 +264,7 @@ def test_the_debugger_from_a_script(files_of: tuple[Path, Path]) -> None:
         "cycles 11..15: instruction 0 `load dram=0x40 spad=1:0x0 d3=16` "
         "(node 'Copy_0', load ifmap <- x)",
         "breakpoint 1: node Copy_1",
-        "cycles 39..43: instruction 2 `load dram=0xc0 spad=1:0x20 d3=16 @store0` "
+        "cycles 29..33: instruction 2 `load dram=0xc0 spad=1:0x20 d3=16 @store0` "
         "(node 'Copy_1', load ifmap <- mid)",
         "mid: int8[4, 4] at 0:0xc0",
         "[[-8 -7 -6 -5]",
@@ -281,7 +281,7 @@ def test_the_debugger_from_a_script(files_of: tuple[Path, Path]) -> None:
         "load0    4 cycles busy, 0 MACs, 16 bytes of DRAM, 16 of scratchpads",
         "store0   4 cycles busy, 0 MACs, 16 bytes of DRAM, 16 of scratchpads",
         "vector   0 cycles busy, 0 MACs, 0 bytes of DRAM, 0 of scratchpads",
-        "cycles 59..63: instruction 4 `store dram=0xc8 spad=1:0x40 d3=16 @vector` "
+        "cycles 39..43: instruction 4 `store dram=0xc8 spad=1:0x40 d3=16 @vector` "
         "(node 'Copy_1', store y <- psum)",
     ]
 
@@ -298,7 +298,7 @@ def test_breakpoints_of_every_kind(image: images.Image, x: Any) -> None:
         "end of the program", "breakpoint 1: address 1:0x45", "no breakpoints",
         "error: the program has ended", "error: the program has ended",
     ]  # fmt: skip
-    stopped = list(session_of(image, x).run(["b cycle 30", "c", "where"]))
+    stopped = list(session_of(image, x).run(["b cycle 20", "c", "where"]))
     assert "instruction 2" in stopped[-1] and stopped[-1] == stopped[-2]
     assert "instruction 4" in list(session_of(image, x).run(["b 4", "c"]))[-1]
 
@@ -344,7 +344,7 @@ def test_the_watchdogs_name_engine_instruction_and_node(image: images.Image, x: 
         "load0 at instruction 2 `load .*` .node 'Copy_1', load ifmap <- mid. waits for "
         "instruction 3 `map .*vector at instruction 3 `map .* waits for instruction 2 `load "
     )
-    with pytest.raises(RunError, match=f"no progress at cycle 29: {stuck}"):
+    with pytest.raises(RunError, match=f"no progress at cycle 19: {stuck}"):
         _ = made.profile
     with pytest.raises(RunError, match="load0 at instruction 2 .*Copy_1.* waits for 1 of vector"):
         made.run(None, {"x": x}, "random:1")

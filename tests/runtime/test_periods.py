@@ -24,7 +24,7 @@ def body(rng: Any, length: int) -> dict[str, Any]:
         "engine": engine,
         "fetch": rng.integers(1, 4, length),
         "channel": np.where(dma, engine % 2 if rng.random() < 0.5 else 0, -1),
-        "latency": np.where(dma, rng.integers(0, 50), 0),
+        "latency": np.where(dma, 7 * engine, 0),  # the same for all transfers of an engine
         "held": np.where(dma, rng.integers(1, 30, length), 0),
         "cycles": cycles,
         "overlap": np.where(dma, 0, np.minimum(rng.integers(0, 5, length), cycles)),

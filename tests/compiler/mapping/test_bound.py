@@ -106,9 +106,11 @@ def test_links_and_sums() -> None:
     assert bound(tpu, [Floor(150), *rows]) == 180
 
 
-@pytest.mark.parametrize("name", ("eyeriss-like", "tpu-like"))
-def test_resnet8_is_over_its_bound(name: str) -> None:
+@pytest.mark.parametrize(("name", "weights"), [("eyeriss-like", 0), ("tpu-like", 256)])
+def test_resnet8_is_over_its_bound(name: str, weights: int) -> None:
+    """But for layers whose first weights enter a systolic array while another layer is on it."""
     artifact = dnncc.compile(find_model("mlperf_tiny_ic_resnet8_int8"), name)
-    assert InferenceSession(artifact.image).profile.cycles >= bound(
-        artifact.target, floors_of(artifact)
-    )
+    floors = floors_of(artifact)
+    early = weights * sum(f.array > 0 for f in floors[1:])
+    cycles = InferenceSession(artifact.image).profile.cycles
+    assert cycles >= bound(artifact.target, floors) - early
