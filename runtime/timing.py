@@ -14,13 +14,13 @@ the cycles of each engine are divided, exactly, into busy cycles and stalls by c
 * Vector. latency + elements / lanes.
 * DMA. The first request goes out when the instruction begins; the first byte of a load comes
   `latency` later, once the DRAM link is free. A store's data leave with its request, once the link
-  is free, and it retires when they have: writes are posted, DRAM serves later reads after them. An engine has up to `requests` bursts under way, of several
-  instructions, so that the latency of one passes while data of others move; data come in the order
-  of the instructions, and one retires when all of its own have. Links are granted in the order in
-  which first bytes are there, whichever engine's; one is held for max(whole bursts / link rate, scratchpad
-  bytes / port rate), its engine longer where its requests are too few for that rate. A half-duplex
-  channel is one link, a full-duplex one a link per direction. A load that only fills its frame does
-  not ask DRAM.
+  is free, and it retires when they have: writes are posted, and DRAM serves later reads after them.
+  An engine has up to `requests` bursts under way, of several instructions, so that the latency of
+  one passes while data of others move; data come in the order of the instructions, and one retires
+  when all of its own have. Links are granted in the order in which first bytes are there, whichever
+  engine's; one is held for max(whole bursts / link rate, scratchpad bytes / port rate), its engine
+  longer where its requests are too few for that rate. A half-duplex channel is one link, a
+  full-duplex one a link per direction. A load that only fills its frame does not ask DRAM.
 * Halt ends when all engines are done. Host parts take no cycles of the accelerator.
 
 Not modelled: bank conflicts, ports shared between engines, DRAM pages and refresh.

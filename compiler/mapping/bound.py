@@ -4,10 +4,11 @@
   infinite and as fast as wished. Tiles come back to back, so that one fills the array while the one
   before drains. Splitting pixels only repeats work: only channels and groups are split.
 * DRAM: constants once, by the first node that reads them; the model's inputs and outputs, and what
-  the host makes or takes, once. Other feature maps may stay on chip.
+  the host makes or takes, once; and feature maps that cannot stay on chip, as they are made in one
+  scratchpad and read from another, are written once and read once. Others may stay, whole or in
+  strips.
 * A cascade takes what its layers take; the maps that it keeps on chip are in no sum.
-* Layer by layer, a feature map that no scratchpad can hold, or that is made in one memory and read
-  from another, is also written once and read once.
+* Layer by layer, a feature map that no scratchpad can hold is also written once and read once.
 """
 
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from dnncc.isa.image import Floor
-from dnncc.targets import Target, cost
+from dnncc.targets import Memory, Target, cost
 from dnncc.targets.floor import link, links
 
 from ..ir.graph import Graph, Node
@@ -43,12 +44,13 @@ def floors(graph: Graph, target: Target, known: Known | None = None) -> list[Flo
     different = {key: layers[name] for name, key in keys.items()}  # networks repeat their blocks
     cycles = together((asked_fewest_cycles(load) for load in different.values()), target, known)
     fewest = dict(zip(different, cycles, strict=True))
-    traffic, found = Traffic(graph, target), list[Floor]()
+    whole = {g.outputs[0]: workload(g, graph, target) for g in groups}
+    traffic, found = Traffic(graph, target, list(whole.values())), list[Floor]()
     for node in graph.nodes:
         names = [n.outputs[0] for n in layers_of(node)] if node.op == "group" else []
         array = sum(fewest[keys[name]] for name in names)
         vector = sum(fewest_vector_cycles(layers[name], target) for name in names)
-        moved = traffic.of(workload(node, graph, target)) if names else ()
+        moved = traffic.of(whole[node.outputs[0]]) if names else ()
         found.append(Floor(array, vector, *moved) if names else Floor())
     return found
 
@@ -108,12 +110,16 @@ def fewest_vector_cycles(load: Workload, target: Target) -> int:
 @dataclass
 class Traffic:
     """The bytes that must cross each DRAM link, group by group in the graph's order; `seen` are the
-    storages that have been read, each of which is on chip, or counted, from then on."""
+    storages that a memory has been given, where each is on chip, or counted, from then on. What is
+    `outside` comes from DRAM or goes there; what is `apart` is read from a memory that it is not
+    made in."""
 
     graph: Graph
     target: Target
-    seen: set[str] = field(default_factory=set)
+    loads: list[Workload]
+    seen: set[tuple[str, str]] = field(default_factory=set)
     outside: frozenset[str] = field(init=False)
+    apart: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
         graph = self.graph
@@ -122,24 +128,33 @@ class Traffic:
             if node.op == "host":
                 names += [n for n in (*node.inputs, *node.outputs) if n]
         self.outside = frozenset(storage(graph, n) for n in names if n not in graph.constants)
+        read = (a for load in self.loads for a in load.inputs if not self.made_there(a))
+        self.apart = frozenset(self.root(a) for a in read)
 
     def of(self, load: Workload) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Bytes per link that one group must move; and those that it also moves layer by layer."""
         moved, spilled = [0] * links(self.target), [0] * links(self.target)
         for access in self.fresh(load):
-            if access.tensor in self.graph.constants or self.root(access) in self.outside:
+            if self.must_move(load, access):
                 moved[self.link(load, access)] += self.bytes(access)
-            elif not self.stays(access):
+            elif not self.fits(access):
                 spilled[self.link(load, access)] += self.bytes(access)
         return tuple(moved), tuple(spilled)
 
+    def must_move(self, load: Workload, access: Access) -> bool:
+        if access.tensor in self.graph.constants or self.root(access) in self.outside:
+            return True
+        needed = access is load.result or not self.made_there(access)
+        return needed and self.root(access) in self.apart
+
     def fresh(self, load: Workload) -> Iterator[Access]:
-        """The result, and operands that no group has read before."""
+        """The result, and operands that no group has read before from the same memory."""
         yield load.result
         for access in load.inputs:
             name = access.tensor if access.tensor in self.graph.constants else self.root(access)
-            if name not in self.seen:
-                self.seen.add(name)
+            place = name, self.memory(access).name
+            if place not in self.seen:
+                self.seen.add(place)
                 yield access
 
     def root(self, access: Access) -> str:
@@ -149,12 +164,19 @@ class Traffic:
         tensor = self.graph.tensors[access.tensor]
         return tensor.size * tensor.dtype.itemsize
 
-    def stays(self, access: Access) -> bool:
-        """Whether a scratchpad that is written and read has room for the whole storage."""
-        made, read = self.target.memory_for("ofmap"), self.target.memory_for("ifmap")
+    def memory(self, access: Access) -> Memory:
+        kind: Any = access.kind
+        return self.target.memory_for(kind)
+
+    def made_there(self, access: Access) -> bool:
+        """Whether it is read from the memory that results are made in."""
+        return self.memory(access) == self.target.memory_for("ofmap")
+
+    def fits(self, access: Access) -> bool:
+        """Whether the scratchpad that results are made in has room for the whole storage."""
         tensor = self.graph.tensors[self.root(access)]
         size = tensor.size * scratchpad_dtype(tensor.dtype, self.target).itemsize
-        return made == read and size <= made.bytes
+        return size <= self.target.memory_for("ofmap").bytes
 
     def link(self, load: Workload, access: Access) -> int:
         target, stores = self.target, access is load.result
