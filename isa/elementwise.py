@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from math import erf as scalar_erf
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import numpy as np
 
@@ -126,8 +126,7 @@ class Elementwise(Instruction, opcode=0x31, engine="vector"):
         yield too_many(*self.sizes()), "the block is too large"
         yield collides(self.sizes(), self.strides("out")), "elements of out coincide"
         wide = (self.a_dtype >= INT32) | (self.b_dtype >= INT32)
-        quantised = (self.op <= QMUL) | ((self.op >= REAL_ADD) & (self.op <= REAL_PRELU))
-        yield quantised & wide, "operands that have a scale are of 8 or 16 bits"
+        yield has_scales(self.op) & wide, "operands that have a scale are of 8 or 16 bits"
 
     def execute(self, machine: Machine) -> None:
         a, b = self.operand(machine, "a"), self.operand(machine, "b")
@@ -137,28 +136,56 @@ class Elementwise(Instruction, opcode=0x31, engine="vector"):
 
     def result(self, a: Array, b: Array, dtype: np.dtype[Any]) -> Array:
         if self.op in QUANTISED:
-            real = QUANTISED[self.op](self, a, b)
-            return round_and_shift(real, self.zero, self.low, self.high, dtype)
+            return combined(self, a, b, dtype)
         return binary(self.op, a, b, dtype)
 
-    def centered(self, a: Array, b: Array) -> tuple[Array, Array]:
-        return a.astype(np.int32) - self.zero_a, b.astype(np.int32) - self.zero_b
 
-    def quantized_sum(self, a: Array, b: Array) -> Array:
-        a, b = (v.astype(np.float32) for v in self.centered(a, b))
-        inner = fma(b, np.float32(self.scale_b), np.float64(self.offset))
-        return fma(a, np.float32(self.scale_a), inner)
+class Scaled(Protocol):
+    """An instruction with a quantised operator of two operands: its numbers."""
 
-    def quantized_product(self, a: Array, b: Array) -> Array:
-        a, b = self.centered(a, b)
-        scaled: Array = (a * b).astype(np.float32) * np.float32(self.scale_a)
-        return scaled + np.float32(self.offset)
+    op: Any
+    scale_a: Any
+    scale_b: Any
+    offset: Any
+    zero_a: Any
+    zero_b: Any
+    zero: Any
+    low: Any
+    high: Any
 
-    def real_result(self, a: Array, b: Array) -> Array:
-        a, b = (v.astype(np.float32) for v in self.centered(a, b))
-        a, b = a * np.float32(self.scale_a), b * np.float32(self.scale_b)
-        result: Array = REAL[self.op](a, b) / np.float32(self.offset)
-        return result
+
+def combined(item: Scaled, a: Array, b: Array, dtype: np.dtype[Any]) -> Array:
+    """op(a, b) of an instruction whose operands have scales, as `dtype`."""
+    real = QUANTISED[item.op](item, a, b)
+    return round_and_shift(real, item.zero, item.low, item.high, dtype)
+
+
+def centered(item: Scaled, a: Array, b: Array) -> tuple[Array, Array]:
+    return a.astype(np.int32) - item.zero_a, b.astype(np.int32) - item.zero_b
+
+
+def quantized_sum(item: Scaled, a: Array, b: Array) -> Array:
+    a, b = (v.astype(np.float32) for v in centered(item, a, b))
+    inner = fma(b, np.float32(item.scale_b), np.float64(item.offset))
+    return fma(a, np.float32(item.scale_a), inner)
+
+
+def quantized_product(item: Scaled, a: Array, b: Array) -> Array:
+    a, b = centered(item, a, b)
+    scaled: Array = (a * b).astype(np.float32) * np.float32(item.scale_a)
+    return scaled + np.float32(item.offset)
+
+
+def real_result(item: Scaled, a: Array, b: Array) -> Array:
+    a, b = (v.astype(np.float32) for v in centered(item, a, b))
+    a, b = a * np.float32(item.scale_a), b * np.float32(item.scale_b)
+    result: Array = REAL[item.op](a, b) / np.float32(item.offset)
+    return result
+
+
+def has_scales(op: Any) -> Any:
+    """Whether operators are quantised ones; one code or an array of them."""
+    return (op <= QMUL) | ((op >= REAL_ADD) & (op <= REAL_PRELU))
 
 
 def prelu(x: Array, slope: Array) -> Array:
@@ -179,10 +206,10 @@ REAL: dict[int, Callable[[Array, Array], Array]] = {
 }
 
 
-QUANTISED: dict[int, Callable[[Elementwise, Array, Array], Array]] = {
-    QADD: Elementwise.quantized_sum,
-    QMUL: Elementwise.quantized_product,
-    **dict.fromkeys(REAL, Elementwise.real_result),
+QUANTISED: dict[int, Callable[[Scaled, Array, Array], Array]] = {
+    QADD: quantized_sum,
+    QMUL: quantized_product,
+    **dict.fromkeys(REAL, real_result),
 }
 
 

@@ -1,27 +1,33 @@
 """The SIMD lanes: everything that is not a sum of products.
 
-Requantize is here; the other vector instructions, by what they do, in elementwise.py and pool.py.
+What begins with psums is here; the other vector instructions, by what they do, in elementwise.py
+and pool.py.
 """
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import numpy as np
 
 from .blocks import collides, region, region_if, shared, view
 from .core import (
     DTYPES,
+    F32,
     I16,
     U16,
     U32,
     Address,
+    Array,
     Dtype,
+    Flag,
     Instruction,
     Machine,
+    Operand,
     Region,
     Size8,
     Size16,
     choice,
+    dtype_code,
     dtype_size,
     too_many,
 )
@@ -42,9 +48,12 @@ from .elementwise import (
     TABLE,
     TABLE_ENTRIES,
     UNARY_CODES,
+    BinaryOp,
     Elementwise,
     Map,
     binary,
+    combined,
+    has_scales,
     unary,
 )
 from .numerics import requantize, requantize_fixed
@@ -68,8 +77,8 @@ __all__ = [
     "AVERAGE", "BINARY_CODES", "COPY", "DEQUANTIZE", "Elementwise", "FIXED", "FP32", "FRAME",
     "LIFTED", "MAX", "MEAN", "Map", "PARAMS", "PARAM_WORDS", "Pool", "QADD", "QMUL", "QUANTIZE",
     "REAL_ADD", "REAL_DIV", "REAL_MAX", "REAL_MIN", "REAL_MUL", "REAL_PRELU", "REDUCE_MAX",
-    "REDUCE_MIN", "REDUCE_SUM", "Reduce", "Requantize", "SUM", "TABLE", "TABLE_ENTRIES",
-    "UNARY_CODES", "binary", "param_bytes", "reduced", "unary",
+    "REDUCE_MIN", "REDUCE_SUM", "Reduce", "Requantize", "Residual", "SUM", "TABLE",
+    "TABLE_ENTRIES", "UNARY_CODES", "binary", "param_bytes", "reduced", "unary",
 ]  # fmt: skip
 
 FP32, FIXED, UNSCALED = 0, 1, 2
@@ -148,17 +157,121 @@ class Requantize(Instruction, opcode=0x30, engine="vector"):
         yield unscaled & (self.out_dtype != INT32), "sums that are not scaled are int32"
 
     def execute(self, machine: Machine) -> None:
-        psum = view(machine, self.psum, self.sizes(), self.psum_strides(), PSUM)
         out = view(machine, self.out, self.sizes(), self.out_strides(), self.out_dtype)
-        words = PARAM_WORDS[self.mode]
-        table = shared(view(machine, self.params, (self.k, words), (words, 1), PSUM))
-        columns = [table[:, None, :, i, None, None] for i in range(words)]
-        limits = (self.zero, self.low, self.high, DTYPES[self.out_dtype])
-        sums = psum + columns[0]
-        if self.mode == UNSCALED:
-            out[...] = sums
-        elif self.mode == FIXED:
-            out[...] = requantize_fixed(sums, columns[1], columns[2], *limits)
-        else:
-            scale = np.ascontiguousarray(columns[1]).view(np.float32)
-            out[...] = requantize(sums, scale, *limits)
+        out[...] = requantized(machine, self, self.zero, self.low, self.high, self.out_dtype)
+
+
+class OfPsums(Protocol):
+    """An instruction that begins with psums and their table."""
+
+    psum: Any
+    params: Any
+    mode: Any
+
+    def sizes(self) -> tuple[Any, ...]: ...
+
+    def psum_strides(self) -> tuple[Any, ...]: ...
+
+
+def requantized(
+    machine: Machine, item: OfPsums, zero: int, low: int, high: int, code: int
+) -> Array:
+    """The psums of an instruction [batch, n, k, p, q], biased and scaled as its mode says."""
+    psum = view(machine, item.psum, item.sizes(), item.psum_strides(), PSUM)
+    words, channels = PARAM_WORDS[item.mode], item.sizes()[1]
+    table = shared(view(machine, item.params, (channels, words), (words, 1), PSUM))
+    columns = [table[:, None, :, i, None, None] for i in range(words)]
+    sums = np.asarray(psum + columns[0])
+    if item.mode == UNSCALED:
+        return sums
+    if item.mode == FIXED:
+        return requantize_fixed(sums, columns[1], columns[2], zero, low, high, DTYPES[code])
+    scale = np.ascontiguousarray(columns[1]).view(np.float32)
+    return requantize(sums, scale, zero, low, high, DTYPES[code])
+
+
+INT16 = dtype_code(np.dtype("<i2"))
+
+
+class Residual(Instruction, opcode=0x36, engine="vector"):
+    """out = op(x, side), x requantised psums, in one pass: Requantize, then Elementwise.
+
+    x[n,k,p,q] is what Requantize makes of psum and params with x_zero, x_low and x_high; it stays
+    in the lanes, in 16 bits. Then op is that of Elementwise, one of those that have scales, with a
+    = x and b = `side`; the other way round if `swapped`. `side` and `out` have strides in elements;
+    a stride of 0 broadcasts. The int32 psum tile is dense. All is as if x were written and read
+    again, bit by bit.
+    """
+
+    moving = ("psum", "params", "side", "out")
+
+    psum: Address
+    params: Address
+    side: Address
+    out: Address
+    n: Size8 = 1
+    mode: Mode = 0
+    op: BinaryOp = 0
+    swapped: Flag = 0
+    side_dtype: Operand = 0
+    out_dtype: Dtype = 0
+    k: Size16 = 1
+    p: Size16 = 1
+    q: Size16 = 1
+    side_sn: U32 = 0
+    side_sk: U32 = 0
+    side_sp: U32 = 0
+    side_sq: U32 = 1
+    out_sn: U32 = 0
+    out_sk: U32 = 0
+    out_sp: U32 = 0
+    out_sq: U16 = 1
+    x_zero: I16 = 0
+    x_low: I16 = -128
+    x_high: I16 = 127
+    scale_a: F32 = 1.0
+    scale_b: F32 = 1.0
+    offset: F32 = 0.0
+    zero_a: I16 = 0
+    zero_b: I16 = 0
+    zero: I16 = 0
+    low: I16 = -128
+    high: I16 = 127
+
+    def sizes(self) -> tuple[Any, ...]:
+        return self.n, self.k, self.p, self.q
+
+    def psum_strides(self) -> tuple[Any, ...]:
+        plane = self.p * self.q
+        return self.k * plane, plane, self.q, 1
+
+    def side_strides(self) -> tuple[Any, ...]:
+        return self.side_sn, self.side_sk, self.side_sp, self.side_sq
+
+    def out_strides(self) -> tuple[Any, ...]:
+        return self.out_sn, self.out_sk, self.out_sp, self.out_sq
+
+    def elements(self) -> Any:
+        return self.n * self.k * self.p * self.q
+
+    def reads(self) -> Iterator[Region]:
+        yield region(self.psum, self.sizes(), self.psum_strides(), 4)
+        yield region_if(True, self.params, self.k * param_bytes(self.mode))
+        yield region(self.side, self.sizes(), self.side_strides(), dtype_size(self.side_dtype))
+
+    def writes(self) -> Iterator[Region]:
+        yield region(self.out, self.sizes(), self.out_strides(), dtype_size(self.out_dtype))
+
+    def faults(self) -> Iterator[tuple[Any, str]]:
+        yield too_many(*self.sizes()), "the tile is too large"
+        yield collides(self.sizes(), self.out_strides()), "elements of out coincide"
+        yield self.x_low > self.x_high, "x_low is above x_high"
+        yield self.mode == UNSCALED, "sums that are not scaled are no operand"
+        yield ~np.asarray(has_scales(self.op)), "the operator has no scales"
+
+    def execute(self, machine: Machine) -> None:
+        x = requantized(machine, self, self.x_zero, self.x_low, self.x_high, INT16)
+        side = view(machine, self.side, self.sizes(), self.side_strides(), self.side_dtype)
+        out = view(machine, self.out, self.sizes(), self.out_strides(), self.out_dtype)
+        with np.errstate(all="ignore"):
+            out[...] = combined(self, *((side, x) if self.swapped else (x, side)), out.dtype)

@@ -185,7 +185,9 @@ def price_vector(item: Any, target: Target) -> dict[str, Any]:
     size = vector_bytes(item)
     unit = target.vector
     return {
-        "cycles": cost.vector_cycles(item.elements(), unit.lanes, unit.latency_cycles),
+        "cycles": cost.vector_cycles(
+            item.elements(), unit.lanes, cost.pipeline_cycles(unit, item.mnemonic)
+        ),
         "spad": size,
         "glb": words(size, target),
     }
@@ -193,9 +195,10 @@ def price_vector(item: Any, target: Target) -> dict[str, Any]:
 
 def vector_bytes(item: Any) -> Any:
     """Bytes that a vector instruction moves in and out of on-chip memories."""
-    if isinstance(item, vector.Requantize):
+    if isinstance(item, vector.Requantize | vector.Residual):
         table = item.k * vector.param_bytes(item.mode)
-        return item.elements() * (4 + core.dtype_size(item.out_dtype)) + table
+        side = core.dtype_size(item.side_dtype) if isinstance(item, vector.Residual) else 0
+        return item.elements() * (4 + side + core.dtype_size(item.out_dtype)) + table
     if isinstance(item, elementwise.Elementwise):
         codes = (item.a_dtype, item.b_dtype, item.out_dtype)
         return item.elements() * sum(core.dtype_size(code) for code in codes)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .schema import Channel
+from .schema import Channel, Vector
 
 Ints = npt.NDArray[np.int64]
 
@@ -92,6 +92,15 @@ def transfer_cycles(
     """Cycles that a transfer holds its engine: its link's, or more where requests are few."""
     held = dma_cycles(bus_bytes, spad_bytes, link.bytes_per_cycle, spad_rate)
     return np.where(held > 0, np.maximum(held, request_cycles(bus_bytes, link, requests)), 0)
+
+
+def pipeline_cycles(unit: Vector, op: str) -> int:
+    """Cycles from the first element that goes into a vector step to its result.
+
+    A residual is requantised and combined in one pass, by pipelines one behind the other, as the
+    sub-units X and Y of NVDLA's single-point processor (nvdla.org, hardware architecture, "SDP").
+    """
+    return unit.latency_cycles * (2 if op == "residual" else 1)
 
 
 def vector_cycles(elements: Any, lanes: int, latency: int) -> Any:

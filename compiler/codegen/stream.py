@@ -21,6 +21,7 @@ Emit = Callable[[Site, Any, Any], Any]
 COMPUTE: Mapping[str, Emit] = {
     "tensor": tensor.emit,
     "requantize": vector.requantize,
+    "residual": vector.residual,
     "elementwise": vector.elementwise,
     "map": vector.map_,
     "pool": vector.pool,

@@ -13,30 +13,46 @@ from .locate import Located, Site, aligned, count_of, locate
 
 
 def requantize(site: Site, step: Compute, env: Env) -> Any:
-    place = {name: locate(site, o, env) for name, o in step.operands.items()}
+    return vector.Requantize.records(count_of(env), **from_psums(site, step, env))
+
+
+def residual(site: Site, step: Compute, env: Env) -> Any:
+    side, out = (locate(site, step.operands[name], env) for name in ("side", "out"))
+    strides = repeating(side, out)
+    axes = step.attrs["axes"][len(out.strides) - len(strides) :]
+    steps = {f"side_s{a}": s for a, s in zip(axes, strides, strict=True) if a in "nkpq"}
+    fields = {**from_psums(site, step, env), **dict.fromkeys(SIDE_STRIDES, 0), **steps}
+    fields |= {"side": side.address, "side_dtype": side.dtype}
+    return vector.Residual.records(count_of(env), **fields)
+
+
+SIDE_STRIDES = tuple(f"side_s{axis}" for axis in "nkpq")
+
+
+def from_psums(site: Site, step: Compute, env: Env) -> dict[str, Any]:
+    """What requantising steps have in common."""
+    place = {name: locate(site, step.operands[name], env) for name in ("psum", "params", "out")}
     out, axes = place["out"], step.attrs["axes"]
     fields = {axis: out.axis(axes, axis)[0] for axis in "nkpq"}
     fields |= {f"out_s{axis}": out.axis(axes, axis)[1] for axis in "nkpq"}
-    fields |= {name: step.attrs[name] for name in ("zero", "low", "high", "mode")}
-    return vector.Requantize.records(
-        count_of(env),
-        psum=place["psum"].address,
-        params=place["params"].address,
-        out=out.address,
-        out_dtype=out.dtype,
-        **fields,
+    fields |= {name: located.address for name, located in place.items()}
+    fields |= {name: value for name, value in step.attrs.items() if name != "axes"}
+    return {**fields, "out_dtype": out.dtype}
+
+
+def repeating(operand: Located, out: Located) -> tuple[Any, ...]:
+    """Strides of its dimensions, the last of the result's; 0 along those that it repeats."""
+    sizes, strides = operand.extents, operand.strides
+    shared = out.extents[len(out.extents) - len(sizes) :]
+    return tuple(
+        stride * ((mine.size == theirs.size) | (mine.size != 1))
+        for mine, theirs, stride in zip(sizes, shared, strides, strict=True)
     )
 
 
 def broadcast_strides(operand: Located, out: Located) -> tuple[Any, Any, Any, Any]:
     """Right-aligned strides; 0 along a dimension that the operand repeats."""
-    sizes, strides = operand.extents, operand.strides
-    shared = out.extents[len(out.extents) - len(sizes) :]
-    spread = [
-        stride * ((mine.size == theirs.size) | (mine.size != 1))
-        for mine, theirs, stride in zip(sizes, shared, strides, strict=True)
-    ]
-    return aligned(tuple(spread), 0)
+    return aligned(repeating(operand, out), 0)
 
 
 def block(site: Site, step: Compute, env: Env, names: str, largest: str = "out") -> dict[str, Any]:

@@ -8,7 +8,7 @@ arithmetic is that of the instructions, whose operands here are the tiles.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -264,15 +264,30 @@ def tensor(run: Interpreter, step: Compute) -> None:
 
 
 def requantize(run: Interpreter, step: Compute) -> None:
+    from_psums(run, step, vector.Requantize, [])
+
+
+def residual(run: Interpreter, step: Compute) -> None:
+    tile, axes = run.tile(step.operands["side"]), step.attrs["axes"]
+    sizes = [int(e.size) for e in run.extents(step.operands["out"])]
+    side = arranged(np.broadcast_to(tile, sizes), axes, "nkpq").copy()
+    code = {"side": address(4), "side_dtype": core.dtype_code(side.dtype)}
+    from_psums(run, step, vector.Residual, [side], **code)
+
+
+def from_psums(
+    run: Interpreter, step: Compute, cls: Any, more: Sequence[Array], **fields: int
+) -> None:
+    """A requantising step; `more` are the tiles behind those of psums, table and result."""
     attrs = dict(step.attrs)
     axes, out = attrs.pop("axes"), step.operands["out"]
     shape = tuple(int(named(run.extents(out), axes, a).size) for a in "nkpq")
     result = np.zeros(shape, out.dtype)
     tiles = [run.tile(step.operands[name]) for name in ("psum", "params")]
-    vector.Requantize(
-        psum=address(1), params=address(2), out=address(3),
+    cls(
+        psum=address(1), params=address(2), out=address(3), **fields,
         **dict(zip("nkpq", shape, strict=True)), **attrs, out_dtype=core.dtype_code(out.dtype),
-    ).execute(Tiles([tiles[0].copy(), tiles[1], result]))  # fmt: skip
+    ).execute(Tiles([tiles[0].copy(), tiles[1], result, *more]))  # fmt: skip
     run.put(out, arranged(result, "nkpq", axes).copy())
 
 
@@ -337,6 +352,7 @@ def pool(run: Interpreter, step: Compute) -> None:
 COMPUTE: Mapping[str, Callable[[Interpreter, Compute], None]] = {
     "tensor": tensor,
     "requantize": requantize,
+    "residual": residual,
     "elementwise": lanes(vector.Elementwise, "ab"),
     "map": lanes(vector.Map, "x"),
     "pool": pool,

@@ -139,6 +139,17 @@ def requantizing(
     return StepSpec("requantize", roles, attrs, build.apart)
 
 
+def with_residual(
+    last: StepSpec, side: str, use: Use, out: str, numbers: Mapping[str, Any]
+) -> StepSpec:
+    """A requantising step and an operator on its result and another operand, whose role in it is
+    `side`, as one: what is between them stays in the lanes."""
+    own = {"zero": "x_zero", "low": "x_low", "high": "x_high"}
+    attrs = {own.get(name, name): value for name, value in last.attrs.items()}
+    uses = {**last.uses, "side": use, "out": (last.uses["out"][0], out)}
+    return StepSpec("residual", uses, {**attrs, **numbers, "swapped": int(side == "a")}, last.apart)
+
+
 MODES = {words: mode for mode, words in vector.PARAM_WORDS.items()}
 """Of requantisation, by the words per channel of its table."""
 

@@ -191,7 +191,7 @@ class Nest:
         used, unit = self.load.used(spec), self.problem.target.vector
         counted = used["x" if spec.op == "reduce" else "out"]
         elements = prod(self.sizes(counted, self.outside)) * taps(spec)
-        cycles = cost.vector_cycles(elements, unit.lanes, unit.latency_cycles)
+        cycles = cost.vector_cycles(elements, unit.lanes, cost.pipeline_cycles(unit, spec.op))
         return Line.of(VECTOR, self.outside, spec.op, cycles)._replace(after=True)
 
 

@@ -16,7 +16,14 @@ import numpy as np
 from dnncc.isa import numerics, vector
 
 from ..ir.graph import Array, Graph, Node
-from ..mapping.build import OUT, Builder, broadcast_box, elementwise_box, scalar_quant
+from ..mapping.build import (
+    OUT,
+    Builder,
+    broadcast_box,
+    elementwise_box,
+    scalar_quant,
+    with_residual,
+)
 from ..mapping.workload import StepSpec
 from .match import Match, Refused, dequantize
 from .op import Op, Tensors
@@ -82,13 +89,20 @@ class Elementwise(Op):
     @classmethod
     def lower_onto(cls, build: Builder, node: Node) -> None:
         """One operand is what the group has computed so far, the other is read."""
-        chained = build.outer[-1].uses["out"][1]
-        uses: dict[str, tuple[str, str]] = {}
-        for role, name in zip("ab", node.inputs, strict=True):
-            box = broadcast_box(build.tensor(name).shape, build.box)
-            uses[role] = (OUT, name) if name == chained else build.read(f"side_{role}", name, box)
-        uses["out"] = (OUT, node.outputs[0])
-        build.outer.append(StepSpec("elementwise", uses, cls.numbers(build, node)))
+        last, y = build.outer[-1], node.outputs[0]
+        ((role, name),) = (
+            (role, name)
+            for role, name in zip("ab", node.inputs, strict=True)
+            if name != last.uses["out"][1]
+        )
+        box = broadcast_box(build.tensor(name).shape, build.box)
+        use, numbers = build.read(f"side_{role}", name, box), cls.numbers(build, node)
+        if last.op == "requantize":
+            build.outer[-1] = with_residual(last, role, use, y, numbers)
+            return
+        chained = "ab".replace(role, ""), last.uses["out"]
+        uses = dict((chained, (role, use), ("out", (OUT, y))))
+        build.outer.append(StepSpec("elementwise", uses, numbers))
 
     @classmethod
     def numbers(cls, build: Builder, node: Node) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """A nest's steps, each merged into one large instruction; Ungrouped where that is not exact."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -52,6 +52,24 @@ class Extent:
         return self.block.start + (steps + 1) * int(core.SIZES[self.block.code])
 
 
+class Limits(NamedTuple):
+    """Of a requantisation: the zero point of its result, and within what that is."""
+
+    zero: int
+    low: int
+    high: int
+
+
+def limits_of(step: Step, prefix: str = "") -> Limits:
+    return Limits(*(step.constant(f"{prefix}{name}") for name in Limits._fields))
+
+
+SCALED = (
+    "op", "scale_a", "scale_b", "offset", "zero_a", "zero_b", "zero", "low", "high",
+)  # fmt: skip
+"""Numbers of a Residual that are those of its Elementwise."""
+
+
 @dataclass(eq=False)
 class Merger:
     """Merges the steps of one nest; `constants` is where DRAM's constants end."""
@@ -77,7 +95,10 @@ class Merger:
     def instructions(self, step: Step) -> list[Any]:
         self.boxes[step] = found = box(self.placed(step))
         if step.cls is vector.Requantize:
-            return self.requantized(step, found)
+            out = self.real(found.block, found.sizes, written=True)
+            return [self.scaled(step, found, out, limits_of(step))]
+        if step.cls is vector.Residual:
+            return self.residual(step, found)
         if step.cls is pool.Pool:
             return self.pooled(step, found)
         return self.elementwise(step, found)
@@ -112,7 +133,7 @@ class Merger:
             require(reader.cls is not tensor.Tensor, "results that the array reads")
             whole, (source, _) = self.boxes[reader], reader.sources[name]
             code = narrowest(source)
-            strides = dense(whole, reader.cls is vector.Requantize)
+            strides = dense(whole, name == "psum")
             size = int(np.prod(whole.sizes) * core.SIZES[code])
             self.frames[reader, name] = Block(self.scratch.take(size), 0, strides, code)
         return self.frames[reader, name]
@@ -137,26 +158,39 @@ class Merger:
             return self.frame(step, name)
         return self.real(affine(step.operands[name], first), sizes)
 
-    def requantized(self, step: Step, found: Box) -> list[Any]:
+    def scaled(self, step: Step, found: Box, out: Block, limits: Limits) -> Any:
+        """All psums, requantised to `out`."""
         n, k, p, q = found.sizes
         channel = np.stack([found.first[:, 1], np.zeros(len(step), np.int64)], axis=1)
-        words = vector.PARAM_WORDS[step.constant("mode")]
-        params = self.operand(step, "params", channel, (k, words))
-        out = self.real(found.block, found.sizes, written=True)
+        mode = step.constant("mode")
+        params = self.operand(step, "params", channel, (k, vector.PARAM_WORDS[mode]))
         require("psum" in step.sources, "sums of before the nest")
         source, _ = step.sources["psum"]
         if source.cls is tensor.Tensor:
-            limits = {name: step.constant(name) for name in ("mode", "zero", "low", "high")}
-            epilogue = Epilogue(**limits, params=params, out=out)
-            return [self.convolved(source, add_up(source, step, found), epilogue)]
+            epilogue = Epilogue(mode, *limits, params=params, out=out)
+            return self.convolved(source, add_up(source, step, found), epilogue)
         psum = self.frame(step, "psum")
         fields = {f"out_s{axis}": stride for axis, stride in zip("nkpq", out.strides, strict=True)}
-        return [
-            vector.Requantize(
-                psum=psum.address, params=params.address, out=out.address, n=n, k=k, p=p, q=q,
-                **shared(step, out), **fields,
-            )
-        ]  # fmt: skip
+        return vector.Requantize(
+            psum=psum.address, params=params.address, out=out.address, n=n, k=k, p=p, q=q,
+            mode=mode, out_dtype=out.code, **limits._asdict(), **fields,
+        )  # fmt: skip
+
+    def residual(self, step: Step, found: Box) -> list[Any]:
+        """Requantised as a whole, then combined."""
+        limits = limits_of(step, "x_")
+        code, strides = smallest(I16, limits.low, limits.high), dense(found, False)
+        size = int(np.prod(found.sizes) * core.SIZES[code])
+        x = Block(self.scratch.take(size), 0, strides, code)
+        side = self.operand(step, "side", found.first, found.sizes)
+        out = self.real(found.block, found.sizes, written=True)
+        a, b = (side, x) if step.constant("swapped") else (x, side)
+        fields: dict[str, Any] = {f"d{i}": size for i, size in enumerate(found.sizes)}
+        for name, place in (("a", a), ("b", b), ("out", out)):
+            fields |= located(name, place) | {f"{name}_dtype": place.code}
+        numbers = {name: step.constant(name) for name in SCALED}
+        added = elementwise.Elementwise(**fields, **numbers)
+        return [self.scaled(step, found, x, limits), Pairs(added)]
 
     def convolved(self, step: Step, sums: Sums, epilogue: Epilogue) -> Convolution:
         n, g, k, c, p, q = sums.sizes
@@ -248,11 +282,15 @@ def narrowest(step: Step) -> int:
     own = int(step.operands["out"].code[0])
     if own not in (I16, U16) or "low" not in SAME[step.cls] or step.cls is elementwise.Map:
         return own
-    low, high = (step.constant(name) for name in ("low", "high"))
-    info = np.iinfo(core.DTYPES[own])
+    return smallest(own, step.constant("low"), step.constant("high"))
+
+
+def smallest(code: int, low: int, high: int) -> int:
+    """A byte that holds what is within the limits, or else that type of 16 bits."""
+    info = np.iinfo(core.DTYPES[code])
     low, high = max(low, int(info.min)), min(high, int(info.max))
     fits = [c for c in (I8, U8) if dma.LOWEST[c] <= low and high <= dma.HIGHEST[c]]
-    return fits[0] if fits and low <= high else own
+    return fits[0] if fits and low <= high else code
 
 
 def is_pairs(made: Any) -> bool:

@@ -18,6 +18,10 @@ SAME: dict[type[core.Instruction], tuple[str, ...]] = {
         "weight_dtype", "ifmap_zero", "weight_zero",
     ),
     vector.Requantize: ("mode", "out_dtype", "zero", "low", "high"),
+    vector.Residual: (
+        "mode", "x_zero", "x_low", "x_high", "op", "swapped", "side_dtype", "out_dtype", "scale_a",
+        "scale_b", "offset", "zero_a", "zero_b", "zero", "low", "high",
+    ),
     elementwise.Elementwise: (
         "op", "a_dtype", "b_dtype", "out_dtype", "scale_a", "scale_b", "offset", "zero_a",
         "zero_b", "zero", "low", "high",

@@ -98,12 +98,10 @@ def places(item: Any) -> Mapping[str, tuple[Any, ...]]:
 def vector_places(item: Any) -> Mapping[str, tuple[Any, ...]]:
     at = core.split_address
     if isinstance(item, vector.Requantize):
-        words = np.asarray([vector.PARAM_WORDS[m] for m in sorted(vector.PARAMS)])[item.mode]
-        return {
-            "psum": (at(item.psum), item.sizes(), item.psum_strides(), PSUM),
-            "params": (at(item.params), (item.k, words), (words, 1), PSUM),
-            "out": (at(item.out), item.sizes(), item.out_strides(), item.out_dtype),
-        }
+        return from_psums(item)
+    if isinstance(item, vector.Residual):
+        side = at(item.side), item.sizes(), item.side_strides(), item.side_dtype
+        return {**from_psums(item), "side": side}
     if not isinstance(item, (elementwise.Elementwise, elementwise.Map)):
         raise Ungrouped(f"{item.mnemonic} is executed one by one")
     names = ("a", "b", "out") if isinstance(item, elementwise.Elementwise) else ("x", "out")
@@ -115,6 +113,16 @@ def vector_places(item: Any) -> Mapping[str, tuple[Any, ...]]:
         entries = (elementwise.TABLE_ENTRIES,)
         found["table"] = (at(item.table), entries, (1,), item.out_dtype)
     return found
+
+
+def from_psums(item: vector.Requantize | vector.Residual) -> Mapping[str, tuple[Any, ...]]:
+    at = core.split_address
+    words = np.asarray([vector.PARAM_WORDS[m] for m in sorted(vector.PARAMS)])[item.mode]
+    return {
+        "psum": (at(item.psum), item.sizes(), item.psum_strides(), PSUM),
+        "params": (at(item.params), (item.k, words), (words, 1), PSUM),
+        "out": (at(item.out), item.sizes(), item.out_strides(), item.out_dtype),
+    }
 
 
 def through(block: Operand, near: Operand, far: Operand) -> Operand:

@@ -90,7 +90,9 @@ def small(cls: type[core.Instruction], count: int, rng: Rng) -> Array:
     records = legal(cls, cls.records(count, **values))
     every = cls.from_records(records)
     stops = [r.stop + 0 * records["opcode"] for r in (*every.reads(), *every.writes())]
-    fits = np.all(np.array(stops, np.int64).reshape(-1, len(records)) <= MEMORY_BYTES, axis=0)
+    fits = np.all(
+        np.array(stops, np.int64).reshape(len(stops), len(records)) <= MEMORY_BYTES, axis=0
+    )
     return records[fits]
 
 
