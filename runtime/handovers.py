@@ -124,9 +124,15 @@ def without_gaps(found: Accesses, rows: Ints, piece: Ints, pieces: int) -> tuple
     starts[(offset + places - 1)[held]] = stops[offset[held]] = True
     runs = np.bincount(piece, count, pieces).astype(np.int64)
     fits = np.zeros(pieces, np.bool_)
-    fits[held] = ~np.logical_or.reduceat(starts != stops, offset[held])
-    fits[held] &= np.add.reduceat(starts, offset[held], dtype=np.int64) == runs[held] + 1
+    fits[held] = marks(starts, offset[held]) == runs[held] + 1
+    fits[held] &= marks(starts != stops, offset[held]) == 0
     return np.where(fits, first, 0), np.where(fits, last, 0)
+
+
+def marks(marked: Bools, first: Ints) -> Ints:
+    """How many are marked from each of `first`, ascending, to the next one."""
+    edges = np.searchsorted(np.flatnonzero(marked), np.append(first, len(marked)))
+    return np.diff(edges)
 
 
 def run_starts(found: Accesses, rows: Ints, count: Ints) -> Ints:

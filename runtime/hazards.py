@@ -14,6 +14,10 @@ MOST_PAIRS = 1 << 27
 """Pairs of instructions that are compared; a legal program has a few per instruction."""
 
 
+LONG = 5_000
+"""Instructions from which machine code compares them, if there is any."""
+
+
 class Race(NamedTuple):
     """Rows of Accesses, in program order, and the first byte that both touch."""
 
@@ -35,17 +39,29 @@ def races(found: Accesses, clocks: Clocks) -> Iterator[Race]:
 
 
 def all_races(found: Accesses, clocks: Clocks) -> Iterator[Race]:
+    some = by_machine(found, clocks) if len(clocks.engine) >= LONG else None
+    for rows in candidates(found, clocks) if some is None else [some]:
+        for a, b in zip(*(column.tolist() for column in rows), strict=True):
+            byte = common_byte(found, a, b)
+            if byte >= 0:
+                yield Race(a, b, byte)
+
+
+def by_machine(found: Accesses, clocks: Clocks) -> tuple[Ints, Ints] | None:
+    from .native import hazards  # short programs do not wait for what it imports
+
+    return hazards.candidates(found, clocks)
+
+
+def candidates(found: Accesses, clocks: Clocks) -> Iterator[tuple[Ints, Ints]]:
+    """Pairs of rows, in chunks, whose ranges meet and that may be at the same time."""
     bounds = np.searchsorted(found.instruction, np.arange(len(clocks.engine) + 1))
     any_, written = (
         memories(found, rows, len(clocks.engine)) for rows in (slice(None), found.is_write)
     )
     for earlier, later in unordered(clocks):
         able = written[earlier] & any_[later] | any_[earlier] & written[later] > 0
-        rows = conflicts(found, *row_pairs(bounds, earlier[able], later[able]))
-        for a, b in zip(*(column.tolist() for column in rows), strict=True):
-            byte = common_byte(found, a, b)
-            if byte >= 0:
-                yield Race(a, b, byte)
+        yield conflicts(found, *row_pairs(bounds, earlier[able], later[able]))
 
 
 def memories(found: Accesses, rows: Any, count: int) -> Ints:

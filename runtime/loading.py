@@ -62,17 +62,16 @@ def decode(image: images.Image, target: Target) -> programs.Program:
         )
     program = programs.Program.decode(image.text)
     programs.check_bounds(program, [image.dram_bytes, *(m.bytes for m in target.memories)])
-    for problem in problems(program, image, target):
+    for problem in problems(program, program.regions, image, target):
         raise RunError(problem)
     return program
 
 
-def extents(program: programs.Program, image: images.Image, target: Target) -> list[int]:
-    """Bytes of each memory that the program or a symbol reaches; of DRAM all.
+def extents(found: programs.Regions, image: images.Image, target: Target) -> list[int]:
+    """Bytes of each memory that a program, which touches so much, or a symbol reaches; of DRAM all.
 
     Raises RunError where that is more than one input may take.
     """
-    found = program.regions
     sizes = np.zeros(1 + len(target.memories), np.int64)
     np.maximum.at(sizes, found.memory, found.stop)
     for symbol in image.symbols:
@@ -84,9 +83,12 @@ def extents(program: programs.Program, image: images.Image, target: Target) -> l
     return reached
 
 
-def problems(program: programs.Program, image: images.Image, target: Target) -> Iterator[str]:
-    """What else makes a program unfit for its image or its target, one line each."""
-    yield from constant_problems(program, len(image.rodata))
+def problems(
+    program: programs.Program, touched: programs.Regions, image: images.Image, target: Target
+) -> Iterator[str]:
+    """What else makes a program unfit for its image or its target, one line each; `touched` is all
+    that it reads and writes."""
+    yield from constant_problems(touched, len(image.rodata))
     yield from engine_problems(program, target)
     yield from mapping_problems(program, target)
     yield from host_problems(program, len(image.host))
@@ -94,8 +96,7 @@ def problems(program: programs.Program, image: images.Image, target: Target) -> 
     yield from symbol_problems(image, [image.dram_bytes, *(m.bytes for m in target.memories)])
 
 
-def constant_problems(program: programs.Program, constants: int) -> Iterator[str]:
-    found = program.regions
+def constant_problems(found: programs.Regions, constants: int) -> Iterator[str]:
     inside = (found.memory == 0) & (found.start < constants)
     bad = np.flatnonzero(inside & (found.is_write | (found.stop > constants)))
     for row in bad[:1]:

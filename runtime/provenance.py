@@ -9,7 +9,7 @@ from dnncc.isa import core, dma
 from dnncc.isa import image as images
 from dnncc.isa import program as programs
 
-from .accesses import Accesses, Ints
+from .accesses import Accesses, Ints, different
 from .findings import ARROW, Finding, Listing
 from .placement import NOWHERE
 
@@ -21,11 +21,32 @@ def steps(debug: images.Debug, listing: Listing) -> Iterator[Finding]:
     known = [cls.mnemonic for cls in core.instruction_set().values()]
     for part in parts:
         step = debug.step_of[part.indices]
-        word = words[step]
-        wrong = (step >= 0) & np.isin(word, known) & (word != part.cls.mnemonic)
+        other = np.isin(words, known) & (words != part.cls.mnemonic)
+        wrong = (step >= 0) & other[step]
         for index in part.indices[wrong].tolist():
             text = f"{listing.instruction(index)} is not what the debug map says it is"
             yield Finding("debug map", text, (index,))
+
+
+class Shapes(NamedTuple):
+    """Different forms of blocks in DRAM, int64[shapes, dimensions]."""
+
+    sizes: Ints
+    strides: Ints
+
+
+class Moves(NamedTuple):
+    """Loads, or stores: their numbers, their bytes [start, stop) in DRAM, which of the shapes these
+    have, and the unit that they have in a scratchpad, NOWHERE for none."""
+
+    indices: Ints
+    start: Ints
+    stop: Ints
+    shape: Ints
+    unit: Ints
+
+    def take(self, rows: Ints) -> "Moves":
+        return Moves(*(column[rows] for column in self))
 
 
 def moves(found: Accesses, home: Ints, image: images.Image, listing: Listing) -> Iterator[Finding]:
@@ -33,26 +54,41 @@ def moves(found: Accesses, home: Ints, image: images.Image, listing: Listing) ->
     debug, symbols = image.debug, {s.name: s for s in image.symbols}
     for part in (p for p in listing.program.parts if p.cls in (dma.Load, dma.Store)):
         step_of = debug.step_of[part.indices] if debug else np.full(len(part.indices), -1)
-        side = (found.memory != core.DRAM) & (found.is_write == (part.cls is dma.Load))
-        rows = np.flatnonzero(side & (home > NOWHERE))
-        held = Held(found.instruction[rows], home[rows])
-        for chosen in of_steps(part, step_of):
-            tensor, buffer = named(listing.step(int(chosen.indices[0])), part.cls is dma.Load)
+        loads = part.cls is dma.Load
+        side = (found.memory != core.DRAM) & (found.is_write == loads) & (home > NOWHERE)
+        made, shapes = moves_of(part, np.flatnonzero(side), found, home)
+        for chosen in of_steps(made, step_of):
+            tensor, buffer = named(listing.step(int(chosen.indices[0])), loads)
             if not tensor:
                 continue
-            wrong = misplaced(chosen, symbols.get(tensor), len(image.rodata))
-            wrong |= elsewhere(chosen, held, buffer, listing)
+            wrong = misplaced(chosen, shapes, symbols.get(tensor), len(image.rodata))
+            wrong |= elsewhere(chosen, buffer, listing)
             for index, what in sorted(wrong.items()):
                 yield Finding("symbol", f"{listing.instruction(index)} {what}", (index,))
 
 
-def of_steps(part: programs.Part, step_of: Any) -> Iterator[programs.Part]:
+def moves_of(part: programs.Part, rows: Ints, found: Accesses, home: Ints) -> tuple[Moves, Shapes]:
+    """Of all instructions of a class; `rows` are the accesses that lie in a unit."""
+    every: Any = part.cls.from_records(part.records)
+    region = next(every.reads() if part.cls is dma.Load else every.writes())
+    shapes, shape = different([*every.sizes(), *every.dram_strides()])
+    sizes, strides = np.split(np.stack(shapes, axis=1), 2, axis=1)
+    unit = np.full(len(part.indices), NOWHERE)
+    at = np.searchsorted(part.indices, found.instruction[rows])
+    at = np.minimum(at, len(part.indices) - 1)
+    mine = part.indices[at] == found.instruction[rows]
+    unit[at[mine]] = home[rows[mine]]
+    made = Moves(part.indices, region.start, region.stop, shape, unit)
+    return made, Shapes(sizes, strides)
+
+
+def of_steps(made: Moves, step_of: Any) -> Iterator[Moves]:
     """The instructions of each step that the debug map names."""
     order = np.argsort(step_of, kind="stable")
     order = order[step_of[order] >= 0]
     for rows in np.split(order, np.flatnonzero(np.diff(step_of[order])) + 1):
         if len(rows):
-            yield programs.Part(part.cls, part.indices[rows], part.records[rows])
+            yield made.take(rows)
 
 
 def named(step: str, loads: bool) -> tuple[str, str]:
@@ -66,45 +102,32 @@ def named(step: str, loads: bool) -> tuple[str, str]:
     return tensor, buffer
 
 
-def misplaced(part: programs.Part, symbol: images.Symbol | None, constants: int) -> dict[int, str]:
+def misplaced(
+    made: Moves, shapes: Shapes, symbol: images.Symbol | None, constants: int
+) -> dict[int, str]:
     """Instructions whose block in DRAM is not of the tensor; one without a symbol is a constant."""
-    every: Any = part.cls.from_records(part.records)
-    region = next(every.reads() if part.cls is dma.Load else every.writes())
     first, last = (0, constants) if symbol is None else (symbol.address, symbol.stop)
-    inside = (region.start >= first) & (region.stop <= last)
+    held = made.stop > made.start
+    outside = held & ((made.start < first) | (made.stop > last))
     what = "constants" if symbol is None else f"tensor {symbol.name!r}"
-    wrong = {
-        int(i): f"is not of {what}, 0:{first:#x}..{last:#x}"
-        for i in part.indices[~inside & (region.stop > region.start)]
-    }
+    wrong = {int(i): f"is not of {what}, 0:{first:#x}..{last:#x}" for i in made.indices[outside]}
     if symbol is not None:
-        sizes, strides = (np.stack(c, axis=1) for c in (every.sizes(), every.dram_strides()))
-        odd = (~np.isin(strides, symbol.strides) & (sizes > 1)).any(axis=1)
+        odd = np.any(~np.isin(shapes.strides, symbol.strides) & (shapes.sizes > 1), axis=1)
         text = f"has strides in DRAM that are not those of {what}, {list(symbol.strides)}"
-        wrong |= {int(i): text for i in part.indices[odd & (region.stop > region.start)]}
+        wrong |= dict.fromkeys(made.indices[np.asarray(odd)[made.shape] & held].tolist(), text)
     return wrong
 
 
-class Held(NamedTuple):
-    """Accesses that lie in a unit: the instruction, ascending, and the unit."""
-
-    instruction: Ints
-    home: Ints
-
-
-def elsewhere(part: programs.Part, held: Held, buffer: str, listing: Listing) -> dict[int, str]:
-    """Instructions whose block in a scratchpad is `held` in a unit, but not in a slot of the
-    buffer."""
-    near = np.searchsorted(held.instruction, part.indices)
-    near = near[near < len(held.instruction)]
-    near = near[np.isin(held.instruction[near], part.indices)]
+def elsewhere(made: Moves, buffer: str, listing: Listing) -> dict[int, str]:
+    """Instructions whose block in a scratchpad lies in a unit, but not in a slot of the buffer."""
     units = listing.image.debug.units if listing.image.debug else ()
-    names = {n: units[n].name for n in np.unique(held.home[near]).tolist()}
+    counts = np.bincount(made.unit[made.unit > NOWHERE])
+    names = {n: units[n].name for n in np.flatnonzero(counts).tolist()}
     foreign = [n for n, name in names.items() if name.rpartition("[")[0] != buffer]
-    wrong = near[np.isin(held.home[near], foreign)].tolist()
+    wrong = np.flatnonzero(np.isin(made.unit, foreign)).tolist() if foreign else []
     return {
-        int(held.instruction[row]): (
-            f"is in {names[int(held.home[row])]!r}, not in a slot of {buffer!r}"
+        int(made.indices[row]): (
+            f"is in {names[int(made.unit[row])]!r}, not in a slot of {buffer!r}"
         )
         for row in wrong
     }

@@ -60,7 +60,7 @@ class InferenceSession:
         self.symbols: dict[str, images.Symbol] = {s.name: s for s in image.symbols}
         self._inputs = described(image.symbols, "input")
         self._outputs = described(image.symbols, "output")
-        self._sizes = loading.extents(self.program, image, self.target)
+        self._sizes = loading.extents(self.program.regions, image, self.target)
         self._machine: Machine | None = None
         self._ran = False
         self._zeros: ZeroCounter | None = None

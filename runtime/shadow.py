@@ -35,7 +35,7 @@ class Shadow:
         self.rows = list(zip(*plain(found), strict=True))
         self.ends = np.searchsorted(found.instruction, np.arange(count + 1)).tolist()
         self.used: Bools = np.zeros(FIRST + count, np.bool_)
-        self.memories = [np.zeros(size, SHADOW) for size in reached(found, image)]
+        self.memories = [np.zeros(size, SHADOW) for size in reached(found)]
         self.memories[0][: len(image.rodata)] = GIVEN
         for symbol in (s for s in image.symbols if s.kind == "input"):
             self.memories[symbol.memory][symbol.address : symbol.stop] = GIVEN
@@ -107,10 +107,8 @@ def plain(found: Accesses) -> Sequence[Sequence[Any]]:
     return [*(c.tolist() for c in plain_columns), frames]
 
 
-def reached(found: Accesses, image: images.Image) -> list[int]:
-    """Bytes of each memory that anything touches, constants included."""
+def reached(found: Accesses) -> list[int]:
+    """Bytes of each memory up to the last that any row touches."""
     sizes = np.zeros(images.MOST_MEMORIES, np.int64)
     np.maximum.at(sizes, found.memory, found.stop)
-    for symbol in image.symbols:
-        sizes[symbol.memory] = max(int(sizes[symbol.memory]), symbol.stop)
-    return [max(len(image.rodata), int(sizes[0])), *sizes[1:].tolist()]
+    return sizes.tolist()

@@ -77,6 +77,11 @@ class Verification:
     def accesses(self) -> Accesses:
         return accesses(self.program, self.image, {s.name: s for s in self.image.symbols})
 
+    @property
+    def touched(self) -> programs.Regions:
+        """With what the host touches."""
+        return programs.Regions(*(getattr(self.accesses, n) for n in programs.Regions._fields))
+
     @cached_property
     def clocks(self) -> Clocks:
         return Clocks.of(self.program)
@@ -89,7 +94,7 @@ class Verification:
         if self.image.dram_bytes > self.target.dram.bytes:
             text = f"needs {self.image.dram_bytes} bytes of DRAM; {self.target.name} has "
             yield Finding("structure", f"{text}{self.target.dram.bytes}")
-        for text in loading.problems(self.program, self.image, self.target):
+        for text in loading.problems(self.program, self.touched, self.image, self.target):
             yield Finding("constants" if "the constants" in text else "structure", text)
         if self.image.debug is not None and len(self.image.debug.step_of) == self.program.count:
             yield from provenance.steps(self.image.debug, self.listing)
@@ -115,7 +120,7 @@ class Verification:
 
     def size(self) -> Iterator[Finding]:
         try:
-            loading.extents(self.program, self.image, self.target)
+            loading.extents(self.touched, self.image, self.target)
         except RunError as error:
             yield Finding("size", str(error))
 

@@ -53,7 +53,7 @@ def test_out_of_bounds(
 def test_only_what_a_program_reaches_is_allocated(build: Any, tiny: Any) -> None:
     image = build.image([build.load(0, 100, 16)], [], dram_bytes=640)
     session = InferenceSession(image)
-    assert loading.extents(session.program, image, tiny) == [640, 116]
+    assert loading.extents(session.program.regions, image, tiny) == [640, 116]
 
 
 def test_too_much_memory_is_refused(build: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from dnncc import targets
 from dnncc.isa import core
 from dnncc.isa import program as programs
 from dnncc.runtime import loading, periods, timing
-from dnncc.runtime.native import cache, events
+from dnncc.runtime.native import cache, code, events
 from dnncc.runtime.orders import obey
 from dnncc.runtime.periods import times_of
 from dnncc.targets.events import Stuck, played
@@ -23,7 +23,7 @@ from tests.models import ROOT
 RESNET8 = ROOT / "examples" / "resnet8" / "model.onnx"
 ENGINES = len(core.ENGINES)
 needs_compiler = pytest.mark.skipif(
-    not any(map(shutil.which, events.COMPILERS)), reason="there is no C compiler"
+    not any(map(shutil.which, code.COMPILERS)), reason="there is no C compiler"
 )
 
 
@@ -33,7 +33,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("DNNCC_CACHE")
     monkeypatch.setattr(periods, "LONG", 0)
-    monkeypatch.setattr(events, "BUILDING", 0)
+    monkeypatch.setattr(code, "BUILDING", 0)
     return cache.folder()
 
 
@@ -127,7 +127,7 @@ def forbid(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     def called(*_: object) -> Any:
         raise AssertionError(f"{name} was called")
 
-    monkeypatch.setattr(events, name, called)
+    monkeypatch.setattr(code, name, called)
 
 
 @needs_compiler
@@ -145,7 +145,7 @@ def test_no_call_is_made_for_an_instruction() -> None:
 
 
 def test_it_is_not_built_for_short_programs(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
-    monkeypatch.setattr(events, "BUILDING", 401)
+    monkeypatch.setattr(code, "BUILDING", 401)
     forbid(monkeypatch, "compiled")
     assert events.played(program(1)) is None
     assert not list(place.iterdir())
@@ -171,5 +171,5 @@ def test_without_a_compiler_or_a_cache_it_is_played_in_python(
     assert equal(times_of(orders), played(orders)) and not list(place.iterdir())
     monkeypatch.undo()
     monkeypatch.setenv("DNNCC_CACHE", "off")
-    forbid(monkeypatch, "run")
+    forbid(monkeypatch, "loaded")
     assert events.played(orders) is None
