@@ -1,7 +1,7 @@
 /* The event loop of events.py once more, for long programs; that one says what the rules mean.
 
-   Every unit goes as far as times are known. When none can go on, the earliest request is given its
-   channel; when there is none, either all is done or nothing can go on. */
+   Every unit goes as far as times are known. When none can go on, the transfer whose first byte is
+   there earliest is given its channel; when there is none, all is done or nothing can go on. */
 
 #include <stdint.h>
 
@@ -112,18 +112,26 @@ static int asks(const struct clock *c, struct unit *u)
     return u->granting < u->next;
 }
 
-/* Give its channel to the earliest request, of the first engine that has one; whether there is. */
+/* When the first byte of an engine's request is there. */
+static number first_byte(const struct clock *c, const struct unit *u)
+{
+    number i = c->queue[u->granting];
+    return c->times.begin[i] + c->orders.latency[i];
+}
+
+/* Give its channel to the request whose first byte is there earliest, of the first engine that has
+   one; whether there is. */
 static int grant(struct clock *c)
 {
     struct unit *first = 0;
     for (struct unit *u = c->units; u < c->units + c->engines; u++)
-        if (asks(c, u) && (!first || c->times.begin[c->queue[u->granting]]
-                                         < c->times.begin[c->queue[first->granting]]))
+        if (asks(c, u) && (!first || first_byte(c, u) < first_byte(c, first)))
             first = u;
     if (!first)
         return 0;
-    number i = c->queue[first->granting++], *taken = &c->taken[c->orders.channel[i]];
-    number at = later(c->times.begin[i] + c->orders.latency[i], later(*taken, first->free));
+    number there = first_byte(c, first), i = c->queue[first->granting++];
+    number *taken = &c->taken[c->orders.channel[i]];
+    number at = later(there, later(*taken, first->free));
     c->times.start[i] = at;
     *taken = at + c->orders.held[i];
     c->times.end[i] = first->free = at + c->orders.cycles[i];

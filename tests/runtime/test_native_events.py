@@ -61,7 +61,7 @@ def program(seed: int, count: int = 400) -> Orders:
         slot=slot,
         fetch=rng.integers(0, 4, count),
         channel=np.where(moving, rng.integers(0, 3, count), -1),
-        latency=np.where(moving, rng.integers(0, 50, count), 0),
+        latency=np.where(moving, rng.integers(0, 50, ENGINES)[engine], 0),
         held=np.where(moving, rng.integers(1, 30, count), 0),
         behind=behind,
         ahead=np.where(behind >= 0, cycles[behind] // 2, 0),
