@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -127,7 +127,7 @@ def build(match: Match, x: str, w: str, attrs: dict[str, object]) -> Node:
         units = np.broadcast_to(units, match.shape(w)[:1])
         inputs.append(match.bias_of(match.node.inputs[2], units))
     x, attrs["pads"] = absorb_pad(match, x, attrs["pads"])
-    inputs[0] = x
+    inputs[0], attrs["strides"] = sampled(match, x, match.shape(w)[2:], attrs)
     return match.make("conv2d", inputs, group=match.attr("group", 1), **attrs)
 
 
@@ -142,6 +142,24 @@ def absorb_pad(match: Match, x: str, pads: object) -> tuple[str, object]:
     assert isinstance(pads, tuple)
     more = (*before[2:], *after[2:])
     return pad.inputs[0], tuple(int(a + b) for a, b in zip(pads, more, strict=True))
+
+
+def sampled(
+    match: Match, x: str, kernel: Sequence[int], attrs: Mapping[str, Any]
+) -> tuple[str, tuple[int, int]]:
+    """Along an axis with one tap, strides skip pixels: a view of those that are read, without
+    stride. So no others are moved, nor take room on chip."""
+    strides, pads, size = attrs["strides"], attrs["pads"], match.shape(x)
+    skips = [kernel[i] == 1 < strides[i] and not (pads[i] or pads[i + 2]) for i in (0, 1)]
+    if not any(skips):
+        return x, strides
+    steps = (1, 1, *(s if skip else 1 for s, skip in zip(strides, skips, strict=True)))
+    shape = tuple(-(-n // step) for n, step in zip(size, steps, strict=True))
+    name = match.edit.like(x, f"{x}.sampled", shape=shape)
+    spans = {"starts": (0, 0, 0, 0), "stops": size, "steps": steps}
+    match.edit.emit(Node("slice", (x,), (name,), spans, loc=match.loc))
+    rows, columns = (1 if skip else s for s, skip in zip(strides, skips, strict=True))
+    return name, (rows, columns)
 
 
 def recognize_1d(match: Match, x: str, w: str) -> Node:

@@ -156,6 +156,8 @@ def natural_orders(graph: Graph) -> dict[str, Order]:
     what is made of such maps, element by element or by concatenation."""
     orders: dict[str, Order] = {}
     read = {i for node in graph.nodes if is_windowed(node) for i in node.inputs}
+    for node in reversed(graph.nodes):
+        read |= {i for i in node.inputs if node.op == "slice" and node.outputs[0] in read}
     for node in graph.nodes:
         if not can_choose(node) or len(graph.tensors[node.outputs[0]].shape) != 4:
             continue
