@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .blocks import region, region_if, shared, view
+from .blocks import Block, region, region_if, shared, view
 from .core import (
     I16,
     U8,
@@ -23,6 +23,7 @@ from .core import (
     Size16,
     dtype_code,
     dtype_size,
+    split_address,
     too_many,
 )
 from .numerics import convolve, reach
@@ -44,10 +45,13 @@ class Tensor(Instruction, opcode=0x20, engine="tensor"):
     C x K is p = 1, q = M, r = s = 1. Strides are in elements; the taps r, s of a weight are dense,
     and so is the int32 psum tile [n][g][k][p][q], whose sums wrap. With `zeros` not 0, it is the
     address of an int16 weight zero point per output channel [g][k], which weight_zero is added to.
+    With `ring` not 0, the ifmap's rows are kept in a ring of so many, which begins at `ifmap`: row i
+    of the tile is the ring's row (ring_row + i) mod ring, so that rows which a tile shares with the
+    one before stay where they are.
     map0..map5 are the array parameters of the target's dataflow: they set the time, not the values.
     """
 
-    moving = ("ifmap", "weight", "psum")
+    moving = ("ifmap", "weight", "psum", "ring_row")
 
     ifmap: Address
     weight: Address
@@ -87,12 +91,21 @@ class Tensor(Instruction, opcode=0x20, engine="tensor"):
     map3: U8 = 0
     map4: U8 = 0
     map5: U8 = 0
+    ring: U8 = 0
+    ring_row: U8 = 0
 
     def ifmap_layout(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """Sizes and strides of [n, g, c, h, w]."""
         group = self.c * self.ifmap_sc
         strides = (self.ifmap_sn, group, self.ifmap_sc, self.ifmap_sh, self.ifmap_sw)
         return (self.n, self.g, self.c, self.h, self.w), strides
+
+    def ifmap_parts(self) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+        """(first byte behind `ifmap`, rows) of those up to the ring's end, and of those from its
+        beginning on: none without a ring."""
+        before = np.where(self.ring > 0, np.minimum(self.h, self.ring - self.ring_row), self.h)
+        skipped = self.ring_row * self.ifmap_sh * dtype_size(self.ifmap_dtype)
+        return (skipped, before), (0, self.h - before)
 
     def weight_layout(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """Sizes and strides of [g, k, c, r, s]."""
@@ -106,10 +119,17 @@ class Tensor(Instruction, opcode=0x20, engine="tensor"):
         return sizes, (self.g * self.k * plane, self.k * plane, plane, self.q, 1)
 
     def reads(self) -> Iterator[Region]:
-        yield region(self.ifmap, *self.ifmap_layout(), dtype_size(self.ifmap_dtype))
+        yield from self.ifmap_regions()
         yield region(self.weight, *self.weight_layout(), dtype_size(self.weight_dtype))
         yield region_if(self.accumulate, self.psum, self.psum_bytes())
         yield region_if(self.zeros, self.zeros, self.g * self.k * 2)
+
+    def ifmap_regions(self) -> Iterator[Region]:
+        (n, g, c, _, w), strides = self.ifmap_layout()
+        memory, start = split_address(self.ifmap)
+        for skipped, rows in self.ifmap_parts():
+            sizes, element = (n, g, c, rows, w), dtype_size(self.ifmap_dtype)
+            yield Block.at(memory, start + skipped, sizes, strides, element)
 
     def writes(self) -> Iterator[Region]:
         yield region_if(True, self.psum, self.psum_bytes())
@@ -127,9 +147,11 @@ class Tensor(Instruction, opcode=0x20, engine="tensor"):
         sums = 1.0 * self.n * self.g * self.k * self.c
         macs = sums * self.p * self.q * self.r * self.s
         yield macs > MOST_MACS, "there are more than 2^40 multiplications"
+        yield (self.ring > 0) & (self.h > self.ring), "the tile has more rows than its ring"
+        yield (self.ring_row > 0) & (self.ring_row >= self.ring), "ring_row is not in the ring"
 
     def execute(self, machine: Machine) -> None:
-        x = shared(view(machine, self.ifmap, *self.ifmap_layout(), self.ifmap_dtype))
+        x = self.ifmaps(machine)
         psum = view(machine, self.psum, *self.psum_layout(), PSUM)
         sums = convolve(
             subtract(x, self.ifmap_zero),
@@ -143,6 +165,16 @@ class Tensor(Instruction, opcode=0x20, engine="tensor"):
             psum += sums
         else:
             psum[...] = sums
+
+    def ifmaps(self, machine: Machine) -> Array:
+        """[batch, n, g, c, h, w], the rows of a ring in order."""
+        (n, g, c, _, w), strides = self.ifmap_layout()
+        parts = [
+            view(machine, self.ifmap + skipped, (n, g, c, int(rows), w), strides, self.ifmap_dtype)
+            for skipped, rows in self.ifmap_parts()
+            if rows
+        ]
+        return np.concatenate([shared(p) for p in parts], -2) if parts[1:] else shared(parts[0])
 
     def weights(self, machine: Machine) -> Array:
         """[batch, g, k, c, r, s], zero points subtracted."""

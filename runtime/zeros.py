@@ -84,9 +84,7 @@ class ZeroCounter:
 
 def zero_macs(instruction: tensor.Tensor, machine: Machine) -> int:
     """MACs of a tile whose ifmap is zero, over the whole batch."""
-    layout = instruction.ifmap_layout()
-    tile = blocks.view(machine, instruction.ifmap, *layout, instruction.ifmap_dtype)
-    values = blocks.shared(tile)
+    values = instruction.ifmaps(machine)
     work = array_work(instruction)
     padding = instruction.pad_top, instruction.pad_left
     counts = [coding.zero_macs(work, one, instruction.ifmap_zero, padding) for one in values]

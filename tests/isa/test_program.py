@@ -186,6 +186,9 @@ def test_regions_and_bounds() -> None:
         (tensor.Tensor, {"h": 60000, "w": 60000}, "ifmap tile is too large"),
         (tensor.Tensor, {"q": 65535, "stride_x": 255, "p": 99, "stride_y": 99}, "padded"),
         (tensor.Tensor, {"c": 4000, "k": 65535, "r": 255, "s": 255}, "multiplications"),
+        (tensor.Tensor, {"h": 5, "ring": 4}, "more rows than its ring"),
+        (tensor.Tensor, {"ring": 4, "ring_row": 4}, "ring_row is not in the ring"),
+        (tensor.Tensor, {"ring_row": 1}, "ring_row is not in the ring"),
     ],
 )
 def test_illegal_combinations(cls: Any, fields: dict[str, int], message: str) -> None:

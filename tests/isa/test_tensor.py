@@ -179,3 +179,47 @@ def test_map_fields_do_not_change_values(large: Any, rng: Any, make_machine: Any
         tensor.Tensor(ifmap=IFMAP, weight=WEIGHT, psum=PSUM, **fields).execute(copy)
         results.append(copy.bytes)
     assert np.array_equal(*results)
+
+
+@pytest.mark.parametrize("rows_outermost", [False, True])
+def test_rows_in_a_ring(large: Any, rng: Any, make_machine: Any, rows_outermost: bool) -> None:
+    """The same sums as of the same rows one after the other, wherever in the ring they begin."""
+    for _ in range(60):
+        f = without(random_fields(rng, ifmap_dtype=0))
+        ring = int(rng.integers(f["h"], f["h"] + 6))
+        first = int(rng.integers(0, ring))
+        x = rng.integers(-128, 128, (2, f["n"], f["g"], f["c"], f["h"], f["w"]))
+        held = rng.integers(-128, 128, (2, f["n"], f["g"], f["c"], ring, f["w"]))
+        held[..., (first + np.arange(f["h"])) % ring, :] = x
+        plain, rolled = (make_machine(rng, memory_bytes=BYTES) for _ in range(2))
+        plain.bytes = large.bytes.copy()
+        rolled.bytes = plain.bytes.copy()
+        plain.put(IFMAP, x, "i1")
+        rolled.put(IFMAP, np.moveaxis(held, -2, 1) if rows_outermost else held, "i1")
+        where = {"ifmap": IFMAP, "weight": WEIGHT, "psum": PSUM}
+        one = tensor.Tensor(**where, **f, **dense_strides(f))
+        other = tensor.Tensor(**where, **f, **ring_strides(f, ring, rows_outermost))
+        other.ring, other.ring_row = ring, first
+        assert not any(np.any(bad) for bad, _ in other.faults())
+        one.execute(plain)
+        other.execute(rolled)
+        shape = tuple(f[name] for name in "ngkpq")
+        assert np.array_equal(plain.get(PSUM, shape, "<i4"), rolled.get(PSUM, shape, "<i4"))
+
+
+def ring_strides(f: dict[str, int], ring: int, rows_outermost: bool) -> dict[str, int]:
+    strides = dense_strides(f | {"h": ring})
+    if rows_outermost:
+        plane = {"ifmap_sn": f["g"] * f["c"] * f["w"], "ifmap_sc": f["w"]}
+        strides |= plane | {"ifmap_sh": f["n"] * f["g"] * f["c"] * f["w"]}
+    return strides
+
+
+def test_a_ring_is_read_in_two_ranges() -> None:
+    """Rows 2, 3, 0 of a ring of 4, of 8 bytes each, whose second half is another's."""
+    one = tensor.Tensor(
+        ifmap=IFMAP, weight=WEIGHT, psum=PSUM, h=3, w=4, ifmap_sh=8, ring=4, ring_row=2
+    )
+    assert [(int(r.start), int(r.stop)) for r in one.ifmap_regions()] == [(32, 44), (16, 20)]
+    one.ring_row = 1
+    assert [(int(r.start), int(r.stop)) for r in one.ifmap_regions()] == [(24, 44), (16, 16)]
