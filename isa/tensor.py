@@ -45,9 +45,9 @@ class Tensor(Instruction, opcode=0x20, engine="tensor"):
     C x K is p = 1, q = M, r = s = 1. Strides are in elements; the taps r, s of a weight are dense,
     and so is the int32 psum tile [n][g][k][p][q], whose sums wrap. With `zeros` not 0, it is the
     address of an int16 weight zero point per output channel [g][k], which weight_zero is added to.
-    With `ring` not 0, the ifmap's rows are kept in a ring of so many, which begins at `ifmap`: row i
-    of the tile is the ring's row (ring_row + i) mod ring, so that rows which a tile shares with the
-    one before stay where they are.
+    With `ring` not 0, the ifmap's rows are kept in a ring of so many, which begins at `ifmap`: row
+    i of the tile is the ring's row (ring_row + i) mod ring, so that rows which a tile shares with
+    the one before stay where they are.
     map0..map5 are the array parameters of the target's dataflow: they set the time, not the values.
     """
 

@@ -1,11 +1,15 @@
 """Moves between DRAM and tile buffers."""
 
+from collections.abc import Iterator
 from typing import Any
+
+import numpy as np
 
 from dnncc.isa import dma
 
+from ..ir.ring import Ring
 from ..ir.tile import Env, Load, Operand, Store
-from .locate import Located, Site, aligned, count_of, in_dram, locate, order_of
+from .locate import Located, Site, aligned, count_of, in_dram, locate, order_of, part_in_dram
 
 
 def load(site: Site, step: Load, env: Env) -> Any:
@@ -14,6 +18,22 @@ def load(site: Site, step: Load, env: Env) -> Any:
     fields = block(inside, tile, order_of(site, step.out))
     engine = site.target.load_engine(site.buffers[step.out.buffer].kind)  # type: ignore[arg-type]
     return dma.Load.records(count_of(env), queue=int(engine.name[-1]), **fields)
+
+
+def rolled(site: Site, step: Load, env: Env) -> Iterator[tuple[Any, Any]]:
+    """Loads into a ring of rows, and in which iterations they are: the new rows up to the ring's
+    end, and those from its beginning on."""
+    operand, buffer = step.out, site.buffers[step.out.buffer]
+    ring = Ring.of(operand, buffer, env)
+    tile = locate(site, operand, env)
+    queue = int(site.target.load_engine(buffer.kind).name[-1])  # type: ignore[arg-type]
+    for rows, place in ring.parts():
+        inside = part_in_dram(site, operand, ring.with_rows(rows))
+        skipped = place * tile.strides[ring.axis] * operand.dtype.itemsize
+        here = tile._replace(address=tile.address + skipped)
+        fields = block(inside, here, order_of(site, operand))
+        kept = np.flatnonzero(np.broadcast_to(rows.size > 0, count_of(env)))
+        yield dma.Load.records(count_of(env), queue=queue, **fields)[kept], kept
 
 
 def store(site: Site, step: Store, env: Env) -> Any:

@@ -11,6 +11,7 @@ from dnncc.isa import core
 from dnncc.targets import Target
 
 from ..ir.graph import Graph, Tensor
+from ..ir.ring import Ring
 from ..ir.tile import Buffer, Compute, Env, Extent, Nest, Operand, slot_index, steps
 from ..mapping.cost import layout, storage_order
 
@@ -76,6 +77,8 @@ def in_buffer(
     site: Site, operand: Operand, env: Env, extents: tuple[Extent, ...], code: int
 ) -> Located:
     buffer = site.buffers[operand.buffer]
+    if buffer.ring:
+        return in_ring(site, operand, Ring.of(operand, buffer, env))
     slot = slot_index(operand, buffer.slots, env) * buffer.slot_bytes
     held = tuple(d.range(env) for d in operand.buffered())
     strides = dense([e.size for e in held], order_of(site, operand))
@@ -83,6 +86,16 @@ def in_buffer(
     first: Any = sum((mine.low - all_.low) * stride for mine, all_, stride in places)
     place = buffer.address + slot + first * operand.dtype.itemsize
     return Located(core.address(site.memory_id(buffer.memory), place), extents, strides, code)
+
+
+def in_ring(site: Site, operand: Operand, ring: Ring) -> Located:
+    """A tile in a ring of rows: the address is that of the ring's first row. Rows are outermost, so
+    that a load of some of them does not reach past the others."""
+    buffer, order = site.buffers[operand.buffer], order_of(site, operand)
+    rows_first = (ring.axis, *(i for i in order if i != ring.axis))
+    strides = dense(list(ring.shape()), rows_first)
+    address = core.address(site.memory_id(buffer.memory), buffer.address)
+    return Located(address, ring.tile, strides, core.dtype_code(operand.dtype))
 
 
 def order_of(site: Site, operand: Operand) -> tuple[int, ...]:
@@ -113,8 +126,11 @@ def element(tensor: Tensor, extents: tuple[Extent, ...]) -> Any:
 
 def in_dram(site: Site, operand: Operand, env: Env) -> Located:
     """Where the box lies in DRAM."""
+    return part_in_dram(site, operand, tuple(d.range(env) for d in operand.box))
+
+
+def part_in_dram(site: Site, operand: Operand, extents: tuple[Extent, ...]) -> Located:
     tensor = site.graph.tensors[operand.tensor]
-    extents = tuple(d.range(env) for d in operand.box)
     address = tensor.address + element(tensor, extents) * tensor.dtype.itemsize
     return Located(address, extents, layout(tensor), core.dtype_code(tensor.dtype))
 

@@ -1,6 +1,6 @@
 """The Tile program as instruction records, each with its place in program order and its origin."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -62,14 +62,20 @@ def pieces(tile: TileProgram, target: Target) -> list[Piece]:
     start = 0
     for number, nest in enumerate(tile.nests):
         site = Site(tile.graph, target, nest, {b.name: b for b in nest.buffers})
-        made += [piece(site, item, start, number) for item in in_order(nest)]
+        for item in in_order(nest):
+            made += emitted(site, item, start, number)
         start += size_of(nest.body)
     return renumbered([p for p in made if len(p.order)])
 
 
-def piece(site: Site, item: Unrolled, start: int, number: int) -> Piece:
-    records = emit_step(site, item.step, item.env)
-    return Piece(records, item.order + start, number, describe(item.step))
+def emitted(site: Site, item: Unrolled, start: int, number: int) -> Iterator[Piece]:
+    """Of one step; a load into a ring is up to two instructions, one behind the other."""
+    step, origin = item.step, (number, describe(item.step))
+    if isinstance(step, Load) and site.buffers[step.out.buffer].ring:
+        for records, kept in dma.rolled(site, step, item.env):
+            yield Piece(records, item.order[kept] + start, *origin)
+    else:
+        yield Piece(emit_step(site, step, item.env), item.order + start, *origin)
 
 
 def renumbered(made: list[Piece]) -> list[Piece]:

@@ -105,7 +105,8 @@ Box = tuple[Dim, ...]
 class Buffer:
     """`slots` tiles of at most `shape` elements in a scratchpad; `address` is -1 until allocated.
 
-    `kind` is what it holds: "ifmap", "weight", "params", "psum" or "ofmap".
+    `kind` is what it holds: "ifmap", "weight", "params", "psum" or "ofmap". With `ring`, a loop,
+    its one slot is a ring of rows that go on from tile to tile along it (ring.py).
     """
 
     name: str
@@ -115,6 +116,7 @@ class Buffer:
     dtype: np.dtype[Any]
     slots: int = 1
     address: int = -1
+    ring: str = ""
 
     @property
     def slot_bytes(self) -> int:

@@ -19,6 +19,7 @@ from dnncc.isa import tensor as array
 from ..diagnostics import CompileError
 from .graph import Array, Graph, Tensor
 from .interpret import checked, execute_onnx
+from .ring import Ring
 from .tile import (
     Compute,
     Extent,
@@ -133,7 +134,9 @@ class Interpreter:
             self.env[loop.var] = outside
 
     def step(self, step: Step) -> None:
-        if isinstance(step, Load):
+        if isinstance(step, Load) and self.buffers[step.out.buffer].ring:
+            self.roll(step.out)
+        elif isinstance(step, Load):
             self.put(step.out, self.part(step.out).astype(step.out.dtype))
         elif isinstance(step, Store):
             target = self.part(step.source)
@@ -179,12 +182,34 @@ class Interpreter:
             return self.part(operand).astype(operand.dtype)
         held = self.slots.get(self.slot(operand))
         spans = self.inside(operand)
-        if held is not None and (operand.whole or operand.held):
+        if held is not None and self.buffers[operand.buffer].ring:
+            held = self.rolled(operand, held)
+        elif held is not None and (operand.whole or operand.held):
             held = held[spans]
         wanted = tuple(s.stop - s.start for s in spans)
         if held is None or held.shape != wanted or held.dtype != operand.dtype:
             raise self.error(operand, "nothing" if held is None else f"{held.dtype}{held.shape}")
         return held
+
+    def roll(self, operand: Operand) -> None:
+        """Bring the rows of a ring that the tile before did not have."""
+        ring = Ring.of(operand, self.buffers[operand.buffer], self.env)
+        found = self.slots.get(self.slot(operand))
+        shape = tuple(int(size) for size in ring.shape())
+        if found is None or found.shape != shape or found.dtype != operand.dtype:
+            found = poisoned(math.prod(shape), operand.dtype).reshape(shape)
+            self.slots[self.slot(operand)] = found
+        spans = tuple(slice(int(e.low), int(e.high)) for e in ring.with_rows(ring.fresh))
+        rows = np.moveaxis(self.storage[operand.tensor][spans], ring.axis, 0)
+        places = ring.place(np.arange(int(ring.fresh.low), int(ring.fresh.high)))
+        np.moveaxis(found, ring.axis, 0)[places] = rows.astype(operand.dtype)
+
+    def rolled(self, operand: Operand, held: Array) -> Array:
+        """The rows of a tile, in order, of the ring that they are kept in."""
+        ring = Ring.of(operand, self.buffers[operand.buffer], self.env)
+        rows = ring.tile[ring.axis]
+        places = ring.place(np.arange(int(rows.low), int(rows.high)))
+        return np.asarray(held.take(places, ring.axis))
 
     def inside(self, operand: Operand) -> tuple[slice, ...]:
         """The operand's box in what its buffer holds."""

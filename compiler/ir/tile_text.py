@@ -64,6 +64,8 @@ def buffer_operation(buffer: Buffer) -> Operation:
     attrs: dict[str, Any] = {"kind": buffer.kind, "memory": buffer.memory, "slots": buffer.slots}
     if buffer.address >= 0:
         attrs["address"] = buffer.address
+    if buffer.ring:
+        attrs["ring"] = buffer.ring
     types = (buffer_type(buffer),)
     return Operation("dnncc.buffer", (), (buffer.name,), attrs, result_types=types)
 
@@ -186,7 +188,8 @@ def buffer(op: Operation) -> Buffer:
         raise ValueError(f"%{name} is not a tensor")
     dtype, attrs = np.dtype(text.ELEMENTS[kind.element]), op.attrs
     where = attrs.get("address", -1)
-    return Buffer(name, attrs["kind"], attrs["memory"], kind.shape, dtype, attrs["slots"], where)
+    fields = attrs["kind"], attrs["memory"], kind.shape, dtype, attrs["slots"], where
+    return Buffer(name, *fields, attrs.get("ring", ""))
 
 
 Buffers = Mapping[str, Buffer]

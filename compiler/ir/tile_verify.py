@@ -11,6 +11,7 @@ from dnncc.targets import Target
 from ..memory.lifetimes import lifetimes
 from .graph import Graph, Node
 from .graph import Tensor as Value
+from .ring_verify import faults
 from .tile import (
     Buffer,
     Compute,
@@ -54,6 +55,8 @@ def check_buffers(nest: Nest, target: Target) -> None:
             raise error(nest, f"'{buffer.memory}' does not hold {buffer.kind} ('{buffer.name}')")
         if buffer.slots < 1 or min(buffer.shape, default=1) < 1:
             raise error(nest, f"'{buffer.name}' has {buffer.slots} slots of {list(buffer.shape)}")
+        if buffer.ring and (fault := next(faults(nest, buffer), "")):
+            raise error(nest, fault)
 
 
 class NestVerifier:

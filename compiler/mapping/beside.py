@@ -20,6 +20,7 @@ from .cost import (
     stored,
     vector_cycles,
 )
+from .rings import ring_of
 from .space import Choice, product_of, trips
 
 Ints = npt.NDArray[np.int64]
@@ -85,7 +86,7 @@ def beside(problem: Problem, choice: Choice, steps: Steps, shares: Bools, all_: 
     moves, turn = all_.moves, all_.turn // choice.depth
     alone: Any = start(problem, moves, shares, lead(problem, choice, steps)) + all_.ends
     overlap = np.maximum(all_.busiest, all_.lanes // choice.depth)
-    between = waits_between(problem, choice, all_)
+    between = waits_between(problem, choice, all_) + sweep_waits(problem, choice, steps, moves)
     if choice.depth == 1:
         overlap = turn = zero = np.zeros((), np.int64)
         alone = all_.vector + sum(moves.busy.values()) + start(problem, moves, shares, zero)
@@ -139,6 +140,18 @@ def waits_between(problem: Problem, choice: Choice, all_: Common) -> Ints:
     moved: Any = sum(turn[role] for role in held & turn.keys())
     made = any(a.role in lone for spec in load.inner if (a := load.prepared(spec)))
     return np.asarray(moved + ("psum" in lone) * all_.vector + made * all_.handing)
+
+
+def sweep_waits(problem: Problem, choice: Choice, steps: Steps, moves: Moves) -> Ints:
+    """What the array has to wait for where the rows of a ring begin again, and the ring does not
+    have the room for another first tile beside the last one."""
+    total: Any = np.zeros((), np.int64)
+    for access in problem.load.inputs:
+        if rolling := ring_of(problem.load, choice.ring, access):
+            ahead = rolling.new_rows(steps) * (choice.room(access.role) - 1)
+            needed = access.box[rolling.axis].largest(steps)
+            total = total + moves.again[access.role] * (ahead < needed)
+    return np.asarray(total)
 
 
 CODE_BYTES = 32

@@ -7,6 +7,7 @@ import numpy as np
 
 from ..ir.tile import SLOT_ALIGN
 from .cost import Problem, Steps, elements, held, repetitions, times
+from .rings import Rolling, ring_of
 from .space import Bools, Choice, Ints, product_of, trips
 from .workload import Access
 
@@ -45,13 +46,22 @@ def footprint(
             known[key] = slot_bytes(access, choice, steps), tiles(problem, access, choice, count)
         size, number = known[key]
         memory = problem.target.memory_for(access.kind).name  # type: ignore[arg-type]
-        size = size * np.minimum(number, choice.room(access.role))
+        room = np.minimum(number, choice.room(access.role))
+        rolling = ring_of(problem.load, choice.ring, access)
+        size = ring_bytes(rolling, steps, room) if rolling else size * room
         used[memory] = used.get(memory, np.int64(0)) + size
     return used
 
 
 def slot_bytes(access: Access, choice: Choice, steps: Steps) -> Ints:
-    size = elements(held(access, choice, steps)) * access.dtype.itemsize
+    return aligned(elements(held(access, choice, steps)) * access.dtype.itemsize)
+
+
+def ring_bytes(rolling: Rolling, steps: Steps, slots: Ints) -> Ints:
+    return aligned(elements(rolling.shape(steps, slots)) * rolling.access.dtype.itemsize)
+
+
+def aligned(size: Ints) -> Ints:
     return np.asarray(-(-size // SLOT_ALIGN) * SLOT_ALIGN)
 
 

@@ -17,6 +17,7 @@ from dnncc.targets.floor import link as link_of
 
 from ..ir.graph import Graph, Tensor
 from .given import ANY, Given
+from .rings import ring_of
 from .space import Choice, product_of, trips
 from .workload import Access, StepSpec, Workload
 
@@ -129,6 +130,14 @@ def held(access: Access, choice: Choice, steps: Steps) -> tuple[Any, ...]:
     return access.tile_shape(steps)
 
 
+def brought(problem: Problem, access: Access, what: str, steps: Steps) -> tuple[Any, ...]:
+    """Sizes of what one move brings."""
+    rolling = ring_of(problem.load, (access.role,), access) if what == ROWS else None
+    if rolling:
+        return rolling.with_rows(steps, rolling.new_rows(steps))
+    return tuple(d.bound for d in access.box) if what == WHOLE else access.tile_shape(steps)
+
+
 def elements(shape: tuple[Any, ...]) -> Ints:
     total: Any = np.int64(1)
     for size in shape:
@@ -136,10 +145,10 @@ def elements(shape: tuple[Any, ...]) -> Ints:
     return np.asarray(total)
 
 
-def transfer(problem: Problem, access: Access, choice: Choice, steps: Steps) -> tuple[Ints, Ints]:
+def transfer(problem: Problem, access: Access, what: str, steps: Steps) -> tuple[Ints, Ints]:
     """(bytes on the DRAM bus, bytes through the scratchpad's port) of one load or store."""
     tensor = problem.graph.tensors[access.tensor]
-    shape, strides = held(access, choice, steps), layout(tensor)
+    shape, strides = brought(problem, access, what, steps), layout(tensor)
     order = storage_order(strides)
     sizes = tuple(shape[i] for i in order)
     burst = channel(problem, access).burst_bytes
@@ -169,7 +178,7 @@ class Moves(NamedTuple):
     Before the first step there are, on each engine, the loads of the first tile of each constant
     (`early`, as they can come before the group begins) and of each other operand (`fill`); after
     the last one its result's store (`drain`). Latency is counted once on an engine, and in each
-    turn.
+    turn. `again` is what the first tiles take of all sweeps through a ring but the first sweep.
     """
 
     busy: dict[int, Ints]
@@ -179,28 +188,67 @@ class Moves(NamedTuple):
     early: dict[str, Ints]
     fill: dict[str, Ints]
     drain: Ints
+    again: dict[str, Ints]
 
 
-Transfers = Mapping[tuple[str, bool], tuple[Ints, Ints]]
-"""Bytes on the bus and cycles of its channel that one load or store takes, by operand and whether
-it is resident: all that a choice decides of it."""
+Transfers = Mapping[tuple[str, str], tuple[Ints, Ints]]
+"""Bytes on the bus and cycles of its channel that one move of an operand takes, by what it brings:
+all that a choice decides of it."""
+
+TILE, WHOLE, ROWS = "tile", "whole", "rows"
+"""What a move brings: a tile, all of a resident operand, or rows that the tile before did not
+have."""
+
+
+class Moved(NamedTuple):
+    """`number` moves that bring `what`: as much as `full` of full size would, were it not for the
+    smaller tiles at the ends of the loops in `cut`."""
+
+    what: str
+    number: Ints
+    full: Any
+    cut: frozenset[str]
+
+
+def moved(problem: Problem, access: Access, choice: Choice, steps: Steps) -> list[Moved]:
+    """All moves of an operand; rows of a ring are counted to the row."""
+    load, count = problem.load, trips(problem.load, steps)
+    if access is load.result:
+        number = stored(problem, choice, count)
+        return [Moved(TILE, number, number, access.variables())]
+    number = repetitions(access, choice, count)
+    rolling = ring_of(load, choice.ring, access)
+    if rolling is None:
+        what = WHOLE if access.role in choice.resident else TILE
+        return [Moved(what, number, number, access.variables())]
+    sweeps, cut = number // count[rolling.var], access.variables() - {rolling.var}
+    later = rolling.later_rows(load, steps) / rolling.new_rows(steps)
+    return [
+        Moved(TILE, sweeps, sweeps, cut),
+        Moved(ROWS, number - sweeps, sweeps * later, cut),
+    ]
 
 
 def transfers(problem: Problem, options: Iterable[Choice], steps: Steps) -> Transfers:
     """Of all operands that are moved, under all of the choices."""
-    found: dict[tuple[str, bool], tuple[Ints, Ints]] = {}
-    moved = list(filter(problem.moves, problem.load.accesses()))
-    for choice, access in product(options, moved):
-        key = access.role, access.role in choice.resident
-        if key not in found:
-            found[key] = one_transfer(problem, access, choice, steps)
+    found: dict[tuple[str, str], tuple[Ints, Ints]] = {}
+    able = list(filter(problem.moves, problem.load.accesses()))
+    for choice, access in product(options, able):
+        for what in kinds(problem.load, access, choice):
+            if (access.role, what) not in found:
+                found[access.role, what] = one_transfer(problem, access, what, steps)
     return found
 
 
-def one_transfer(
-    problem: Problem, access: Access, choice: Choice, steps: Steps
-) -> tuple[Ints, Ints]:
-    bus, spad = transfer(problem, access, choice, steps)
+def kinds(load: Workload, access: Access, choice: Choice) -> tuple[str, ...]:
+    """What moves of an operand bring."""
+    if access.role in choice.resident:
+        return (WHOLE,)
+    return (TILE, ROWS) if ring_of(load, choice.ring, access) else (TILE,)
+
+
+def one_transfer(problem: Problem, access: Access, what: str, steps: Steps) -> tuple[Ints, Ints]:
+    bus, spad = transfer(problem, access, what, steps)
     port = problem.target.memory_for(access.kind).bytes_per_cycle  # type: ignore[arg-type]
     requests = engine(problem, access).requests
     return bus, cost.transfer_cycles(bus, spad, channel(problem, access), port, requests)
@@ -208,7 +256,6 @@ def one_transfer(
 
 def dma(problem: Problem, choice: Choice, steps: Steps, each: Transfers) -> Moves:
     """All moves; they depend on the loop order and on what is resident only."""
-    count = trips(problem.load, steps)
     busy: dict[int, Ints] = {}
     zero = np.zeros((), np.int64)
     turn: dict[str, Ints] = {}
@@ -216,25 +263,33 @@ def dma(problem: Problem, choice: Choice, steps: Steps, each: Transfers) -> Move
     early: dict[str, Ints] = {}
     fill: dict[str, Ints] = {}
     drain = zero
+    again: dict[str, Ints] = {}
     for access in filter(problem.moves, problem.load.accesses()):
         link, stores = channel(problem, access), access is problem.load.result
-        bus, once = each[access.role, access.role in choice.resident]
-        repeats = stored(problem, choice, count) if stores else repetitions(access, choice, count)
         lane = link_of(problem.target, link, stores)
         known = not stores and access.tensor in problem.graph.constants
-        share = filled(problem.load, steps, access.variables())
-        moved = (once * repeats * share).astype(np.int64)
-        busy[lane] = busy.get(lane, zero) + moved - once * (not known)
-        number, total = number + repeats, total + (bus * repeats * share).astype(np.int64)
+        repeats: Any = zero
+        moves = moved(problem, access, choice, steps)
+        for what, often, full, cut in moves:
+            bus, each_takes = each[access.role, what]
+            share = filled(problem.load, steps, cut)
+            taken = (each_takes * full * share).astype(np.int64)
+            busy[lane] = busy.get(lane, zero) + taken
+            repeats, total = repeats + often, total + (bus * full * share).astype(np.int64)
+        once = each[access.role, kinds(problem.load, access, choice)[0]][1]
+        busy[lane] = busy[lane] - once * (not known)
+        number = number + repeats
+        if len(moves) > 1:
+            again[access.role] = (moves[0].number - 1) * (once + cost.first_byte(link, stores))
         if stores:
             drain = once
         else:
             first = early if known else fill
             name = engine(problem, access).name
             first[name] = first.get(name, zero) + once
-        each_takes = once + cost.first_byte(link, stores)
-        turn[access.role] = np.where(repeats > 1, repeats * each_takes, 0)
-    return Moves(busy, number, total, turn, early, fill, drain)
+        turn_takes = each_takes + cost.first_byte(link, stores)
+        turn[access.role] = np.where(repeats > 1, repeats * turn_takes, 0)
+    return Moves(busy, number, total, turn, early, fill, drain, again)
 
 
 def times(apart: tuple[str, ...], choice: Choice, count: Steps) -> Ints:

@@ -4,6 +4,7 @@
 steps = { k = 64, p = 7 }
 order = ["k", "p"]
 whole = ["weight"]
+ring = ["ifmap"]
 slots = { ifmap = 2 }
 array = { filters = 16 }
 cascade = { layers = 2, slice = 32 }
@@ -83,7 +84,7 @@ def put(table: dict[str, Any], node: str, word: str) -> None:
         raise CompileError(f"--mapping-node: '{word}'", node=node.strip(), hint=hint)
     name, _, inner = key.partition(".")
     value: object = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else text
-    if name in ("order", "whole"):
+    if name in ("order", "whole", "ring"):
         value = [part for part in text.split(",") if part]
     if not inner:
         table[name] = value
@@ -125,6 +126,8 @@ def lines(name: str, group: Node) -> Iterator[str]:
     yield f"steps = {inline(mapping['steps'])}"
     yield f"order = {listed(mapping['order'])}"
     yield f"whole = {listed(mapping['resident'])}"
+    if mapping.get("ring"):
+        yield f"ring = {listed(mapping['ring'])}"
     yield f"slots = {inline(mapping['slots'])}"
     if "parameters" in mapping:
         yield f"array = {inline(mapping['parameters'])}"

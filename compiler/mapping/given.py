@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 from dnncc.targets import dataflow
 
 from ..diagnostics import CompileError
+from .rings import rolling
 
 if TYPE_CHECKING:
     from .cost import Problem
 
-KEYS = ("steps", "order", "whole", "slots", "array", "cascade", "attached")
+KEYS = ("steps", "order", "whole", "ring", "slots", "array", "cascade", "attached")
 MOVED_DIMENSIONS = 4
 """Of a block that one load brings."""
 
@@ -26,6 +27,7 @@ class Given:
     the other buffers are `depth`, where that is not 0. `array` are parameters of the dataflow;
     `cascade` has the sizes of one that begins with the node: "layers", "slice" and "strip".
     `attached` nodes, this one and those that follow, are one: lanes that work for a convolution.
+    Operands in `ring` are kept in rings of rows.
     """
 
     node: str = ""
@@ -38,6 +40,7 @@ class Given:
     array: Mapping[str, int] = field(default_factory=dict)
     cascade: Mapping[str, int] = field(default_factory=dict)
     attached: int = 0
+    ring: tuple[str, ...] | None = None
 
     def refusal(self, key: str, reason: str) -> CompileError:
         message = f"{key}: {reason}" if key else reason
@@ -56,6 +59,7 @@ class Given:
             "steps": dict(self.steps),
             "order": self.order,
             "whole": self.whole,
+            "ring": self.ring,
             "slots": slots,
             "array": dict(self.array),
             "cascade": dict(self.cascade),
@@ -88,6 +92,7 @@ def of_table(node: str, table: object, source: str) -> Given:
         array=numbers(blank, "array", table.get("array", {})),
         cascade=numbers(blank, "cascade", table.get("cascade", {})),
         attached=one(blank, "attached", table["attached"]) if "attached" in table else 0,
+        ring=names(blank, "ring", table["ring"]) if "ring" in table else None,
     )
 
 
@@ -124,6 +129,7 @@ def check(problem: Problem) -> None:
     check_steps(problem)
     check_order(problem)
     check_operands(problem)
+    check_ring(problem)
     check_array(problem)
 
 
@@ -179,6 +185,25 @@ def check_operands(problem: Problem) -> None:
     for role in given.slots:
         if role not in roles:
             raise given.refusal(f"slots.{role}", f"no such buffer; there are {', '.join(roles)}")
+
+
+def check_ring(problem: Problem) -> None:
+    given, load = problem.given, problem.load
+    for role in given.ring or ():
+        found = rolling(load)
+        if found is None or found.access.role != role:
+            raise given.refusal("ring", f"'{role}' is no ifmap of which tiles share rows")
+        if not problem.moves(found.access):
+            raise given.refusal("ring", f"'{role}' lies in a scratchpad, none of it is loaded")
+        if role in (given.whole or ()):
+            raise given.refusal("ring", f"'{role}' is loaded whole")
+        if given.step(found.var, load.dims[found.var]) == load.dims[found.var]:
+            raise given.refusal("ring", f"a tile takes all of {found.var}, and no other follows")
+        inside = found.inside(given.order) if given.order else load.reduction
+        for var in found.access.variables().intersection(inside):
+            if given.step(var, load.dims[var]) not in (None, load.dims[var]):
+                why = f"the ifmap changes with {var}, in a loop inside of that over {found.var}"
+                raise given.refusal("ring", why)
 
 
 def check_array(problem: Problem) -> None:

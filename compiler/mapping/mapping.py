@@ -10,8 +10,9 @@ class Mapping:
     """`steps`: indices per tile and loop variable. `order`: the loops, outermost first.
 
     Operands in `resident` are loaded whole, before the loops; `slots` counts the tiles that the
-    buffer of a role has room for. `array` are the dataflow's parameters that are given, by name;
-    the others are chosen per tile.
+    buffer of a role has room for. Of an operand in `ring`, which is kept in a ring of rows, slots
+    count new rows. `array` are the dataflow's parameters that are given, by name; the others are
+    chosen per tile.
     """
 
     steps: Dict[str, int]
@@ -19,6 +20,7 @@ class Mapping:
     resident: tuple[str, ...]
     slots: Dict[str, int]
     array: Dict[str, int] = field(default_factory=dict)
+    ring: tuple[str, ...] = ()
 
     def to_attr(self) -> dict[str, Any]:
         attr: dict[str, Any] = {
@@ -27,12 +29,14 @@ class Mapping:
             "resident": self.resident,
             "slots": dict(self.slots),
         }
-        return attr | ({"parameters": dict(self.array)} if self.array else {})
+        more = {"ring": self.ring, "parameters": dict(self.array)}
+        return attr | {name: value for name, value in more.items() if value}
 
     @classmethod
     def from_attr(cls, attr: Dict[str, Any]) -> "Mapping":
         order, whole = tuple(attr["order"]), tuple(attr["resident"])
-        return cls(attr["steps"], order, whole, attr["slots"], attr.get("parameters", {}))
+        array, ring = attr.get("parameters", {}), tuple(attr.get("ring", ()))
+        return cls(attr["steps"], order, whole, attr["slots"], array, ring)
 
 
 class Priced(NamedTuple):

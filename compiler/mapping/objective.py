@@ -15,7 +15,7 @@ from dnncc.targets import energy as energies
 from .array import array_parts
 from .asking import Asking, alone
 from .beside import Beside
-from .cost import Problem, elements, repetitions, runs, stored, taps, transfer
+from .cost import Problem, elements, moved, runs, stored, taps, transfer
 from .pool import Ints, Pool, Steps
 from .rounds import ALONG, asked_cycles, combinations
 from .search import (
@@ -98,10 +98,10 @@ def outside_words(problem: Problem, choice: Choice, steps: Steps) -> dict[str, I
     results = stored(problem, choice, count)
     dram, glb = np.zeros_like(results), np.zeros_like(results)
     for access in filter(problem.moves, load.accesses()):
-        moved = results if access is load.result else repetitions(access, choice, count)
-        bus, spad = transfer(problem, access, choice, steps)
-        dram = dram + energies.words(bus, target) * moved
-        glb = glb + energies.words(spad, target) * moved
+        for what, _, full, _ in moved(problem, access, choice, steps):
+            bus, spad = transfer(problem, access, what, steps)
+            dram = dram + energies.words(bus, target) * full
+            glb = glb + energies.words(spad, target) * full
     for spec in filter(lambda spec: spec.op != "tensor", load.steps()):
         words = energies.words(vector_bytes(problem, spec, steps), target)
         glb = glb + words * runs(load, spec, choice, count)

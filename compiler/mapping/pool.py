@@ -11,6 +11,7 @@ import numpy.typing as npt
 from .beside import Beside, Common, beside, common
 from .buffers import Buffers, footprint, within
 from .cost import Problem, transfers
+from .rings import rolling
 from .space import Bools, Choice
 
 Ints = npt.NDArray[np.int64]
@@ -66,13 +67,23 @@ def fitting(
     buffers: Buffers = {}
     for number, choice in enumerate(options):
         used = footprint(problem, choice, mesh, buffers)
-        fits = np.broadcast_to(legal & within(problem, used, 1), legal.shape)
-        alike = choice.order, choice.resident
+        able = legal & rolls(problem, choice, mesh)
+        fits = np.broadcast_to(able & within(problem, used, 1), legal.shape)
+        alike = choice.order, choice.resident, choice.ring
         if alike not in shared:
             shared[alike] = common(problem, choice, mesh, each)
         wide = beside(problem, choice, mesh, within(problem, used, 2), shared[alike])
         found.append(Fitting(number, fits, wide))
     return found
+
+
+def rolls(problem: Problem, choice: Choice, mesh: Steps) -> Bools:
+    """Where an ifmap is kept in a ring of rows, the tilings that allow for one."""
+    found = rolling(problem.load) if choice.ring else None
+    if found is None:
+        return np.ones((), np.bool_)
+    slots = choice.room(found.access.role)
+    return found.legal(problem.load, mesh, choice.order, slots)
 
 
 def costs(found: Sequence[Fitting], legal: Bools, array: Ints) -> list[Ints]:

@@ -110,11 +110,12 @@ class Nest:
         return sum(v not in self.load.reduction for v in self.order)
 
     def can_be_rehearsed(self) -> bool:
-        """One step on the array at most, and loops of sums inside all others; few iterations."""
+        """One step on the array at most, and loops of sums inside all others; few iterations; no
+        rows that stay."""
         inner = [spec.op for spec in self.load.inner]
         summed = set(self.order[: self.outside]) & set(self.load.reduction)
         plain = inner in ([], ["tensor"]) and not self.load.sums and not summed
-        return plain and self.inner(0) <= LONGEST
+        return plain and not self.mapping.ring and self.inner(0) <= LONGEST
 
     def depth(self, access: Access) -> int:
         """In how many loops its tile is another one."""

@@ -179,7 +179,8 @@ def space(problem: Problem) -> Space:
     """Raises NoMapping if nothing is legal."""
     mesh = grid(problem.load, problem.given, problem.rows)
     shape = np.broadcast_shapes(*(s.shape for s in mesh.values()))
-    legal = np.broadcast_to(boxes(problem.load, mesh) & runnable(problem, mesh), shape)
+    able = boxes(problem.load, mesh) & runnable(problem, mesh)
+    legal = np.broadcast_to(able, shape)
     if not legal.any():
         raise hindrance(problem)
     return Space(mesh, legal, {v: np.broadcast_to(s, shape)[legal] for v, s in mesh.items()})
@@ -283,12 +284,13 @@ def to_mapping(problem: Problem, choice: Choice, steps: dict[str, int]) -> Mappi
     buffers = (a for a in problem.load.accesses() if not a.within)
     room = {a.role: int(slots(problem, a, choice, count).max()) for a in buffers}
     order = tuple(v for v in choice.order if count[v][0] > 1)
-    return Mapping(steps, order, choice.resident, room, dict(problem.given.array))
+    given = dict(problem.given.array)
+    return Mapping(steps, order, choice.resident, room, given, choice.ring)
 
 
 def footprint_of(problem: Problem, mapping: Mapping) -> dict[str, int]:
     """Bytes of each scratchpad that its tiles take."""
-    choice = Choice(mapping.order, mapping.resident, 1, mapping.slots)
+    choice = Choice(mapping.order, mapping.resident, 1, mapping.slots, mapping.ring)
     used = footprint(problem, choice, {v: np.array([s]) for v, s in mapping.steps.items()})
     return {memory: int(np.max(taken)) for memory, taken in used.items()}
 

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .given import ANY, Given
+from .rings import rolling
 from .workload import Workload
 
 Ints = npt.NDArray[np.int64]
@@ -32,6 +33,7 @@ class Choice:
     resident: tuple[str, ...]
     depth: int
     slots: Mapping[str, int] = field(default_factory=dict)
+    ring: tuple[str, ...] = ()
 
     def room(self, role: str) -> int:
         """The most tiles that a buffer holds."""
@@ -94,7 +96,8 @@ def choices(load: Workload, given: Given = ANY, lone: bool = False) -> Iterator[
         for order in orders(load, given):
             for whole in residencies(load, given) if depth == 2 or given.depth else ((),):
                 for slots in singles if lone and depth == 2 and not whole else ({},):
-                    yield Choice(order, given.whole or whole, depth, {**slots, **given.slots})
+                    room = {**slots, **given.slots}
+                    yield Choice(order, given.whole or whole, depth, room, given.ring or ())
 
 
 def orders(load: Workload, given: Given) -> tuple[tuple[str, ...], ...]:
@@ -104,6 +107,8 @@ def orders(load: Workload, given: Given) -> tuple[tuple[str, ...], ...]:
         return load.orders
     outer = tuple(v for v in load.single if v not in ORDERS[0])
     usual = [outer + tuple(v for v in order if v in load.dims) for order in ORDERS]
+    if given.ring and (found := rolling(load)):
+        usual = [found.order(order, load.reduction) for order in usual]
     weighted = any(a.kind in ("weight", "params") for a in load.inputs)
     return tuple(dict.fromkeys(usual if weighted else usual[:1]))
 
@@ -114,6 +119,8 @@ def residencies(load: Workload, given: Given) -> tuple[tuple[str, ...], ...]:
         return (given.whole,)
     weights = tuple(a.role for a in load.inputs if a.kind in ("weight", "params"))
     ifmaps = tuple(a.role for a in load.inputs if a.kind == "ifmap" and len(a.box) <= 4)
+    if given.ring:
+        return ((), weights) if weights else ((),)
     return ((), weights, ifmaps) if weights else ((),)
 
 

@@ -28,6 +28,7 @@ from ..ir.tile import (
 from ..mapping.cost import Problem
 from ..mapping.lowering import workload
 from ..mapping.mapping import Mapping
+from ..mapping.rings import ring_of
 from ..mapping.workload import Access, StepSpec, Workload, scratchpad_dtype
 from .context import Context, target_of
 
@@ -166,7 +167,11 @@ class Tiler:
         shape = tuple(d.bound for d in access.box) if self.whole(access) else largest
         memory = self.problem.target.memory_for(access.kind).name  # type: ignore[arg-type]
         slots = self.mapping.slots[access.role]
-        return Buffer(access.role, access.kind, memory, shape, access.dtype, slots)
+        if rolling := ring_of(self.load, self.mapping.ring, access):
+            held = rolling.shape(self.mapping.steps, slots)
+            shape, slots = tuple(int(n) for n in held), 1
+        ring = rolling.var if rolling else ""
+        return Buffer(access.role, access.kind, memory, shape, access.dtype, slots, ring=ring)
 
 
 def inside(outer: Loops, inner: Loops) -> bool:

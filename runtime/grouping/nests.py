@@ -10,12 +10,13 @@ from dnncc.isa import program as programs
 from dnncc.isa.distinct import distinct
 
 from .operands import Ints, Operand, operands, require, through
+from .rings import in_rings, rows_of, together
 from .writers import OUTSIDE, joined, last_writers, touched
 
 SAME: dict[type[core.Instruction], tuple[str, ...]] = {
     tensor.Tensor: (
         "r", "s", "stride_y", "stride_x", "dilation_y", "dilation_x", "ifmap_dtype",
-        "weight_dtype", "ifmap_zero", "weight_zero",
+        "weight_dtype", "ifmap_zero", "weight_zero", "ring",
     ),
     vector.Requantize: ("mode", "out_dtype", "zero", "low", "high"),
     vector.Residual: (
@@ -122,25 +123,44 @@ def connect(steps: list[Step]) -> None:
     writing = [s for s in steps if s.cls is not dma.Store]
     asked = [(s, name, rows) for s in steps for name, rows in s.reads().items() if len(rows)]
     writes = [touched(s.operands[s.result], 2 * s.indices + 1) for s in writing]
-    reads = [touched(s.operands[n].take(r), 2 * s.indices[r]) for s, n, r in asked]
+    reads = [touched(*read_by(s, n, r)) for s, n, r in asked]
     writers = last_writers(joined(reads), joined(writes))
     ends = np.cumsum([0, *(len(s) for s in writing)])
     for (reader, name, rows), part in zip(
         asked, np.split(writers, np.cumsum([len(r.start) for r in reads])[:-1]), strict=True
     ):
         if np.all(part == OUTSIDE):
+            require(not is_ring(reader, name), "a ring of before the nest")
             continue
         source = int(np.searchsorted(ends, part[0], side="right")) - 1
         require((part >= ends[source]) & (part < ends[source + 1]), f"{name} of several sources")
         link(reader, name, rows, writing[source], part - ends[source])
 
 
+def is_ring(step: Step, name: str) -> bool:
+    return name == "ifmap" and in_rings(step.item)
+
+
+def read_by(step: Step, name: str, rows: Ints) -> tuple[Operand, Ints]:
+    """The blocks that rows of a step read, and when; of a ring each row is a block."""
+    if is_ring(step, name):
+        blocks, tile = rows_of(step.item, step.operands[name])
+        return blocks, 2 * step.indices[tile]
+    return step.operands[name].take(rows), 2 * step.indices[rows]
+
+
 def link(reader: Step, name: str, rows: Ints, source: Step, made: Ints) -> None:
     if source.cls is not dma.Load:
+        require(not is_ring(reader, name), "a ring of what is computed")
         reader.sources[name] = (source, made)
         source.readers.append(Reading(reader, name, rows, made))
         return
     require(reader.cls is not dma.Store, "a copy from DRAM to DRAM")
     require(len(rows) == len(reader), "sums that come from DRAM")
     near, far = (source.operands[side].take(made) for side in ("spad", "dram"))
-    reader.operands[name] = through(reader.operands[name], near, far)
+    ifmap = reader.operands[name]
+    if is_ring(reader, name):
+        blocks, tile = rows_of(reader.item, ifmap)
+        reader.operands[name] = together(through(blocks, near, far), ifmap, tile)
+    else:
+        reader.operands[name] = through(ifmap, near, far)
