@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from onnx import ModelProto
 
@@ -79,7 +79,12 @@ class Case:
                 self.given["steps"][loop] = self.sketch.pick(1, most)
 
     def compiled(self, target: str) -> Artifact:
-        return dnncc.compile(self.model, target, mapping={CONV: self.given}, cache=False)
+        """Leaves out what no scratchpad is large enough for."""
+        try:
+            return dnncc.compile(self.model, target, mapping={CONV: self.given}, cache=False)
+        except CompileError as refused:
+            assume("cannot be mapped so: its smallest tile needs" not in str(refused))
+            raise
 
 
 def ring(artifact: Artifact) -> Buffer:
