@@ -1,5 +1,6 @@
 """Different values of an array, and different rows."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -30,8 +31,27 @@ def alike(rows: npt.NDArray[np.uint64]) -> tuple[Int64, Int64]:
     one sum, the rows themselves are sorted.
     """
     powers = np.cumprod(np.full(rows.shape[1], SPREAD, np.uint64))
-    sums = (rows * powers).sum(axis=1)
-    _, first, inverse = np.unique(sums, return_index=True, return_inverse=True)
-    if not np.array_equal(rows, rows[first[inverse]]):
-        _, first, inverse = np.unique(rows, axis=0, return_index=True, return_inverse=True)
-    return first, inverse.reshape(-1)
+    first, kind = numbered(np.asarray(rows @ powers, np.uint64))
+    if not np.array_equal(rows, rows[first[kind]]):
+        _, first, kind = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+    return first, kind.reshape(-1)
+
+
+def alike_in(columns: Sequence[npt.NDArray[Any]]) -> tuple[Int64, Int64]:
+    """As `alike`, of rows of whole numbers that are given by their columns."""
+    sums, power = np.zeros(len(columns[0]), np.uint64), 1
+    for column in columns:
+        power = power * SPREAD % 2**64
+        sums += column.astype(np.uint64) * np.uint64(power)
+    first, kind = numbered(sums)
+    if all(np.array_equal(column, column[first][kind]) for column in columns):
+        return first, kind
+    return alike(np.column_stack([column.astype(np.uint64) for column in columns]))
+
+
+def numbered(values: npt.NDArray[np.uint64]) -> tuple[Int64, Int64]:
+    """Where each of the different values comes first, and the number of every value."""
+    number = np.searchsorted(distinct(values), values)
+    first = np.zeros(number.max(initial=-1) + 1, np.int64)
+    first[number[::-1]] = np.arange(len(values))[::-1]  # of equal ones the last assignment stays
+    return first, number

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from dnncc.isa import blocks, control, core
 from dnncc.isa import image as images
 from dnncc.isa import program as programs
-from dnncc.isa.distinct import alike
+from dnncc.isa.distinct import alike, alike_in
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -84,20 +84,47 @@ def accesses(
 ) -> Accesses:
     """All of a program; of Host the tensors of its part, of Halt the model's outputs."""
     tables = [of_region(p, is_write, r) for p in program.parts for is_write, r in regions(p)]
-    tables += [of_symbols(index, w, held) for index, w, held in of_host(program, image, symbols)]
-    found = joined([t for t in tables if len(t)] or tables)
-    return found.take(np.argsort(2 * found.instruction + found.is_write, kind="stable"))
+    tables += [
+        of_symbol(index, is_write, symbol)
+        for index, is_write, held in of_host(program, image, symbols)
+        for symbol in held
+        if symbol.stop > symbol.address
+    ]
+    return in_order(tables, program.count)
+
+
+def in_order(tables: Sequence[Accesses], count: int) -> Accesses:
+    """The rows of all, of which each has one of an instruction at most, by instruction."""
+    frames, kinds = together(tables)
+    rows = np.zeros(count, np.int64)
+    for table in tables:
+        rows[table.instruction] += 1
+    place, total = np.cumsum(rows) - rows, int(rows.sum())
+    is_write = np.zeros(total, np.bool_)
+    memory, start, stop, frame = (np.zeros(total, np.int64) for _ in range(4))
+    for table, kind in zip(tables, kinds, strict=True):
+        at = place[table.instruction]
+        is_write[at], memory[at], frame[at] = table.is_write, table.memory, kind[table.frame]
+        start[at], stop[at] = table.start, table.stop
+        place[table.instruction] += 1
+    instruction = np.repeat(np.arange(count), rows)
+    return Accesses(instruction, is_write, memory, start, stop, frame, frames)
 
 
 def joined(tables: Sequence[Accesses]) -> Accesses:
     """The rows of all, one after the other."""
+    frames, kinds = together(tables)
+    columns = {n: np.concatenate([getattr(t, n) for t in tables]) for n in COLUMNS[:-1]}
+    frame = [kind[t.frame] for t, kind in zip(tables, kinds, strict=True)]
+    return Accesses(**columns, frame=np.concatenate(frame), frames=frames)
+
+
+def together(tables: Sequence[Accesses]) -> tuple[Frames, list[Ints]]:
+    """The different frames of all tables, and which of them those of each table are."""
     every = Frames(*(np.concatenate(c) for c in zip(*(t.frames for t in tables), strict=True)))
     first, kind = alike(np.column_stack(every).view(np.uint64))
     ends = np.cumsum([len(t.frames.run) for t in tables])[:-1]
-    frames = [k[t.frame] for k, t in zip(np.split(kind, ends), tables, strict=True)]
-    columns = {n: np.concatenate([getattr(t, n) for t in tables]) for n in COLUMNS[:-1]}
-    alone = Frames(*(column[first] for column in every))
-    return Accesses(**columns, frame=np.concatenate(frames), frames=alone)
+    return Frames(*(column[first] for column in every)), np.split(kind, ends)
 
 
 def regions(part: programs.Part) -> Iterator[tuple[bool, core.Region]]:
@@ -124,40 +151,27 @@ def of_region(part: programs.Part, is_write: bool, region: core.Region) -> Acces
 
 
 def different(columns: Sequence[npt.NDArray[Any]]) -> tuple[list[Ints], Ints]:
-    """The different rows of some columns, and for every row which of them it is. Most are like the
-    one before, which is quicker to see than to sort."""
-    new = np.zeros(len(columns[0]), np.bool_)
-    new[:1] = True
-    for column in columns:
-        new[1:] |= column[1:] != column[:-1]
-    rows = np.column_stack([column[new].astype(np.int64) for column in columns])
-    first, kind = alike(rows.view(np.uint64))
-    return list(rows[first].T), kind[np.cumsum(new) - 1]
+    """The different rows of some columns, and for every row which of them it is."""
+    first, kind = alike_in(columns)
+    return [column[first].astype(np.int64) for column in columns], kind
 
 
-def of_symbols(index: int, is_write: bool, symbols: Sequence[images.Symbol]) -> Accesses:
-    """The rows of one instruction that touches whole tensors."""
-    held = [s for s in symbols if s.stop > s.address]
-    sizes, strides = np.ones((2, len(held), DIMENSIONS), np.int64)
-    element = column(s.stop - s.address for s in held)  # of a tensor of many dimensions, its range
-    for row, symbol in enumerate(held):
-        rank = len(symbol.shape)
-        if rank <= DIMENSIONS:
-            sizes[row, :rank], element[row] = symbol.shape, symbol.element_bytes
-            strides[row, :rank] = [s * symbol.element_bytes for s in symbol.strides]
+def of_symbol(index: int, is_write: bool, symbol: images.Symbol) -> Accesses:
+    """The row of an instruction that touches a whole tensor."""
+    sizes, strides = np.ones((2, 1, DIMENSIONS), np.int64)
+    rank, element = len(symbol.shape), symbol.stop - symbol.address
+    if rank <= DIMENSIONS:  # of a tensor of more, its range
+        sizes[0, :rank], element = symbol.shape, symbol.element_bytes
+        strides[0, :rank] = [s * element for s in symbol.strides]
     return Accesses(
-        np.full(len(held), index, np.int64),
-        np.full(len(held), is_write),
-        column(s.memory for s in held),
-        column(s.address for s in held),
-        column(s.stop for s in held),
-        np.arange(len(held)),
-        merged(sizes, strides, element),
+        np.array([index]),
+        np.array([is_write]),
+        np.array([symbol.memory]),
+        np.array([symbol.address]),
+        np.array([symbol.stop]),
+        np.zeros(1, np.int64),
+        merged(sizes, strides, np.array([element])),
     )
-
-
-def column(values: Iterator[int]) -> Ints:
-    return np.fromiter(values, np.int64)
 
 
 def of_host(

@@ -3,18 +3,24 @@
 #include <stdint.h>
 
 typedef int64_t number;
+typedef int32_t clock; /* how many instructions of an engine */
 
 /* Columns of Clocks, one row after the other, and what is needed on the way: `queue` has the
    instructions of engine e, as they are issued, from `first[e]` on; `last` is, per engine, what its
-   latest instruction knows when it has ended, `barrier` what all know from here on. */
+   latest instruction knows when it has ended, `barrier` what all know from here on, and `now` what
+   is issued. */
 struct clocks {
     number count, engines;
     const number *engine, *waits;
-    number *position, *issued, *known;
-    number *queue, *first, *last, *barrier;
+    const uint8_t *drains;
+    number *position;
+    clock *issued, *known;
+    number *queue;
+    const number *first;
+    clock *last, *barrier, *now;
 };
 
-static void learn(number *mine, const number *other, number engines)
+static void learn(clock *mine, const clock *other, number engines)
 {
     for (number e = 0; e < engines; e++)
         if (other[e] > mine[e])
@@ -22,12 +28,12 @@ static void learn(number *mine, const number *other, number engines)
 }
 
 /* What instruction i knows when it begins. */
-static void begin(const struct clocks *c, number i, number *mine, const number *issued)
+static void begin(const struct clocks *c, number i, clock *mine)
 {
     number engines = c->engines;
-    const number *waits = c->waits + i * engines;
     for (number e = 0; e < engines; e++) {
-        number count = waits[e] < issued[e] ? waits[e] : issued[e];
+        number waits = c->waits[i * engines + e], issued = c->now[e];
+        clock count = c->drains[i] || waits > issued ? issued : waits;
         if (count <= mine[e])
             continue;
         learn(mine, c->known + c->queue[c->first[e] + count - 1] * engines, engines);
@@ -35,26 +41,27 @@ static void begin(const struct clocks *c, number i, number *mine, const number *
     }
 }
 
-static void copy(number *to, const number *from, number engines)
+static void copy(clock *to, const clock *from, number engines)
 {
     for (number e = 0; e < engines; e++)
         to[e] = from[e];
 }
 
-void find(struct clocks *c, number *issued)
+void find(const struct clocks *c)
 {
     number engines = c->engines;
     for (number i = 0; i < c->count; i++) {
-        number *mine = c->known + i * engines, own = c->engine[i];
-        copy(c->issued + i * engines, issued, engines);
+        clock *mine = c->known + i * engines;
+        number own = c->engine[i];
+        copy(c->issued + i * engines, c->now, engines);
         copy(mine, c->barrier, engines);
         if (own >= 0)
             learn(mine, c->last + own * engines, engines);
-        begin(c, i, mine, issued);
+        begin(c, i, mine);
         copy(own < 0 ? c->barrier : c->last + own * engines, mine, engines);
         if (own < 0)
             continue;
-        c->queue[c->first[own] + issued[own]] = i;
-        c->position[i] = c->last[own * engines + own] = ++issued[own];
+        c->queue[c->first[own] + c->now[own]] = i;
+        c->position[i] = c->last[own * engines + own] = ++c->now[own];
     }
 }

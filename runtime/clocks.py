@@ -12,6 +12,8 @@ from dnncc.isa import control, core
 from dnncc.isa import program as programs
 
 Ints = npt.NDArray[np.int64]
+Counts = npt.NDArray[np.int32]
+Bools = npt.NDArray[np.bool_]
 ENGINES = len(core.ENGINES)
 ROUNDS = 32
 LONG = 5_000
@@ -22,48 +24,47 @@ LONG = 5_000
 class Clocks:
     """Per instruction: its `engine`, its `number` on it from 1 (0 for control), how many were
     `issued` to each engine before it, and how many of those are `known` to have ended when it
-    begins, int64[count, ENGINES]."""
+    begins, int32[count, ENGINES]."""
 
     engine: Ints
     number: Ints
-    issued: Ints
-    known: Ints
+    issued: Counts
+    known: Counts
 
     @classmethod
     def of(cls, program: programs.Program) -> "Clocks":
         engine = np.asarray(program.engine_of, np.int64)
-        found = by_machine(engine, drained(program)) if len(engine) >= LONG else None
-        return vectorised(engine, drained(program)) if found is None else found
+        waits, drains = np.asarray(program.waits, np.int64), drained(program)
+        found = by_machine(engine, waits, drains) if len(engine) >= LONG else None
+        return vectorised(engine, waits, drains) if found is None else found
 
     def queue(self, engine: int) -> Ints:
         """The instructions of an engine, in order."""
         return np.flatnonzero(self.engine == engine)
 
 
-def drained(program: programs.Program) -> Ints:
-    """The program's waits; Halt waits for all."""
-    waits = np.array(program.waits, np.int64)
-    waits[np.asarray(program.opcodes) == control.Halt.opcode] = program.count
-    return waits
+def drained(program: programs.Program) -> Bools:
+    """Which instructions wait for all: Halt."""
+    return np.asarray(np.asarray(program.opcodes) == control.Halt.opcode)
 
 
-def by_machine(engine: Ints, waits: Ints) -> Clocks | None:
+def by_machine(engine: Ints, waits: Ints, drains: Bools) -> Clocks | None:
     from .native import clocks  # short programs do not wait for what it imports
 
-    found = clocks.found(engine, waits)
+    found = clocks.found(engine, waits, drains)
     return None if found is None else Clocks(engine, *found)
 
 
-def vectorised(engine: Ints, waits: Ints) -> Clocks:
+def vectorised(engine: Ints, waits: Ints, drains: Bools) -> Clocks:
     mine = engine[:, None] == np.arange(ENGINES)
-    through = np.cumsum(mine, axis=0)
+    through = np.cumsum(mine, axis=0, dtype=np.int32)
     number, issued = (through * mine).sum(axis=1), through - mine
-    waits = np.minimum(waits, issued)
+    waits = np.where(drains[:, None], issued, np.minimum(waits, issued))
     begins = known_at_once(engine, waits)
     return Clocks(engine, number, issued, known(engine, waits) if begins is None else begins)
 
 
-def known_at_once(engine: Ints, waits: Ints) -> Ints | None:
+def known_at_once(engine: Ints, waits: Ints) -> Counts | None:
     """As `known`, over all instructions at a time: what is known grows along waits, queues and
     barriers until it grows no more. None if that takes more than ROUNDS; compiled programs take
     four, whatever their length."""
@@ -84,11 +85,11 @@ def known_at_once(engine: Ints, waits: Ints) -> Ints | None:
         for queue in (*queues, control):
             grown[queue] = np.maximum.accumulate(grown[queue], axis=0)
         if int(grown.sum(dtype=np.int64)) == before:
-            return grown.astype(np.int64)
+            return grown
     return None
 
 
-def known(engine: Ints, waits: Ints) -> Ints:
+def known(engine: Ints, waits: Ints) -> Counts:
     """Vector clocks: who waits for an instruction knows what that one knew, and itself.
 
     `last` is what each engine's next instruction knows by coming after its own last one, `ends`
@@ -111,4 +112,4 @@ def known(engine: Ints, waits: Ints) -> Ints:
             mine[e] += 1
             last[e] = mine
             ends[e].append(mine)
-    return np.array(begins, np.int64).reshape(-1, ENGINES)
+    return np.array(begins, np.int32).reshape(-1, ENGINES)

@@ -41,9 +41,8 @@ class Handovers(NamedTuple):
 def handovers(found: Accesses, home: Ints, kinds: Kinds) -> Handovers:
     """`home` is the unit that each row lies in; rows without one are left out."""
     rows = np.flatnonzero(home >= 0)
-    piece = pieces(found.start[rows], found.stop[rows], home[rows])
-    order = np.argsort(piece, kind="stable")
-    rows, piece = rows[order], piece[order]
+    order, piece = by_piece(found.start[rows], found.stop[rows], home[rows])
+    rows = rows[order]
     made, other = last_writes(found, rows, piece)
     rest = among(piece, piece[other])[piece]
     rows, piece = rows[rest], piece[rest]
@@ -59,16 +58,22 @@ def among(every: Ints, some: Ints) -> Bools:
     return is_one
 
 
-def pieces(start: Ints, stop: Ints, unit: Ints) -> Ints:
-    """Numbers of the pieces of each unit that no access goes across the border of."""
-    order = np.lexsort((start, unit))
-    base = unit[order] << UNIT_SHIFT
-    reach = np.maximum.accumulate(base + stop[order])
+def by_piece(start: Ints, stop: Ints, unit: Ints) -> tuple[Ints, Ints]:
+    """The accesses of each piece of a unit, in order, and the numbers of the pieces: no access goes
+    across the border of one."""
+    place = (unit << UNIT_SHIFT) + start
+    order = np.argsort(place)
+    place, reach = place[order], (stop - start)[order]
+    reach += place
+    np.maximum.accumulate(reach, out=reach)
     begins = np.ones(len(order), np.bool_)
-    begins[1:] = (base + start[order])[1:] >= reach[:-1]
-    number = np.empty(len(order), np.int64)
-    number[order] = np.cumsum(begins)
-    return number
+    begins[1:] = place[1:] >= reach[:-1]
+    shift = len(order).bit_length()
+    both = np.cumsum(begins, dtype=np.int64)
+    both <<= shift
+    both += order
+    both.sort()  # sooner than by the piece alone
+    return both & ((1 << shift) - 1), both >> shift
 
 
 def last_writes(found: Accesses, rows: Ints, piece: Ints) -> tuple[Ints, Ints]:

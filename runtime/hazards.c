@@ -8,7 +8,9 @@ typedef int64_t number;
    instructions of engine e `queue[first[e]]` and those that follow. */
 struct accesses {
     number count, engines, most;
-    const number *engine, *issued, *known, *queue, *first, *rows, *memory, *start, *stop;
+    const number *engine;
+    const int32_t *issued, *known;
+    const number *queue, *first, *rows, *memory, *start, *stop;
     const uint8_t *is_write;
 };
 
@@ -53,7 +55,7 @@ void find(const struct accesses *a, struct pairs *p)
 {
     number open = 0;
     for (number i = 0; i < a->count; i++) {
-        const number *issued = a->issued + i * a->engines, *known = a->known + i * a->engines;
+        const int32_t *issued = a->issued + i * a->engines, *known = a->known + i * a->engines;
         open += unordered(a, i);
         if (open > a->most)
             return;

@@ -7,7 +7,7 @@ import numpy as np
 
 from dnncc.isa import image as images
 
-from .accesses import Accesses, Ints, joined, of_symbols
+from .accesses import Accesses, Ints, joined, of_symbol
 from .errors import RunError
 from .hazards import common_byte, meet
 
@@ -36,9 +36,9 @@ def touching(found: Accesses, symbol: images.Symbol, span: tuple[int, int]) -> I
     """The rows of Accesses, of instructions first..last, that touch a tensor's bytes."""
     first, last = np.searchsorted(found.instruction, [span[0], span[1] + 1])
     rows = np.arange(first, last)
-    both = joined([found.take(rows), of_symbols(span[1], False, [symbol])])
-    if len(both) == len(rows):  # it has no elements
+    if symbol.stop <= symbol.address:  # it has no elements
         return rows[:0]
+    both = joined([found.take(rows), of_symbol(span[1], False, symbol)])
     own = np.full(len(rows), len(rows))
     near = np.flatnonzero(meet(both, np.arange(len(rows)), own)).tolist()
     return rows[[i for i in near if common_byte(both, i, len(rows)) >= 0]]

@@ -73,12 +73,9 @@ def moves_of(part: programs.Part, rows: Ints, found: Accesses, home: Ints) -> tu
     region = next(every.reads() if part.cls is dma.Load else every.writes())
     shapes, shape = different([*every.sizes(), *every.dram_strides()])
     sizes, strides = np.split(np.stack(shapes, axis=1), 2, axis=1)
-    unit = np.full(len(part.indices), NOWHERE)
-    at = np.searchsorted(part.indices, found.instruction[rows])
-    at = np.minimum(at, len(part.indices) - 1)
-    mine = part.indices[at] == found.instruction[rows]
-    unit[at[mine]] = home[rows[mine]]
-    made = Moves(part.indices, region.start, region.stop, shape, unit)
+    unit = np.full(1 + int(found.instruction[-1]), NOWHERE)
+    unit[found.instruction[rows]] = home[rows]
+    made = Moves(part.indices, region.start, region.stop, shape, unit[part.indices])
     return made, Shapes(sizes, strides)
 
 

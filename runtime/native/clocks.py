@@ -5,13 +5,16 @@ from typing import Any
 
 import numpy as np
 
-from ..clocks import ENGINES, Ints, vectorised
+from ..clocks import ENGINES, Bools, Counts, Ints, vectorised
 from .code import Column, Number, Source, address, numbers, result
 
 TRIED = 10_000
 """Instructions whose clocks are compared when the code is new."""
 
-COLUMNS = ("engine", "waits", "position", "issued", "known", "queue", "first", "last", "barrier")
+COLUMNS = (
+    *("engine", "waits", "drains", "position", "issued", "known"),
+    *("queue", "first", "last", "barrier", "now"),
+)
 
 
 class State(ctypes.Structure):
@@ -23,32 +26,31 @@ class State(ctypes.Structure):
     ]
 
 
-def found(engine: Ints, waits: Ints) -> tuple[Ints, Ints, Ints] | None:
-    """The columns `number`, `issued` and `known` of Clocks; None where there is no code. Halt waits
-    for more than there are."""
+def found(engine: Ints, waits: Ints, drains: Bools) -> tuple[Ints, Counts, Counts] | None:
+    """The columns `number`, `issued` and `known` of Clocks; None where there is no code."""
     return result(
         Source("dnncc.runtime", "clocks.c"),
         len(engine),
-        lambda library: run(library, numbers(engine), numbers(waits)),
-        lambda columns: agrees(engine[:TRIED], waits[:TRIED], columns),
+        lambda library: run(library, numbers(engine), numbers(waits), drains),
+        lambda columns: agrees(columns, engine[:TRIED], waits[:TRIED], drains[:TRIED]),
     )
 
 
-def run(library: Any, engine: Ints, waits: Ints) -> tuple[Ints, Ints, Ints]:
+def run(library: Any, engine: Ints, waits: Ints, drains: Bools) -> tuple[Ints, Counts, Counts]:
     count = len(engine)
     position, queue = np.zeros((2, count), np.int64)
-    issued, known = np.empty((2, count, ENGINES), np.int64)
+    issued, known = np.empty((2, count, ENGINES), np.int32)
     before = np.cumsum(np.bincount(engine + 1, minlength=ENGINES + 1))
-    last, barrier, now = np.zeros((ENGINES, ENGINES), np.int64), *np.zeros((2, ENGINES), np.int64)
     first = before[:-1] - before[0]
-    columns = (engine, waits, position, issued, known, queue, first, last, barrier)
-    state = State(count, ENGINES, *map(address, columns))
-    library.find(ctypes.byref(state), Column(address(now)))
+    last, now = np.zeros((ENGINES, ENGINES), np.int32), np.zeros((2, ENGINES), np.int32)
+    columns = (engine, waits, drains, position, issued, known, queue, first, last, *now)
+    library.find(ctypes.byref(State(count, ENGINES, *map(address, columns))))
     return position, issued, known
 
 
-def agrees(engine: Ints, waits: Ints, columns: tuple[Ints, Ints, Ints]) -> bool:
+def agrees(columns: tuple[Ints, Counts, Counts], engine: Ints, waits: Ints, drains: Bools) -> bool:
     """What begins a program does not depend on how it goes on."""
-    slow = vectorised(engine, waits)
-    pairs = zip(columns, (slow.number, slow.issued, slow.known), strict=True)
-    return all(np.array_equal(column[: len(engine)], other) for column, other in pairs)
+    slow = vectorised(engine, waits, drains)
+    number, issued, known = (column[: len(engine)] for column in columns)
+    same = number == slow.number, issued == slow.issued, known == slow.known
+    return all(equal.all() for equal in same)

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from .. import hazards
 from ..accesses import Accesses, Ints
@@ -14,8 +15,10 @@ from .code import Column, Number, Source, address, numbers, result
 ROOM = 1 << 16
 """Pairs that there is room for at first."""
 
-TRIED = ("engine", "issued", "known")
-COLUMNS = (*TRIED, "queue", "first", "rows", "memory", "start", "stop", "is_write")
+COLUMNS = (
+    *("engine", "issued", "known", "queue", "first"),
+    *("rows", "memory", "start", "stop", "is_write"),
+)
 
 
 class State(ctypes.Structure):
@@ -56,8 +59,8 @@ def run(library: Any, found: Accesses, clocks: Clocks) -> tuple[Ints, Ints]:
     first = np.cumsum([0, *map(len, queues)])[:-1]
     rows = np.searchsorted(found.instruction, np.arange(len(clocks.engine) + 1))
     places = [numbers(c) for c in (found.memory, found.start, found.stop)]
-    held = [numbers(getattr(clocks, name)) for name in TRIED]
-    columns = (*held, np.concatenate(queues), first, rows, *places, found.is_write.view(np.uint8))
+    order = numbers(clocks.engine), clocks.issued, clocks.known, np.concatenate(queues), first
+    columns: tuple[npt.NDArray[Any], ...] = (*order, rows, *places, found.is_write)
     state = State(len(rows) - 1, ENGINES, hazards.MOST_PAIRS, *map(address, columns))
     earlier, later = np.zeros((2, ROOM), np.int64)
     while (count := fill(library, state, earlier, later)) > len(earlier):

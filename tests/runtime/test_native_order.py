@@ -54,8 +54,9 @@ def test_clocks_of_waits_for_what_was_not_issued() -> None:
     for _ in range(20):
         engine = rng.integers(-1, clocks.ENGINES, 200)
         waits = rng.integers(0, 60, (200, clocks.ENGINES)) * (rng.random((200, 1)) < 0.3)
-        slow = clocks.vectorised(engine, waits)
-        found = native_clocks.found(engine, waits)
+        drains = rng.random(200) < 0.02
+        slow = clocks.vectorised(engine, waits, drains)
+        found = native_clocks.found(engine, waits, drains)
         assert found is not None and agree(clocks.Clocks(engine, *found), slow)
 
 
@@ -83,8 +84,8 @@ def test_as_many_are_compared(build: Any, image: Any, monkeypatch: pytest.Monkey
 
 
 def test_code_whose_clocks_are_wrong_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    engine, waits = np.zeros(9, np.int64), np.zeros((9, clocks.ENGINES), np.int64)
+    nothing = np.zeros(9, np.int64), np.zeros((9, clocks.ENGINES), np.int64), np.zeros(9, np.bool_)
     monkeypatch.setattr(native_clocks, "agrees", lambda *_: False)
-    assert native_clocks.found(engine, waits) is None
+    assert native_clocks.found(*nothing) is None
     monkeypatch.setattr(native_clocks, "agrees", lambda *_: True)
-    assert native_clocks.found(engine, waits) is None
+    assert native_clocks.found(*nothing) is None
