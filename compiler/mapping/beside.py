@@ -1,5 +1,6 @@
 """What a group takes besides the array: its engines side by side, slot by slot, end to end."""
 
+from collections.abc import Mapping
 from functools import reduce
 from typing import Any, NamedTuple
 
@@ -54,8 +55,8 @@ class Beside(NamedTuple):
 class Common(NamedTuple):
     """What choices have in common that differ in slots only: all moves, cycles of the lanes, and of
     these those on tiles for the array, instructions, cycles of the busiest engine, those of the
-    `ends`, and of all tiles what a slot is taken for: beside the array's work on its tile (`turn`),
-    or without it (`lanes`)."""
+    `ends`, and of all tiles what a slot is taken for: beside the array's work on its tile (`turns`,
+    by operand), or without it (`lanes`)."""
 
     moves: Moves
     vector: Ints
@@ -63,8 +64,13 @@ class Common(NamedTuple):
     code: Ints
     busiest: Ints
     ends: Ints
-    turn: Ints
+    turns: Mapping[str, Ints]
     lanes: Ints
+
+    def turn(self, choice: Choice) -> Ints:
+        """Of all operands the longest, as each has its slots; a lone one counts in other ways."""
+        each = (t // max(choice.room(role), choice.depth) for role, t in self.turns.items())
+        return reduce(np.maximum, each)
 
 
 def common(problem: Problem, choice: Choice, steps: Steps, each: Transfers) -> Common:
@@ -83,7 +89,7 @@ def common(problem: Problem, choice: Choice, steps: Steps, each: Transfers) -> C
 
 def beside(problem: Problem, choice: Choice, steps: Steps, shares: Bools, all_: Common) -> Beside:
     """Engines overlap, so the busiest sets the time."""
-    moves, turn = all_.moves, all_.turn // choice.depth
+    moves, turn = all_.moves, all_.turn(choice)
     alone: Any = start(problem, moves, shares, lead(problem, choice, steps)) + all_.ends
     overlap = np.maximum(all_.busiest, all_.lanes // choice.depth)
     between = waits_between(problem, choice, all_) + sweep_waits(problem, choice, steps, moves)
@@ -96,17 +102,16 @@ def beside(problem: Problem, choice: Choice, steps: Steps, shares: Bools, all_: 
     return Beside(*(np.asarray(column, np.int64) for column in columns))
 
 
-def turns(problem: Problem, moves: Moves, vector: Ints) -> tuple[Ints, Ints]:
-    """What a slot is taken for beside the array's work on its tile; and that of slots that the
-    array has nothing to do with. Of all tiles."""
+def turns(problem: Problem, moves: Moves, vector: Ints) -> tuple[dict[str, Ints], Ints]:
+    """What a slot is taken for beside the array's work on its tile, by operand; and that of slots
+    that the array has nothing to do with. Of all tiles."""
     load, zero = problem.load, np.zeros((), np.int64)
     on_array = {role for spec in load.inner for role, _ in spec.uses.values()}
     away = moves.turn.get(load.result.role, zero)
     inputs = {r: t for r, t in moves.turn.items() if r != load.result.role}
-    brought = reduce(np.maximum, (t for r, t in inputs.items() if r in on_array), zero)
     others = reduce(np.maximum, (t for r, t in inputs.items() if r not in on_array), away)
-    scaled = vector + away * problem.in_place()
-    return np.maximum(brought, scaled * bool(load.inner)), others + vector
+    scaled = (vector + away * problem.in_place()) * bool(load.inner)
+    return {r: t for r, t in inputs.items() if r in on_array} | {"psum": scaled}, others + vector
 
 
 def start(problem: Problem, moves: Moves, shares: Bools, lead: Ints) -> Ints:

@@ -44,7 +44,7 @@ from .pool import (
 )
 from .rehearsal import rehearsed
 from .rounds import Learned, asked_cycles, asked_floor, promising
-from .space import Bools, Choice, boxes, choices, grid, product_of, trips
+from .space import DEEP, LONE, Bools, Choice, Slots, boxes, choices, grid, product_of, trips
 from .workload import Workload
 
 Ints = npt.NDArray[np.int64]
@@ -141,10 +141,20 @@ def lightest(pool: Pool, cycles: Ints) -> int:
 
 
 def options_of(problem: Problem) -> list[Choice]:
-    """Where operands and psums share a memory, one can be worth the room of another's next tile."""
-    psum, ifmap = (problem.target.memory_for(kind) for kind in ("psum", "ifmap"))
-    lone = problem.load.psum is not None and psum == ifmap
-    return list(choices(problem.load, problem.given, lone))
+    return list(choices(problem.load, problem.given, worth_trying(problem)))
+
+
+def worth_trying(problem: Problem) -> tuple[Slots, ...]:
+    """Where operands and psums share a memory, one can be worth the room of another's next tile;
+    where a memory of operands is less than what DRAM sends in its latency, more of them help."""
+    target, load = problem.target, problem.load
+    psum, ifmap = target.memory_for("psum"), target.memory_for("ifmap")
+    link = target.channel_of(target.load_engine("ifmap").name)
+    if load.psum is None:
+        return ({},)
+    if psum == ifmap:
+        return LONE[::2] if load.sums else LONE  # the last psums of a cascade have one slot anyway
+    return DEEP if link.latency_cycles * link.bytes_per_cycle > ifmap.bytes else ({},)
 
 
 def preferred(pool: Pool, streams: Ints, slack: float = BYTE_SLACK) -> int:

@@ -17,9 +17,14 @@ ORDERS = (("g", "n", "p", "q", "k", "c"), ("g", "k", "n", "p", "q", "c"))
 """Output channels innermost: ifmap tiles stay; pixels innermost: weight tiles stay. Sums of input
 channels are innermost in both, so that psums never leave their memory unfinished."""
 
+Slots = Mapping[str, int]
+
 SUMS = {"psum": 1, "out": 1}
-LONE: tuple[Mapping[str, int], ...] = ({}, SUMS, {"ifmap": 1}, {"ifmap": 1, **SUMS})
+LONE: tuple[Slots, ...] = ({}, SUMS, {"ifmap": 1}, {"ifmap": 1, **SUMS})
 """Operands of which a buffer has one tile, so that tiles can be larger; none to begin with."""
+
+DEEP: tuple[Slots, ...] = ({}, {"ifmap": 4}, {"ifmap": 4, "weight": 4})
+"""More tiles of operands than of results, where DRAM's latency is long for their memory."""
 
 TRIPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256, 512, 1024, 4096)
 """Tiles are made equal: as many trips as these, not a multiple and a remainder."""
@@ -32,7 +37,7 @@ class Choice:
     order: tuple[str, ...]
     resident: tuple[str, ...]
     depth: int
-    slots: Mapping[str, int] = field(default_factory=dict)
+    slots: Slots = field(default_factory=dict)
     ring: tuple[str, ...] = ()
 
     def room(self, role: str) -> int:
@@ -88,16 +93,18 @@ def tilings(load: Workload, given: Given = ANY) -> dict[str, Ints]:
     return {v: np.broadcast_to(s, shape)[keep] for v, s in steps.items()}
 
 
-def choices(load: Workload, given: Given = ANY, lone: bool = False) -> Iterator[Choice]:
-    """Loop orders and residencies worth pricing, and how many tiles a buffer holds of the rest;
-    with `lone` also single tiles of some operands beside double buffers of the others."""
-    singles = LONE[::2] if load.sums else LONE  # the last psums of a cascade have one slot anyway
+def choices(
+    load: Workload, given: Given = ANY, uneven: Iterable[Slots] = ({},)
+) -> Iterator[Choice]:
+    """Loop orders and residencies worth pricing, and how many tiles a buffer holds of the rest:
+    as many of all operands, or two of most and `uneven` numbers of some."""
     for depth in (given.depth,) if given.depth else (4, 3, 2, 1):
         for order in orders(load, given):
             for whole in residencies(load, given) if depth == 2 or given.depth else ((),):
-                for slots in singles if lone and depth == 2 and not whole else ({},):
-                    room = {**slots, **given.slots}
-                    yield Choice(order, given.whole or whole, depth, room, given.ring or ())
+                for slots in uneven if depth == 2 and not given.depth else ({},):
+                    if not (whole and 1 in slots.values()):
+                        room = {**slots, **given.slots}
+                        yield Choice(order, given.whole or whole, depth, room, given.ring or ())
 
 
 def orders(load: Workload, given: Given) -> tuple[tuple[str, ...], ...]:

@@ -1,0 +1,33 @@
+"""Where DRAM's latency is long for a memory of operands, its buffers may be deeper than others."""
+
+import pytest
+
+import dnncc
+from dnncc.mapping.search import worth_trying
+from dnncc.mapping.space import DEEP
+from dnncc.runtime import InferenceSession
+from tests.compiler.mapping.test_bound import layers
+from tests.compiler.mapping.test_full import problem
+
+
+@pytest.mark.parametrize(
+    ("target", "deep"),
+    [("diannao-like", True), ("nvdla-like-full", False), ("tpu-like", False)],
+)
+def test_only_memories_that_are_less_than_what_comes_in_a_latency(target: str, deep: bool) -> None:
+    """diannao-like: 255 bytes a cycle for 100 cycles, and 2 KiB."""
+    assert (worth_trying(problem(1, target)) == DEEP) is deep
+
+
+def test_ifmaps_come_early_where_tiles_are_short() -> None:
+    """A tile of 16 channels, of which two fill a quarter of NBin, takes fewer cycles than DRAM's
+    latency."""
+    model = layers([(96, 16, 1, 1), (16, 96, 1, 1)], 56)
+    artifact = dnncc.compile(model, "diannao-like", strict=True)
+    (first, *_) = (n for n in artifact.graph.nodes if n.op == "group")
+    slots = first.attrs["mapping"]["slots"]
+    assert slots["ifmap"] > slots["psum"]
+    given = {"N_t0": {"slots": 2}}
+    even = dnncc.compile(model, "diannao-like", mapping=given, strict=True)
+    cycles = [InferenceSession(a.image).profile.cycles for a in (artifact, even)]
+    assert cycles[0] < cycles[1]
