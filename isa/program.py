@@ -240,18 +240,18 @@ def engine_numbers(cls: type[Instruction], records: Array) -> Any:
 
 def absolute_waits(parts: Sequence[Part], engine_of: npt.NDArray[np.int8], offsets: Int64) -> Int64:
     """int64[n, engines] from the headers, which count backwards from the instruction."""
-    after = np.zeros((len(offsets), len(ENGINES)), np.int64)
-    for part in parts:
-        after[part.indices] = np.stack([part.records[name] for name in WAIT_NAMES], axis=1)
-    mine = engine_of[:, None] == np.arange(len(ENGINES))
-    issued = np.cumsum(mine, axis=0) - mine
-    waits = np.where(after > 0, issued - after + 1, 0)
+    waits = np.zeros((len(ENGINES), len(offsets)), np.int64)
+    for engine, name in enumerate(WAIT_NAMES):
+        column, mine = waits[engine], engine_of == engine
+        for part in parts:
+            column[part.indices] = part.records[name]
+        waits[engine] = np.where(column > 0, np.cumsum(mine) - mine - column + 1, 0)
     if waits.min() < 0:
-        row, engine = np.argwhere(waits < 0)[0]
-        back, had = after[row, engine] - 1, issued[row, engine]
-        message = f"waits {back} back on {ENGINES[engine]}, which was issued only {had}"
-        raise ProgramError(offsets[row], message)
-    return waits
+        row, first = np.argwhere(waits.T < 0)[0]
+        had = np.count_nonzero(engine_of[:row] == first)
+        message = f"waits {had - waits[first, row]} back on {ENGINES[first]}, "
+        raise ProgramError(offsets[row], f"{message}which was issued only {had}")
+    return waits.T
 
 
 def part_regions(part: Part) -> Iterator[tuple[Array, ...]]:

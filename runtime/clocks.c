@@ -5,10 +5,10 @@
 typedef int64_t number;
 typedef int32_t clock; /* how many instructions of an engine */
 
-/* Columns of Clocks, one row after the other, and what is needed on the way: `queue` has the
-   instructions of engine e, as they are issued, from `first[e]` on; `last` is, per engine, what its
-   latest instruction knows when it has ended, `barrier` what all know from here on, and `now` what
-   is issued. */
+/* Columns of Clocks, `waits` one engine after the other, `issued` and `known` one instruction after
+   the other, and what is needed on the way: `queue` has the instructions of engine e, as they are
+   issued, from `first[e]` on; `last` is, per engine, what its latest instruction knows when it has
+   ended, `barrier` what all know from here on, and `now` what is issued. */
 struct clocks {
     number count, engines;
     const number *engine, *waits;
@@ -32,7 +32,7 @@ static void begin(const struct clocks *c, number i, clock *mine)
 {
     number engines = c->engines;
     for (number e = 0; e < engines; e++) {
-        number waits = c->waits[i * engines + e], issued = c->now[e];
+        number waits = c->waits[e * c->count + i], issued = c->now[e];
         clock count = c->drains[i] || waits > issued ? issued : waits;
         if (count <= mine[e])
             continue;

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from dnncc.isa import core, dma, elementwise, pool, tensor, vector
 from dnncc.isa import program as programs
-from dnncc.isa.distinct import distinct
+from dnncc.isa.distinct import alike, distinct
 from dnncc.targets import Channel, Engine, Target, cost, dataflow
 from dnncc.targets.energy import level_sums, words
 
@@ -63,9 +63,23 @@ def prices(program: programs.Program, target: Target) -> Prices:
     columns["channel"] -= 1
     columns["fetch"] += issue_cycles(program, target)
     for cls, indices, records in program.parts:
-        for name, values in durations(cls, records, target).items():
-            columns[name][indices] = values
+        first, form = forms(cls, records)
+        for name, values in durations(cls, records[first], target).items():
+            columns[name][indices] = np.broadcast_to(values, len(first))[form]
     return Prices(**columns)
+
+
+def forms(cls: type[core.Instruction], records: npt.NDArray[Any]) -> tuple[Ints, Ints]:
+    """The first record of each form, and the form of each: what differs between records of one are
+    waits and places in memories, which cost nothing."""
+    mask = np.full(cls.record.itemsize, 0xFF, np.uint8).view(cls.record)
+    for name in programs.WAIT_NAMES:
+        mask[name] = 0
+    for field in cls.layout:
+        kept = {"dram": 0, "address": -1 << core.MEMORY_SHIFT}.get(field.kind.form)
+        if kept is not None:
+            mask[field.name] = np.array(kept).astype(field.kind.dtype)
+    return alike(records.view(np.uint64).reshape(len(records), -1) & mask.view(np.uint64))
 
 
 def issue_cycles(program: programs.Program, target: Target) -> Ints:

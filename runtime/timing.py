@@ -129,7 +129,7 @@ def awaited(
 ) -> Ints:
     """int64[count, ENGINES]: the instruction of each engine that is waited for, -1 for none."""
     waits = np.asarray(program.waits, np.int64)
-    found = np.full((program.count, len(core.ENGINES)), -1, np.int64)
+    found = np.full((len(core.ENGINES), program.count), -1, np.int64).T
     for e, queue in enumerate(queues):
         waiting = np.flatnonzero(waits[:, e] > 0)
         counts = waits[waiting, e]
@@ -190,21 +190,29 @@ def divide(
     First the instruction is not there (issue), then its waits hold it (charged to the engine that
     satisfies the last one), then DRAM's latency, then a DRAM link that others use.
     """
-    released = np.where(waited >= 0, end[waited], 0)
-    culprit = CAUSE_OF_ENGINE[released.argmax(axis=1)]
-    rows = np.arange(len(end))
-    stalls = np.zeros((len(end), len(CAUSES)), np.int64)
+    released, culprit = last_released(waited, end)
+    stalls = np.zeros((len(CAUSES), len(end)), np.int64)
     at = previous
     for cause, until in (
         (ISSUE, issue),
-        (culprit, released.max(axis=1)),
+        (culprit, released),
         (LATENCY, first_byte),
         (BANDWIDTH, start),
     ):
         reached = np.clip(until, at, start)
-        stalls[rows, cause] += reached - at
+        stalls[cause, np.arange(len(end))] += reached - at
         at = reached
-    return stalls
+    return stalls.T
+
+
+def last_released(waited: Ints, end: Ints) -> tuple[Ints, Ints]:
+    """When the last of what each instruction waits for has ended, and the cause that it is."""
+    released, culprit = np.zeros_like(end), np.full_like(end, CAUSE_OF_ENGINE[0])
+    for cause, column in zip(CAUSE_OF_ENGINE.tolist(), waited.T, strict=True):
+        ended = np.where(column >= 0, end[column], 0)
+        culprit[ended > released] = cause
+        np.maximum(released, ended, out=released)
+    return released, culprit
 
 
 def per_engine(engine: Ints, values: Ints) -> Ints:

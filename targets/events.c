@@ -8,7 +8,7 @@
 enum { UNKNOWN = -1, NONE = -1 };
 typedef int64_t number;
 
-/* Columns of orders.Orders. */
+/* Columns of orders.Orders; `waited` is one engine after the other. */
 struct orders {
     const number *engine, *waited, *slot, *fetch, *channel, *latency, *held, *behind, *ahead,
         *cycles, *overlap;
@@ -39,7 +39,7 @@ static number later(number a, number b) { return a > b ? a : b; }
 static number released(const struct clock *c, number i, number ready)
 {
     for (number e = 0; e < c->engines; e++) {
-        number other = c->orders.waited[i * c->engines + e];
+        number other = c->orders.waited[e * c->count + i];
         if (other == NONE)
             continue;
         if (c->times.end[other] == UNKNOWN)

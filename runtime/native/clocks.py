@@ -31,7 +31,7 @@ def found(engine: Ints, waits: Ints, drains: Bools) -> tuple[Ints, Counts, Count
     return result(
         Source("dnncc.runtime", "clocks.c"),
         len(engine),
-        lambda library: run(library, numbers(engine), numbers(waits), drains),
+        lambda library: run(library, numbers(engine), numbers(waits.T), drains),
         lambda columns: agrees(columns, engine[:TRIED], waits[:TRIED], drains[:TRIED]),
     )
 

@@ -44,7 +44,7 @@ def played(orders: Orders) -> Times | None:
 
 def run(library: Any, orders: Orders) -> Times | None:
     """What the code finds; None if the program is stuck."""
-    columns = [numbers(column) for column in orders]
+    columns = [numbers(column.T) for column in orders]
     times = Times(*np.full((len(Times._fields), len(orders.engine)), UNKNOWN, np.int64))
     queues = orders.queues()
     queue, taken = np.concatenate(queues), np.zeros(int(orders.channel.max()) + 1, np.int64)
