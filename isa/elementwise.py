@@ -301,7 +301,7 @@ class Map(Instruction, opcode=0x32, engine="vector"):
         x = view(machine, self.x, self.sizes(), self.strides("x"), self.x_dtype)
         out = view(machine, self.out, self.sizes(), self.strides("out"), self.out_dtype)
         if self.op == TABLE:
-            out[...] = self.looked_up(machine, x)
+            out[...] = looked_up(machine, self, x)
         else:
             out[...] = saturate(self.result(x), out.dtype)
 
@@ -322,13 +322,23 @@ class Map(Instruction, opcode=0x32, engine="vector"):
         difference: Array = x.astype(np.int32) - self.zero
         return difference.astype(np.float32) * np.float32(self.scale)
 
-    def looked_up(self, machine: Machine, x: Array) -> Array:
-        tables = shared(view(machine, self.table, (TABLE_ENTRIES,), (1,), self.out_dtype))
-        index = x.astype(np.intp) - self.first
-        if len(tables) == 1:
-            return np.asarray(tables[0].take(index, mode="clip"))
-        pairs = zip(tables, index, strict=True)
-        return np.stack([table.take(i, mode="clip") for table, i in pairs])
+
+class Tabled(Protocol):
+    """An instruction that looks its results up."""
+
+    table: Any
+    first: Any
+    out_dtype: Any
+
+
+def looked_up(machine: Machine, item: Tabled, x: Array) -> Array:
+    """table[x - first], or the nearest entry."""
+    tables = shared(view(machine, item.table, (TABLE_ENTRIES,), (1,), item.out_dtype))
+    index = x.astype(np.intp) - item.first
+    if len(tables) == 1:
+        return np.asarray(tables[0].take(index, mode="clip"))
+    pairs = zip(tables, index, strict=True)
+    return np.stack([table.take(i, mode="clip") for table, i in pairs])
 
 
 def sigmoid(x: Array) -> Array:

@@ -23,6 +23,7 @@ from .core import (
     Instruction,
     Machine,
     Operand,
+    OptionalAddress,
     Region,
     Size8,
     Size16,
@@ -54,6 +55,7 @@ from .elementwise import (
     binary,
     combined,
     has_scales,
+    looked_up,
     unary,
 )
 from .numerics import requantize, requantize_fixed
@@ -108,6 +110,8 @@ class Requantize(Instruction, opcode=0x30, engine="vector"):
     TFLite). In mode unscaled it is the bias alone: out is psum + bias, int32. The int32 psum tile
     is dense; `out` has strides in elements. psum + bias wraps. Activations that clip are in `low`
     and `high`, which are cut to what out_dtype holds.
+    With a `table`, of 256 elements of out_dtype, that value, of 16 bits, only is an index: out is
+    table[value - first], as of Map.
     """
 
     moving = ("psum", "params", "out")
@@ -128,6 +132,8 @@ class Requantize(Instruction, opcode=0x30, engine="vector"):
     zero: I16 = 0
     low: I16 = -128
     high: I16 = 127
+    first: I16 = 0
+    table: OptionalAddress = 0
 
     def sizes(self) -> tuple[Any, ...]:
         return self.n, self.k, self.p, self.q
@@ -145,6 +151,7 @@ class Requantize(Instruction, opcode=0x30, engine="vector"):
     def reads(self) -> Iterator[Region]:
         yield region(self.psum, self.sizes(), self.psum_strides(), 4)
         yield region_if(True, self.params, self.k * param_bytes(self.mode))
+        yield table_region(self)
 
     def writes(self) -> Iterator[Region]:
         yield region(self.out, self.sizes(), self.out_strides(), dtype_size(self.out_dtype))
@@ -155,18 +162,24 @@ class Requantize(Instruction, opcode=0x30, engine="vector"):
         yield self.low > self.high, "low is above high"
         unscaled = self.mode == UNSCALED
         yield unscaled & (self.out_dtype != INT32), "sums that are not scaled are int32"
+        yield unscaled & (self.table != 0), "sums that are not scaled are no index"
 
     def execute(self, machine: Machine) -> None:
         out = view(machine, self.out, self.sizes(), self.out_strides(), self.out_dtype)
-        out[...] = requantized(machine, self, self.zero, self.low, self.high, self.out_dtype)
+        code = INT16 if self.table else self.out_dtype
+        values = requantized(machine, self, self.zero, self.low, self.high, code)
+        out[...] = finished(machine, self, values)
 
 
 class OfPsums(Protocol):
-    """An instruction that begins with psums and their table."""
+    """An instruction that begins with psums and their parameters, and may end with a table."""
 
     psum: Any
     params: Any
     mode: Any
+    out_dtype: Any
+    first: Any
+    table: Any
 
     def sizes(self) -> tuple[Any, ...]: ...
 
@@ -190,17 +203,28 @@ def requantized(
     return requantize(sums, scale, zero, low, high, DTYPES[code])
 
 
+def finished(machine: Machine, item: OfPsums, values: Array) -> Array:
+    """What an instruction leaves of its last values."""
+    return looked_up(machine, item, values) if item.table else values
+
+
+def table_region(item: OfPsums) -> Region:
+    size = TABLE_ENTRIES * dtype_size(item.out_dtype)
+    return region_if(np.asarray(item.table) != 0, item.table, size)
+
+
 INT16 = dtype_code(np.dtype("<i2"))
 
 
 class Residual(Instruction, opcode=0x36, engine="vector"):
-    """out = op(x, side), x requantised psums, in one pass: Requantize, then Elementwise.
+    """out = op(x, side), x requantised psums, in one pass: Requantize, Elementwise, perhaps Map.
 
     x[n,k,p,q] is what Requantize makes of psum and params with x_zero, x_low and x_high; it stays
     in the lanes, in 16 bits. Then op is that of Elementwise, one of those that have scales, with a
-    = x and b = `side`; the other way round if `swapped`. `side` and `out` have strides in elements;
-    a stride of 0 broadcasts. The int32 psum tile is dense. All is as if x were written and read
-    again, bit by bit.
+    = x and b = `side`; the other way round if `swapped`. With a `table`, its result only is an
+    index, as Requantize's. `side` and `out` have strides in elements; a stride of 0 broadcasts. The
+    int32 psum tile is dense. All is as if x, and that index, were written and read again, bit by
+    bit.
     """
 
     moving = ("psum", "params", "side", "out")
@@ -237,6 +261,8 @@ class Residual(Instruction, opcode=0x36, engine="vector"):
     zero: I16 = 0
     low: I16 = -128
     high: I16 = 127
+    first: I16 = 0
+    table: OptionalAddress = 0
 
     def sizes(self) -> tuple[Any, ...]:
         return self.n, self.k, self.p, self.q
@@ -258,6 +284,7 @@ class Residual(Instruction, opcode=0x36, engine="vector"):
         yield region(self.psum, self.sizes(), self.psum_strides(), 4)
         yield region_if(True, self.params, self.k * param_bytes(self.mode))
         yield region(self.side, self.sizes(), self.side_strides(), dtype_size(self.side_dtype))
+        yield table_region(self)
 
     def writes(self) -> Iterator[Region]:
         yield region(self.out, self.sizes(), self.out_strides(), dtype_size(self.out_dtype))
@@ -273,5 +300,7 @@ class Residual(Instruction, opcode=0x36, engine="vector"):
         x = requantized(machine, self, self.x_zero, self.x_low, self.x_high, INT16)
         side = view(machine, self.side, self.sizes(), self.side_strides(), self.side_dtype)
         out = view(machine, self.out, self.sizes(), self.out_strides(), self.out_dtype)
+        a, b = (side, x) if self.swapped else (x, side)
         with np.errstate(all="ignore"):
-            out[...] = combined(self, *((side, x) if self.swapped else (x, side)), out.dtype)
+            values = combined(self, a, b, DTYPES[INT16] if self.table else out.dtype)
+        out[...] = finished(machine, self, values)

@@ -200,19 +200,26 @@ def price_vector(item: Any, target: Target) -> dict[str, Any]:
     unit = target.vector
     return {
         "cycles": cost.vector_cycles(
-            item.elements(), unit.lanes, cost.pipeline_cycles(unit, item.mnemonic)
+            item.elements(), unit.lanes, stages(item) * unit.latency_cycles
         ),
         "spad": size,
         "glb": words(size, target),
     }
 
 
+def stages(item: Any) -> Any:
+    """Pipelines that elements go through, one behind the other."""
+    if not isinstance(item, vector.Requantize | vector.Residual):
+        return 1
+    return 1 + isinstance(item, vector.Residual) + (np.asarray(item.table) != 0)
+
+
 def vector_bytes(item: Any) -> Any:
     """Bytes that a vector instruction moves in and out of on-chip memories."""
     if isinstance(item, vector.Requantize | vector.Residual):
-        table = item.k * vector.param_bytes(item.mode)
         side = core.dtype_size(item.side_dtype) if isinstance(item, vector.Residual) else 0
-        return item.elements() * (4 + side + core.dtype_size(item.out_dtype)) + table
+        written = core.dtype_size(item.out_dtype) * np.where(item.table != 0, 2, 1)
+        return item.elements() * (4 + side + written) + item.k * vector.param_bytes(item.mode)
     if isinstance(item, elementwise.Elementwise):
         codes = (item.a_dtype, item.b_dtype, item.out_dtype)
         return item.elements() * sum(core.dtype_size(code) for code in codes)

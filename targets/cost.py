@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .schema import Channel, Vector
+from .schema import Channel
 
 Ints = npt.NDArray[np.int64]
 
@@ -94,17 +94,13 @@ def transfer_cycles(
     return np.where(held > 0, np.maximum(held, request_cycles(bus_bytes, link, requests)), 0)
 
 
-def pipeline_cycles(unit: Vector, op: str) -> int:
-    """Cycles from the first element that goes into a vector step to its result.
-
-    A residual is requantised and combined in one pass, by pipelines one behind the other, as the
-    sub-units X and Y of NVDLA's single-point processor (nvdla.org, hardware architecture, "SDP").
-    """
-    return unit.latency_cycles * (2 if op == "residual" else 1)
-
-
 def vector_cycles(elements: Any, lanes: int, latency: int) -> Any:
-    """Cycles of a vector instruction: `lanes` elements each, and the pipeline once."""
+    """Cycles of a vector instruction: `lanes` elements each, and the pipeline once.
+
+    What is requantised and then combined or looked up goes through as many pipelines, one behind
+    the other, in one pass, as in NVDLA's single-point processor (nvdla.org, hardware architecture:
+    sub-units X1, X2, Y with its tables) and the activation unit of TPU v1 (ISCA 2017).
+    """
     return -(-np.asarray(elements) // lanes) + latency
 
 

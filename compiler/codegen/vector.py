@@ -31,7 +31,8 @@ SIDE_STRIDES = tuple(f"side_s{axis}" for axis in "nkpq")
 
 def from_psums(site: Site, step: Compute, env: Env) -> dict[str, Any]:
     """What requantising steps have in common."""
-    place = {name: locate(site, step.operands[name], env) for name in ("psum", "params", "out")}
+    names = [n for n in ("psum", "params", "out", "table") if n in step.operands]
+    place = {name: locate(site, step.operands[name], env) for name in names}
     out, axes = place["out"], step.attrs["axes"]
     fields = {axis: out.axis(axes, axis)[0] for axis in "nkpq"}
     fields |= {f"out_s{axis}": out.axis(axes, axis)[1] for axis in "nkpq"}

@@ -8,7 +8,7 @@ arithmetic is that of the instructions, whose operands here are the tiles.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -289,22 +289,25 @@ def tensor(run: Interpreter, step: Compute) -> None:
 
 
 def requantize(run: Interpreter, step: Compute) -> None:
-    from_psums(run, step, vector.Requantize, [])
+    from_psums(run, step, vector.Requantize)
 
 
 def residual(run: Interpreter, step: Compute) -> None:
     tile, axes = run.tile(step.operands["side"]), step.attrs["axes"]
     sizes = [int(e.size) for e in run.extents(step.operands["out"])]
     side = arranged(np.broadcast_to(tile, sizes), axes, "nkpq").copy()
-    code = {"side": address(4), "side_dtype": core.dtype_code(side.dtype)}
-    from_psums(run, step, vector.Residual, [side], **code)
+    from_psums(run, step, vector.Residual, side)
 
 
-def from_psums(
-    run: Interpreter, step: Compute, cls: Any, more: Sequence[Array], **fields: int
-) -> None:
-    """A requantising step; `more` are the tiles behind those of psums, table and result."""
-    attrs = dict(step.attrs)
+def from_psums(run: Interpreter, step: Compute, cls: Any, *side: Array) -> None:
+    """A requantising step."""
+    attrs, fields = dict(step.attrs), dict[str, int]()
+    more = list(side)
+    if side:
+        fields = {"side": address(4), "side_dtype": core.dtype_code(side[0].dtype)}
+    if "table" in step.operands:
+        more.append(run.tile(step.operands["table"]))
+        fields["table"] = address(3 + len(more))
     axes, out = attrs.pop("axes"), step.operands["out"]
     shape = tuple(int(named(run.extents(out), axes, a).size) for a in "nkpq")
     result = np.zeros(shape, out.dtype)

@@ -100,7 +100,7 @@ def fewest_vector_cycles(load: Workload, target: Target) -> int:
     cycles = 0
     for spec in load.outer:
         taps = spec.attrs["r"] * spec.attrs["s"] if spec.op == "pool" else 1
-        latency = cost.pipeline_cycles(unit, spec.op)
+        latency = spec.stages * unit.latency_cycles
         cycles += int(cost.vector_cycles(results * taps, unit.lanes, latency))
     return cycles
 

@@ -150,6 +150,12 @@ def with_residual(
     return StepSpec("residual", uses, {**attrs, **numbers, "swapped": int(side == "a")}, last.apart)
 
 
+def with_table(last: StepSpec, use: Use, out: str, first: int) -> StepSpec:
+    """A step from psums whose result is looked up in a table."""
+    uses = {**last.uses, "table": use, "out": (last.uses["out"][0], out)}
+    return replace(last, uses=uses, attrs={**last.attrs, "first": first})
+
+
 MODES = {words: mode for mode, words in vector.PARAM_WORDS.items()}
 """Of requantisation, by the words per channel of its table."""
 

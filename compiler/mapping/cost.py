@@ -327,7 +327,7 @@ def vector_cycles(problem: Problem, choice: Choice, steps: Steps) -> Ints:
             shared = filled(load, steps, counted.variables())
             every = (elements(counted.tile_shape(steps)) * tiles * shared).astype(np.int64)
         total = total + cost.vector_cycles(every * taps(spec), unit.lanes, 0)
-        total = total + tiles * cost.pipeline_cycles(unit, spec.op)
+        total = total + tiles * spec.stages * unit.latency_cycles
     return np.asarray(total)
 
 
@@ -347,7 +347,7 @@ def handing_cycles(problem: Problem, choice: Choice, steps: Steps) -> tuple[Ints
         if before.op == "tensor" or after.op != "tensor":
             continue
         tile = elements(load.used(before)["out"].tile_shape(steps)) * taps(before)
-        once = cost.vector_cycles(tile, unit.lanes, cost.pipeline_cycles(unit, before.op))
+        once = cost.vector_cycles(tile, unit.lanes, before.stages * unit.latency_cycles)
         total = total + once * runs(load, before, choice, count)
         apart = choice.order if load.prepared(before) else (*before.apart, *after.apart)
         waited = waited + once * times(apart, choice, count)

@@ -192,7 +192,7 @@ class Nest:
         used, unit = self.load.used(spec), self.problem.target.vector
         counted = used["x" if spec.op == "reduce" else "out"]
         elements = prod(self.sizes(counted, self.outside)) * taps(spec)
-        cycles = cost.vector_cycles(elements, unit.lanes, cost.pipeline_cycles(unit, spec.op))
+        cycles = cost.vector_cycles(elements, unit.lanes, spec.stages * unit.latency_cycles)
         return Line.of(VECTOR, self.outside, spec.op, cycles)._replace(after=True)
 
 

@@ -58,6 +58,11 @@ class StepSpec:
     attrs: Mapping[str, Any] = field(default_factory=dict)
     apart: tuple[str, ...] = ()
 
+    @property
+    def stages(self) -> int:
+        """Of the lanes' pipeline: psums may be combined, and looked up, behind their scaling."""
+        return 1 + sum("psum" in self.uses and name in self.uses for name in ("side", "table"))
+
 
 @dataclass(frozen=True, slots=True)
 class Workload:

@@ -10,7 +10,7 @@ from dnncc.isa import vector
 
 from ..ir.graph import Array, Node
 from ..ir.tile import Dim
-from ..mapping.build import OUT, Builder, elementwise_box
+from ..mapping.build import OUT, Builder, elementwise_box, with_table
 from ..mapping.workload import StepSpec
 from .op import Op, Tensors, limits
 
@@ -39,8 +39,13 @@ class Lut(Op, name="lut"):
 
     @classmethod
     def lower_onto(cls, build: Builder, node: Node) -> None:
-        uses = {**cls.table(build, node), "x": (OUT, node.inputs[0]), "out": (OUT, node.outputs[0])}
-        build.outer.append(StepSpec("map", uses, cls.numbers(build, node)))
+        """Psums are looked up where they are requantised."""
+        last, uses, numbers = build.outer[-1], cls.table(build, node), cls.numbers(build, node)
+        if last.op in ("requantize", "residual"):
+            build.outer[-1] = with_table(last, uses["table"], node.outputs[0], numbers["first"])
+            return
+        uses |= {"x": (OUT, node.inputs[0]), "out": (OUT, node.outputs[0])}
+        build.outer.append(StepSpec("map", uses, numbers))
 
     @classmethod
     def table(cls, build: Builder, node: Node) -> dict[str, tuple[str, str]]:

@@ -94,11 +94,8 @@ class Merger:
 
     def instructions(self, step: Step) -> list[Any]:
         self.boxes[step] = found = box(self.placed(step))
-        if step.cls is vector.Requantize:
-            out = self.real(found.block, found.sizes, written=True)
-            return [self.scaled(step, found, out, limits_of(step))]
-        if step.cls is vector.Residual:
-            return self.residual(step, found)
+        if step.cls in (vector.Requantize, vector.Residual):
+            return self.from_psums(step, found)
         if step.cls is pool.Pool:
             return self.pooled(step, found)
         return self.elementwise(step, found)
@@ -176,21 +173,28 @@ class Merger:
             mode=mode, out_dtype=out.code, **limits._asdict(), **fields,
         )  # fmt: skip
 
-    def residual(self, step: Step, found: Box) -> list[Any]:
-        """Requantised as a whole, then combined."""
+    def from_psums(self, step: Step, found: Box) -> list[Any]:
+        """Requantised as a whole, then combined, then looked up, as far as the step does so."""
+        out, table = self.real(found.block, found.sizes, written=True), self.table(step)
+        last = out if table is None else self.between(found, limits_of(step))
+        made = [] if table is None else [Single(indexed(step, found, last, out), table)]
+        if step.cls is vector.Requantize:
+            return [self.scaled(step, found, last, limits_of(step)), *made]
         limits = limits_of(step, "x_")
-        code, strides = smallest(I16, limits.low, limits.high), dense(found, False)
+        x = self.between(found, limits)
+        return [self.scaled(step, found, x, limits), self.combined(step, found, x, last), *made]
+
+    def between(self, found: Box, limits: Limits) -> Block:
+        """A memory for values of all tiles that stay in the lanes."""
+        code = smallest(I16, limits.low, limits.high)
         size = int(np.prod(found.sizes) * core.SIZES[code])
-        x = Block(self.scratch.take(size), 0, strides, code)
+        return Block(self.scratch.take(size), 0, dense(found, False), code)
+
+    def combined(self, step: Step, found: Box, x: Block, out: Block) -> Pairs:
         side = self.operand(step, "side", found.first, found.sizes)
-        out = self.real(found.block, found.sizes, written=True)
         a, b = (side, x) if step.constant("swapped") else (x, side)
-        fields: dict[str, Any] = {f"d{i}": size for i, size in enumerate(found.sizes)}
-        for name, place in (("a", a), ("b", b), ("out", out)):
-            fields |= located(name, place) | {f"{name}_dtype": place.code}
         numbers = {name: step.constant(name) for name in SCALED}
-        added = elementwise.Elementwise(**fields, **numbers)
-        return [self.scaled(step, found, x, limits), Pairs(added)]
+        return Pairs(elementwise.Elementwise(**over(found, a=a, b=b, out=out), **numbers))
 
     def convolved(self, step: Step, sums: Sums, epilogue: Epilogue) -> Convolution:
         n, g, k, c, p, q = sums.sizes
@@ -268,6 +272,20 @@ def shared(step: Step, out: Block) -> dict[str, Any]:
     return {**{name: step.constant(name) for name in SAME[step.cls]}, "out_dtype": out.code}
 
 
+def over(found: Box, **places: Block) -> dict[str, Any]:
+    """Sizes, and addresses, types and strides of operands, of an instruction over a box."""
+    fields: dict[str, Any] = {f"d{i}": size for i, size in enumerate(found.sizes)}
+    for name, place in places.items():
+        fields |= located(name, place) | {f"{name}_dtype": place.code}
+    return fields
+
+
+def indexed(step: Step, found: Box, x: Block, out: Block) -> elementwise.Map:
+    """The look-up at the end of a step from psums."""
+    fields = over(found, x=x, out=out)
+    return elementwise.Map(op=elementwise.TABLE, first=step.constant("first"), **fields)
+
+
 def located(name: str, place: Block) -> dict[str, Any]:
     return {name: place.address} | {f"{name}_s{i}": s for i, s in enumerate(place.strides)}
 
@@ -280,7 +298,8 @@ def narrows(step: Step, far: Operand) -> bool:
 def narrowest(step: Step) -> int:
     """A type for results that nobody else sees: a byte where the limits allow it."""
     own = int(step.operands["out"].code[0])
-    if own not in (I16, U16) or "low" not in SAME[step.cls] or step.cls is elementwise.Map:
+    mapped = step.cls is elementwise.Map or "table" in step.operands
+    if own not in (I16, U16) or "low" not in SAME[step.cls] or mapped:
         return own
     return smallest(own, step.constant("low"), step.constant("high"))
 

@@ -18,10 +18,10 @@ SAME: dict[type[core.Instruction], tuple[str, ...]] = {
         "r", "s", "stride_y", "stride_x", "dilation_y", "dilation_x", "ifmap_dtype",
         "weight_dtype", "ifmap_zero", "weight_zero", "ring",
     ),
-    vector.Requantize: ("mode", "out_dtype", "zero", "low", "high"),
+    vector.Requantize: ("mode", "out_dtype", "zero", "low", "high", "first"),
     vector.Residual: (
         "mode", "x_zero", "x_low", "x_high", "op", "swapped", "side_dtype", "out_dtype", "scale_a",
-        "scale_b", "offset", "zero_a", "zero_b", "zero", "low", "high",
+        "scale_b", "offset", "zero_a", "zero_b", "zero", "low", "high", "first",
     ),
     elementwise.Elementwise: (
         "op", "a_dtype", "b_dtype", "out_dtype", "scale_a", "scale_b", "offset", "zero_a",

@@ -122,6 +122,7 @@ def from_psums(item: vector.Requantize | vector.Residual) -> Mapping[str, tuple[
         "psum": (at(item.psum), item.sizes(), item.psum_strides(), PSUM),
         "params": (at(item.params), (item.k, words), (words, 1), PSUM),
         "out": (at(item.out), item.sizes(), item.out_strides(), item.out_dtype),
+        "table": (at(item.table), (elementwise.TABLE_ENTRIES,), (1,), item.out_dtype),
     }
 
 

@@ -1,4 +1,4 @@
-"""Residual is Requantize followed by Elementwise, bit by bit."""
+"""Residual is Requantize followed by Elementwise, bit by bit; a table at the end is a Map."""
 
 from typing import Any
 
@@ -11,6 +11,7 @@ PSUM, PARAMS, SIDE, OUT, BETWEEN = (
     *(core.address(1, offset) for offset in (0, 4000, 5000)),
     *(core.address(2, offset) for offset in (0, 4000)),
 )
+TABLE, INDEX = core.address(2, 5000), core.address(2, 7000)
 SIZES = {"n": 2, "k": 5, "p": 4, "q": 6}
 COUNT = 240
 OPS = (vector.QADD, vector.QMUL, *range(vector.REAL_ADD, vector.REAL_PRELU + 1))
@@ -104,6 +105,32 @@ def composed(
     types = {"a_dtype": a_code, "b_dtype": b_code, "out_dtype": codes["out_dtype"]}
     vector.Elementwise(a=a, b=b, out=OUT, **sizes, **strides, **types, **second).execute(machine)
     return machine.get(OUT, (COUNT,), core.DTYPES[codes["out_dtype"]].str)
+
+
+@pytest.mark.parametrize("out_code", [I8, U8, I16, U16])
+@pytest.mark.parametrize("mode", [vector.FP32, vector.FIXED])
+@pytest.mark.parametrize("combined", [False, True])
+def test_a_table_is_a_map_behind(
+    machine: Any, rng: Any, combined: bool, mode: int, out_code: int
+) -> None:
+    """Values below, within and above the table's 256 entries."""
+    machine.put(PSUM, psums(rng), "<i4")
+    machine.put(PARAMS, table(rng, mode), "u1")
+    machine.put(SIDE, worst_bytes(rng), "u1")
+    machine.put(TABLE, rng.integers(0, 256, (2, 512)), "u1")
+    cls: Any = vector.Residual if combined else vector.Requantize
+    fields = {**SIZES, **dense("out", ("n", "k", "p", "q")), "psum": PSUM, "params": PARAMS}
+    fields |= {"mode": mode, "low": -300, "high": 400, "zero": 3}
+    if combined:
+        fields |= {"side": SIDE, "scale_b": 2.0, **dense("side", ("n", "k", "p", "q"))}
+    cls(**fields, out=INDEX, out_dtype=I16).execute(machine)
+    codes = {"x_dtype": I16, "out_dtype": out_code}
+    sizes = {"d3": COUNT, "op": vector.TABLE, "first": -77}
+    vector.Map(x=INDEX, out=OUT, table=TABLE, **codes, **sizes).execute(machine)
+    expected = machine.get(OUT, (COUNT,), core.DTYPES[out_code].str).copy()
+    assert len(np.unique(expected)) > 2
+    cls(**fields, out=OUT, out_dtype=out_code, table=TABLE, first=-77).execute(machine)
+    assert np.array_equal(machine.get(OUT, (COUNT,), core.DTYPES[out_code].str), expected)
 
 
 def test_a_side_per_channel_is_broadcast(machine: Any, rng: Any) -> None:

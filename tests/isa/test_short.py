@@ -60,7 +60,7 @@ def test_random_programs_are_exact(small_records: Any, rng: Any) -> None:
     for _ in range(5):
         arrays = []
         for cls in rng.choice(np.array(classes, object), 30):
-            shapes = small_records(cls, 30, rng)[:3]
+            shapes = small_records(cls, 99, rng)[:3]
             arrays.append(shapes[rng.integers(0, len(shapes), 9)])
         text = encoded(*arrays)
         found = Program.decode(text)
