@@ -110,9 +110,12 @@ def scalar_quant(tensor: Tensor) -> tuple[float, int]:
     return float(quant.scale[0]), int(quant.zero[0])
 
 
-def requantize(build: Builder, node: Node, axes: str, role: str = "params") -> None:
-    """The last step, from psums to the node's result, with the table of biases and scales."""
-    channels = next(d for d, axis in zip(build.box, axes, strict=True) if axis == "k")
+def requantize(
+    build: Builder, node: Node, axes: str, role: str = "params", channels: Dim | None = None
+) -> None:
+    """The last step, from psums to the node's result, with the table of biases and scales of its
+    `channels`, or those along axis k."""
+    channels = channels or next(d for d, axis in zip(build.box, axes, strict=True) if axis == "k")
     uses = {"psum": ("psum", ""), "out": (OUT, node.outputs[0])}
     build.outer.append(requantizing(build, node, axes, channels, uses, role))
 

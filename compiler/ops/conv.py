@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,13 +25,16 @@ class Conv2d(Op, name="conv2d", onnx=("Conv",)):
     """y = clamp(requantize(sum (x - zero) * (w - zero) + b)); x NCHW, w OIHW constant, b int32.
 
     attrs: strides, pads (top, left, bottom, right), dilations, group, low, high. Padding is with
-    the zero point. onnxruntime: core/providers/cpu/quantization/qlinearconv.cc.
+    the zero point. With `apart` y has an axis of groups before that of the channels in each.
+    onnxruntime: core/providers/cpu/quantization/qlinearconv.cc.
     """
 
     @classmethod
     def shape(cls, node: Node, tensors: Tensors) -> tuple[int, ...]:
         x, w = (tensors[i].shape for i in node.inputs[:2])
-        return x[0], w[0], *output_size(x[2:], w[2:], node.attrs)
+        groups = (node.attrs["group"],) if node.attrs.get("apart") else ()
+        channels = *groups, w[0] // prod(groups)
+        return x[0], *channels, *output_size(x[2:], w[2:], node.attrs)
 
     @classmethod
     def run(cls, node: Node, tensors: Tensors, inputs: Sequence[Array]) -> Array:
@@ -40,7 +44,7 @@ class Conv2d(Op, name="conv2d", onnx=("Conv",)):
         sums = convolve(padded(x, node.attrs["pads"], 0.0), w, node)
         if len(inputs) > 2:
             sums += inputs[2].astype(np.float64).reshape(-1, 1, 1)
-        return requantized(sums, node, tensors, axis=1)
+        return requantized(sums, node, tensors, axis=1).reshape(cls.shape(node, tensors))
 
     @classmethod
     def recognize(cls, match: Match) -> Node:
@@ -66,7 +70,7 @@ class Conv2d(Op, name="conv2d", onnx=("Conv",)):
     @classmethod
     def lower(cls, build: Builder, node: Node) -> None:
         x, w, y = (build.tensor(i) for i in (*node.inputs[:2], node.outputs[0]))
-        (n, channels, _, _), (_, _, p, q) = x.shape, y.shape
+        (n, channels, _, _), (p, q) = x.shape, y.shape[-2:]
         groups = node.attrs["group"]
         k, c = w.shape[0] // groups, channels // groups
         build.dims |= {"n": n, "g": groups, "k": k, "c": c, "p": p, "q": q}
@@ -86,7 +90,12 @@ class Conv2d(Op, name="conv2d", onnx=("Conv",)):
             "psum": build.accumulate(build.box),
         }
         build.inner.append(StepSpec("tensor", uses, array_attrs(build, node)))
-        requantize(build, node, "nkpq")
+        axes = "nkpq"
+        if node.attrs.get("apart"):  # an instruction has one stride for channels
+            build.single, axes = ("g",), "ngkpq"
+            each = Dim(groups, (("g", 1),)), Dim(k, (("k", 1),))
+            build.box = (build.box[0], *each, *build.box[2:])
+        requantize(build, node, axes, channels=out)
 
 
 def seen(build: Builder, node: Node, out: Dim, axis: int) -> Dim:

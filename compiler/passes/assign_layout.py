@@ -3,8 +3,9 @@
 Where the target's array takes several channels of a pixel at once, feature maps have their channels
 innermost and their rows outermost: then what a tile of rows takes is one run of bytes, and a
 layer's first rows are there before its last. Where it takes rows, maps are planes. Where an address
-cannot express a view, the storage order of the value's producer is chosen so that it can; where
-that is not enough, a `copy` stands in a group of its own. The parts of what is put together
+cannot express a view, the storage order of the value's producer is chosen so that it can; channels
+that are shuffled between groups are stored so by the convolution before, where maps are planes;
+where that is not enough, a `copy` stands in a group of its own. The parts of what is put together
 (concatenations, interleaved tensors) are written to their places in it. The graph's outputs are
 dense, in ONNX order, and no view of an input. Constants have no View.
 """
@@ -135,8 +136,11 @@ class Plan:
     def mend(self, name: str, reader: Node | None) -> None:
         """See to it that `name` is row-major: by the order of its root, else by a copy."""
         found = root_order(self.graph, name)
+        apart = None if self.channels_innermost else groups_apart(self.graph, name)
         if found is not None and self.is_free(found[0]):
             self.orders[found[0]] = found[1]
+        elif apart is not None:
+            self.graph = apart
         elif reader is not None:
             self.graph = copied_for(self.graph, name, reader)
         else:
@@ -213,6 +217,26 @@ def root_order(graph: Graph, name: str) -> tuple[str, Strides] | None:
     if strides is None or not is_dense(graph.tensors[name].shape, strides):
         return None
     return name, strides
+
+
+def groups_apart(graph: Graph, name: str) -> Graph | None:
+    """With an axis of its own for the groups of the convolution that `name` views so, if it does;
+    then they can be stored between its channels, as a shuffle of channels wants them."""
+    made, last = graph.producers(), None
+    while (node := made.get(name)) is not None and is_view(node) and not is_join(node):
+        name, last = node.inputs[0], node
+    if node is None or [b.op for b in node.body] != ["conv2d"] or last is None:
+        return None
+    (conv,), shape = node.body, graph.tensors[name].shape
+    groups, viewed = conv.attrs["group"], graph.tensors[last.outputs[0]].shape
+    wanted = (shape[0], groups, shape[1] // groups, *shape[2:])
+    users = graph.consumers()[name]
+    if groups == 1 or viewed != wanted or users != [last] or name in graph.outputs:
+        return None
+    split = replace(conv, attrs={**conv.attrs, "apart": True})
+    nodes = (replace(n, body=(split,)) if n is node else n for n in graph.nodes)
+    whole = replace(graph.tensors[name], shape=wanted)
+    return replace(graph, nodes=tuple(nodes), tensors={**graph.tensors, name: whole})
 
 
 def is_output(graph: Graph, name: str, view: View) -> bool:

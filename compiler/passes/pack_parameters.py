@@ -5,6 +5,7 @@ by channel; and weights of matrix products stored [N][K], so that a tile of them
 """
 
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 
@@ -53,7 +54,8 @@ def with_body(group: Node, body: tuple[Node, ...]) -> Node:
 def table(node: Node, graph: Graph) -> Array:
     """int32[channels, 2]: the bias, and the bits of the float32 scale; of sums that stay int32, the
     bias alone."""
-    channels = graph.tensors[node.outputs[0]].shape[CHANNEL_AXIS[node.op]]
+    axis, axes = CHANNEL_AXIS[node.op], 2 if node.attrs.get("apart") else 1
+    channels = prod(graph.tensors[node.outputs[0]].shape[axis:][:axes])
     if graph.tensors[node.outputs[0]].dtype == np.int32:
         return np.zeros((channels, 1), np.int32)
     out = np.zeros((channels, 2), np.int32)
