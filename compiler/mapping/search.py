@@ -44,7 +44,19 @@ from .pool import (
 )
 from .rehearsal import rehearsed
 from .rounds import Learned, asked_cycles, asked_floor, promising
-from .space import DEEP, LONE, Bools, Choice, Slots, boxes, choices, grid, product_of, trips
+from .space import (
+    DEEP,
+    LONE,
+    LONE_OPERAND,
+    Bools,
+    Choice,
+    Slots,
+    boxes,
+    choices,
+    grid,
+    product_of,
+    trips,
+)
 from .workload import Workload
 
 Ints = npt.NDArray[np.int64]
@@ -145,7 +157,7 @@ def options_of(problem: Problem) -> list[Choice]:
 
 
 def worth_trying(problem: Problem) -> tuple[Slots, ...]:
-    """Where operands and psums share a memory, one can be worth the room of another's next tile;
+    """Where operands share a memory, one can be worth the room of another's next tile;
     where a memory of operands is less than what DRAM sends in its latency, more of them help."""
     target, load = problem.target, problem.load
     psum, ifmap = target.memory_for("psum"), target.memory_for("ifmap")
@@ -154,6 +166,8 @@ def worth_trying(problem: Problem) -> tuple[Slots, ...]:
         return ({},)
     if psum == ifmap:
         return LONE[::2] if load.sums else LONE  # the last psums of a cascade have one slot anyway
+    if ifmap == target.memory_for("weight"):
+        return LONE_OPERAND
     return DEEP if link.latency_cycles * link.bytes_per_cycle > ifmap.bytes else ({},)
 
 

@@ -23,6 +23,9 @@ SUMS = {"psum": 1, "out": 1}
 LONE: tuple[Slots, ...] = ({}, SUMS, {"ifmap": 1}, {"ifmap": 1, **SUMS})
 """Operands of which a buffer has one tile, so that tiles can be larger; none to begin with."""
 
+LONE_OPERAND: tuple[Slots, ...] = ({}, {"ifmap": 1}, {"weight": 1})
+"""The same, where psums have a memory of their own."""
+
 DEEP: tuple[Slots, ...] = ({}, {"ifmap": 4}, {"ifmap": 4, "weight": 4})
 """More tiles of operands than of results, where DRAM's latency is long for their memory."""
 
