@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import sys
@@ -20,6 +21,7 @@ Told = Callable[[Exception], Sequence[str]]
 def finish(run: Callable[[], int | None], told: Told, verbose: bool = False) -> int:
     """Run a command; its exit status. `verbose` prints tracebacks, too."""
     gc.set_threshold(NEW_OBJECTS)
+    atexit.register(gc.freeze)  # the last search, at the very end, would be a tenth of a short run
     try:
         status = run()
         sys.stdout.flush()
