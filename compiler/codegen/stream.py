@@ -59,12 +59,16 @@ def describe(step: Step) -> str:
 def pieces(tile: TileProgram, target: Target) -> list[Piece]:
     """All instructions of the program but the closing Halt, without waits; places are 0, 1, ..."""
     made: list[Piece] = []
+    on_array: list[tuple[Compute, Any]] = []
     start = 0
     for number, nest in enumerate(tile.nests):
         site = Site(tile.graph, target, nest, {b.name: b for b in nest.buffers})
         for item in in_order(nest):
             made += emitted(site, item, start, number)
+            if isinstance(item.step, Compute) and item.step.op == "tensor":
+                on_array.append((item.step, made[-1].records))
         start += size_of(nest.body)
+    tensor.map_tiles(target, on_array)
     return renumbered([p for p in made if len(p.order)])
 
 

@@ -1,12 +1,12 @@
 """Steps of the PE array."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from dnncc.isa import tensor
-from dnncc.targets import dataflow
+from dnncc.targets import Target, dataflow
 
 from ..ir.ring import Ring
 from ..ir.tile import Compute, Env, Operand
@@ -16,10 +16,24 @@ COPIED = ("r", "s", "stride_y", "stride_x", "dilation_y", "dilation_x")
 
 
 def emit(site: Site, step: Compute, env: Env) -> Any:
-    count, fields = count_of(env), fields_of(site, step, env)
-    params = array_parameters(site, step, work_of(fields, count))
-    mapped = {f"map{i}": params[..., i] for i in range(params.shape[-1])}
-    return tensor.Tensor.records(count, **fields, **mapped)
+    """Without the array's parameters, which `map_tiles` puts in."""
+    return tensor.Tensor.records(count_of(env), **fields_of(site, step, env))
+
+
+def map_tiles(target: Target, emitted: Sequence[tuple[Compute, Any]]) -> None:
+    """Put the best array parameters into the records of steps; those of all steps are chosen at
+    once, as few tiles take almost as long as many."""
+    alike: dict[tuple[tuple[str, int], ...], list[Any]] = {}
+    for step, records in emitted:
+        alike.setdefault(tuple(step.attrs.get("parameters", {}).items()), []).append(records)
+    for given, several in alike.items():
+        every: Any = tensor.Tensor.from_records(np.concatenate(several))
+        work = work_of(vars(every), len(every.k))
+        params = parameters(target, dict(given), work)
+        ends = np.cumsum([len(records) for records in several])[:-1]
+        for records, chosen in zip(several, np.split(params, ends), strict=True):
+            for i, column in enumerate(chosen.T):
+                records[f"map{i}"] = column
 
 
 def fields_of(site: Site, step: Compute, env: Env) -> dict[str, Any]:
@@ -40,7 +54,7 @@ def ring_fields(site: Site, ifmap: Operand, env: Env) -> dict[str, Any]:
 def tiles(site: Site, step: Compute, env: Env) -> tuple[dataflow.Work, Any]:
     """Every tile of the step as the dataflow sees it, and its array parameters."""
     work = work_of(fields_of(site, step, env), count_of(env))
-    return work, array_parameters(site, step, work)
+    return work, parameters(site.target, step.attrs.get("parameters", {}), work)
 
 
 def sizes(place: Mapping[str, Located], attrs: Mapping[str, Any]) -> dict[str, Any]:
@@ -100,7 +114,6 @@ def work_of(fields: Mapping[str, Any], count: int) -> dataflow.Work:
     return dataflow.Work(**taken, accumulate=accumulate)
 
 
-def array_parameters(site: Site, step: Compute, work: dataflow.Work) -> Any:
+def parameters(target: Target, given: Mapping[str, int], work: dataflow.Work) -> Any:
     """The best array parameters of each tile, edges included, with those that are given."""
-    given = dataflow.fixed(site.target, step.attrs.get("parameters", {}))
-    return dataflow.model(site.target).choose(site.target, work, given)
+    return dataflow.model(target).choose(target, work, dataflow.fixed(target, given))

@@ -42,7 +42,6 @@ from .pool import (
     pooled,
     taken,
 )
-from .rehearsal import rehearsed
 from .rounds import Learned, asked_cycles, asked_floor, promising
 from .space import (
     DEEP,
@@ -110,6 +109,8 @@ def searching(problem: Problem, limit: int, rounds: int = ROUNDS) -> Asking[Foun
     best = preferred(pool, streams(problem.load, options, steps), slack)
     if not problem.alone:
         return found(problem, options, pool, steps, best)
+
+    from .rehearsal import rehearsed  # with the event loop, which networks do not wait for
 
     def rehearse(row: int) -> int | None:
         return rehearsed(problem, found(problem, options, pool, steps, row).mapping)
