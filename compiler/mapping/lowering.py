@@ -43,4 +43,4 @@ def prepared(body: Sequence[Node]) -> tuple[Sequence[Node], Sequence[Node]]:
 def count_attached(body: Sequence[Node]) -> int:
     """How many groups were made one: of lanes before a convolution, itself, and a pool behind."""
     before, rest = prepared(body)
-    return len(before) + 1 + (len(rest) > 1 and rest[-1].op in POOLS)
+    return len(before) + 1 + any(node.op in POOLS for node in rest[1:])

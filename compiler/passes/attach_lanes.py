@@ -1,9 +1,9 @@
 """After it, lanes may work tile by tile for a convolution: on its input, or on what it makes.
 
 The input is quantised or pooled, the result is pooled. They are one group where that is estimated
-to save a twentieth of their cycles: what lies between them never is in a memory as a whole, and the
-lanes work on one tile while the array does on the next. Halo is computed again. Nodes whose mapping
-is given are attached only where that says so.
+to save a twentieth of their cycles, or half of what the lanes take alone: what lies between them
+never is in a memory as a whole, and the lanes work on one tile while the array does on the next.
+Halo is computed again. Nodes whose mapping is given are attached only where that says so.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -27,8 +27,9 @@ from .place_buffers import place_buffers
 THOROUGH = 2
 """The effort from which on it is tried."""
 
-WORTH = 0.95
-"""Of the cycles of both, what they may take at most as one; less is not worth a larger nest."""
+WORTH, LEAST = 0.05, 0.02
+"""Of the cycles of both, what one saves at least; less than the first is not worth a larger nest,
+if it is not half of what the lanes take alone."""
 
 Fits = Callable[[Node, Node], bool]
 Rooms = Mapping[str, Mapping[str, int]]
@@ -69,8 +70,8 @@ def followed(node: Node, wish: Given, links: Links) -> list[Node]:
 
 
 def is_pooled(first: Node, second: Node) -> bool:
-    ops = [node.op for node in first.body]
-    return ops[0] in OPENS and [node.op for node in second.body] in [[op] for op in POOLS]
+    pool, *rest = (node.op for node in second.body)
+    return first.body[0].op in OPENS and pool in POOLS and rest in ([], ["lut"])
 
 
 def is_prepared(first: Node, second: Node) -> bool:
@@ -118,7 +119,8 @@ def fits_in(problem: Problem) -> bool:
 
 def pays(trio: Trio, known: Known) -> bool:
     first, second, whole = (known[problem.key()].cycles for _, problem in trio)
-    return whole < WORTH * (first + second)
+    both, saved = first + second, first + second - whole
+    return saved > (LEAST if 2 * saved > min(first, second) else WORTH) * both
 
 
 def merged(graph: Graph, wholes: list[Node]) -> Graph:

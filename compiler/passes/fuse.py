@@ -1,13 +1,14 @@
 """After it, every accelerator operator is in a group: an anchor, and an epilogue on its tiles.
 
 A convolution or matrix product takes the residual `add`, or another operator with one more operand,
-and the `lut` that alone read it. A group
-has one result, its last node's; it stands where its last node stood. Views are in no group.
+and the `lut` that alone read it; a pool takes the `lut`. A group has one result, its last node's;
+it stands where its last node stood. Views are in no group.
 """
 
 from __future__ import annotations
 
 from ..ir.graph import Graph, Node
+from ..mapping.lowering import POOLS
 from ..ops import find_op, is_view
 from ..ops.elementwise import Elementwise
 from .context import Context
@@ -55,11 +56,13 @@ def joined(
 
 def accepts(graph: Graph, chain: tuple[Node, ...], node: Node) -> bool:
     """After the anchor at most one elementwise operator whose result has the anchor's shape, then
-    at most one `lut`."""
-    if chain[0].op not in ANCHORS or chain[-1].op == "lut":
+    at most one `lut`; after a pool only that."""
+    if chain[0].op not in (*ANCHORS, *POOLS) or chain[-1].op == "lut":
         return False
     if node.op == "lut":
         return True
+    if chain[0].op in POOLS:
+        return False
     shapes = {graph.tensors[i].shape for i in (*chain[-1].outputs, *node.outputs)}
     first = not any(map(is_elementwise, chain))
     return first and len(shapes) == 1 and len(set(node.inputs)) == 2

@@ -58,9 +58,15 @@ class RandomPairs(RandomGroups):
         x = self.input(shape, **(real if kinds[0] == "quantize" else self.typed()))
         made = []
         for kind in kinds:
-            x = self.group(getattr(self, f"make_{kind}")(x))
+            body = [getattr(self, f"make_{kind}")(x)]
+            if kind == kinds[-1] != "conv2d" and self.chance(0.5):
+                body += self.looked_up(body[0].outputs[0])
+            x = self.group(*body)
             made.append(self.nodes[-1])
         return made
+
+    def looked_up(self, name: str) -> list[Node]:
+        return [self.table_of(name)] if self.tensors[name].dtype.itemsize == 1 else []
 
     def make_quantize(self, x: str) -> Node:
         return self.node("quantize", [x], **self.typed())
@@ -137,7 +143,8 @@ def test_what_would_take_more_cycles_is_not_attached(monkeypatch: pytest.MonkeyP
     graph, on = stem(), targets.load("diannao-like")
     apart, cycles, _ = simulated(graph, on, Context(on))
     assert all(len(node.body) == 1 for node in apart.nodes)
-    monkeypatch.setattr("dnncc.passes.attach_lanes.WORTH", 9)
+    for name in ("WORTH", "LEAST"):
+        monkeypatch.setattr(f"dnncc.passes.attach_lanes.{name}", -9)
     whole, more, _ = simulated(graph, on, Context(on))
     assert any(len(node.body) > 1 for node in whole.nodes) and cycles < more
 
