@@ -4,7 +4,7 @@ Regions of the ISA are ranges; a strided block leaves gaps in its range, in whic
 work at the same time. Here each is a row of columns: runs of bytes in a frame of strides.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
@@ -21,6 +21,9 @@ Bools = npt.NDArray[np.bool_]
 
 COLUMNS = ("instruction", "is_write", "memory", "start", "stop", "frame")
 DIMENSIONS = 5
+CHUNK = 1 << 17
+"""Instructions that are looked at together: their columns take the place of those before them, as
+memory that is new to a process costs more than to look at it."""
 FAR = np.iinfo(np.int64).max
 
 
@@ -83,32 +86,51 @@ def accesses(
     program: programs.Program, image: images.Image, symbols: Mapping[str, images.Symbol]
 ) -> Accesses:
     """All of a program; of Host the tensors of its part, of Halt the model's outputs."""
-    tables = [of_region(p, is_write, r) for p in program.parts for is_write, r in regions(p)]
-    tables += [
+    hosted = [
         of_symbol(index, is_write, symbol)
         for index, is_write, held in of_host(program, image, symbols)
         for symbol in held
         if symbol.stop > symbol.address
     ]
-    return in_order(tables, program.count)
+    spans = [range(i, min(i + CHUNK, program.count)) for i in range(0, program.count, CHUNK)]
+    return joined([in_order(tables(program, hosted, span), span) for span in spans])
 
 
-def in_order(tables: Sequence[Accesses], count: int) -> Accesses:
+def tables(
+    program: programs.Program, hosted: Sequence[Accesses], span: range
+) -> Iterator[Accesses]:
+    """Of some instructions, region by region."""
+    for part in program.parts:
+        rows = slice(*np.searchsorted(part.indices, (span.start, span.stop)))
+        some = programs.Part(part.cls, part.indices[rows], part.records[rows])
+        if len(some.indices):
+            yield from (of_region(some, is_write, region) for is_write, region in regions(some))
+    yield from (table for table in hosted if int(table.instruction[0]) in span)
+
+
+def in_order(tables: Iterable[Accesses], span: range) -> Accesses:
     """The rows of all, of which each has one of an instruction at most, by instruction."""
-    frames, kinds = together(tables)
-    rows = np.zeros(count, np.int64)
-    for table in tables:
-        rows[table.instruction] += 1
+    every = [nothing(), *tables]
+    frames, kinds = together(every)
+    rows = np.zeros(len(span), np.int64)
+    for table in every:
+        rows[table.instruction - span.start] += 1
     place, total = np.cumsum(rows) - rows, int(rows.sum())
     is_write = np.zeros(total, np.bool_)
     memory, start, stop, frame = (np.zeros(total, np.int64) for _ in range(4))
-    for table, kind in zip(tables, kinds, strict=True):
-        at = place[table.instruction]
+    for table, kind in zip(every, kinds, strict=True):
+        at = place[table.instruction - span.start]
         is_write[at], memory[at], frame[at] = table.is_write, table.memory, kind[table.frame]
         start[at], stop[at] = table.start, table.stop
-        place[table.instruction] += 1
-    instruction = np.repeat(np.arange(count), rows)
+        place[table.instruction - span.start] += 1
+    instruction = np.repeat(np.arange(span.start, span.stop), rows)
     return Accesses(instruction, is_write, memory, start, stop, frame, frames)
+
+
+def nothing() -> Accesses:
+    none, wide = np.zeros(0, np.int64), np.zeros((0, DIMENSIONS), np.int64)
+    frames = Frames(none, wide, wide)
+    return Accesses(none, none.astype(np.bool_), none, none, none, none, frames)
 
 
 def joined(tables: Sequence[Accesses]) -> Accesses:

@@ -16,6 +16,9 @@ from .hazards import spread
 UNIT_SHIFT = 44
 """No memory has more bytes than that many bits can count."""
 
+CHUNK = 1 << 19
+"""Rows that are looked at together, about: their columns take the place of those before them."""
+
 MOST = 1 << 26
 """Runs, and bytes, that are looked at at once."""
 
@@ -40,7 +43,24 @@ class Handovers(NamedTuple):
 
 def handovers(found: Accesses, home: Ints, kinds: Kinds) -> Handovers:
     """`home` is the unit that each row lies in; rows without one are left out."""
+    some = [of_units(found, rows, home, kinds) for rows in by_units(home)]
+    made, rest = (np.concatenate([np.zeros(0, np.int64), *c]) for c in zip(*some, strict=True))
+    return Handovers(made, np.sort(rest))
+
+
+def by_units(home: Ints) -> list[Ints]:
+    """The rows that lie in units, in order, some units at a time."""
     rows = np.flatnonzero(home >= 0)
+    unit = home[rows]
+    few = int(unit.max(initial=0)) < np.iinfo(np.int16).max
+    order = np.argsort(unit.astype(np.int16) if few else unit, kind="stable")
+    ends = np.cumsum(np.bincount(unit))
+    cuts = np.flatnonzero(np.diff(ends // CHUNK)) + 1
+    return np.split(rows[order], ends[cuts - 1])
+
+
+def of_units(found: Accesses, rows: Ints, home: Ints, kinds: Kinds) -> Handovers:
+    """Of all rows of some units."""
     order, piece = by_piece(found.start[rows], found.stop[rows], home[rows])
     rows = rows[order]
     made, other = last_writes(found, rows, piece)
@@ -48,7 +68,7 @@ def handovers(found: Accesses, home: Ints, kinds: Kinds) -> Handovers:
     rows, piece = rows[rest], piece[rest]
     plain = filled(found, rows, piece, home, kinds)[piece]
     tiles = rows[plain & found.is_write[rows]]
-    return Handovers(np.append(made, found.instruction[tiles]), np.sort(rows[~plain]))
+    return Handovers(np.append(made, found.instruction[tiles]), rows[~plain])
 
 
 def among(every: Ints, some: Ints) -> Bools:

@@ -14,7 +14,7 @@ from dnncc.targets import Target, TargetError, dataflow, diff, loads
 
 from .errors import RunError
 from .machine import private_rows
-from .pricing import array_params, array_work
+from .pricing import array_params, array_work, forms
 
 LARGEST_FILE = 1 << 31
 LARGEST_ARENA = 1 << 31
@@ -116,9 +116,10 @@ def engine_problems(program: programs.Program, target: Target) -> Iterator[str]:
 def mapping_problems(program: programs.Program, target: Target) -> Iterator[str]:
     flow = dataflow.model(target)
     for _, indices, records in (part for part in program.parts if part.cls is tensor.Tensor):
-        item = tensor.Tensor.from_records(records)
+        first, _ = forms(tensor.Tensor, records)
+        item = tensor.Tensor.from_records(records[first])
         works, params = array_work(item), array_params(item, flow)
-        for row in np.flatnonzero(~flow.legal(target, works, params))[:1]:
+        for row in np.sort(first[~flow.legal(target, works, params)])[:1]:
             one: Any = tensor.Tensor.from_records(records[row : row + 1])
             reason = flow.explain(target, array_work(one), array_params(one, flow))
             yield f"instruction {indices[row]}: the array cannot run this tile: {reason}"

@@ -76,3 +76,25 @@ def test_spoilt_programs_are_found_out_all_the_same(
         assert found == looked_at(image, monkeypatch)
         faults += bool(found)
     assert faults > 15
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_is_found_does_not_depend_on_how_much_is_looked_at_together(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = compiled(RESNET, "eyeriss-like").session.image
+    image = spoilt(image, np.random.default_rng(seed)) if seed else image
+    try:
+        program, target = programs.Program.decode(image.text), loading.target_of(image)
+    except core.IsaError:
+        return  # then there is nothing to look at
+    once = verification.Verification(program, image, target)
+    found, handed = once.findings(), once.handovers
+    monkeypatch.setattr(accesses, "CHUNK", 13)
+    monkeypatch.setattr(handovers, "CHUNK", 40)
+    again = verification.Verification(program, image, target)
+    for name in ("instruction", "is_write", "memory", "start", "stop", "run", "sizes", "strides"):
+        np.testing.assert_array_equal(getattr(again.accesses, name), getattr(once.accesses, name))
+    assert again.findings() == found
+    assert {*again.handovers.made} == {*handed.made}
+    np.testing.assert_array_equal(again.handovers.rest, handed.rest)
