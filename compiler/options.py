@@ -12,8 +12,8 @@ if TYPE_CHECKING:  # imported when it is needed: --help has to be quick
     from .mapping.given import Given
 
 OMITTED: tuple[tuple[str, ...], ...] = (
-    ("fuse", "reorder_ops", "cascade", "place_buffers"),
-    ("reorder_ops", "cascade", "place_buffers"),
+    ("fuse", "reorder_ops", "cascade", "place_buffers", "keep_parts"),
+    ("reorder_ops", "cascade", "place_buffers", "keep_parts"),
     (),
     (),
 )

@@ -1,7 +1,7 @@
 """What a binary holds, apart from how ELF lays it out (elf.py)."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isfinite, prod
 from typing import Any
 
@@ -24,12 +24,24 @@ KINDS = ("input", "output", "tensor")
 
 
 @dataclass(frozen=True, slots=True)
+class Head:
+    """Where the first `count` indices of dimension `axis` of a tensor are, if not with the others:
+    at byte `address` of `memory`, as `dtype`, at the strides of the tensor."""
+
+    memory: int
+    address: int
+    dtype: str
+    axis: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Symbol:
     """A tensor of the model at its place: byte `address` of `memory` (0 is DRAM).
 
     `kind` is "input", "output" or "tensor"; `dtype` is NumPy's name; `strides` are in elements;
     scale and zero are those of its quantisation, scale 0 where it has none. Constants lie in
-    .rodata, which DRAM starts with.
+    .rodata, which DRAM starts with. What is in the `head` of a tensor is not where the symbol says.
     """
 
     name: str
@@ -41,6 +53,7 @@ class Symbol:
     address: int
     scale: float = 0.0
     zero: int = 0
+    head: Head | None = None
 
     @property
     def element_bytes(self) -> int:
@@ -62,6 +75,31 @@ class Symbol:
     def bytes(self) -> int:
         """What the elements take when dense."""
         return prod(self.shape) * self.element_bytes
+
+    def parts(self) -> "tuple[Symbol, ...]":
+        """The tensor, or its head and what comes behind that, each in one place."""
+        if self.head is None:
+            return (self,)
+        return self.first(), self.rest()
+
+    def first(self) -> "Symbol":
+        """What is in its head."""
+        head = self.head
+        assert head is not None
+        place = replace(self, memory=head.memory, address=head.address, dtype=head.dtype, head=None)
+        return replace(place, shape=with_size(self.shape, head.axis, head.count))
+
+    def rest(self) -> "Symbol":
+        """What is not in its head."""
+        head = self.head
+        assert head is not None
+        behind = head.count * self.strides[head.axis] * self.element_bytes
+        shape = with_size(self.shape, head.axis, self.shape[head.axis] - head.count)
+        return replace(self, address=self.address + behind, shape=shape, head=None)
+
+
+def with_size(shape: tuple[int, ...], axis: int, size: int) -> tuple[int, ...]:
+    return (*shape[:axis], size, *shape[axis + 1 :])
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,14 +227,32 @@ def symbol_faults(symbol: Symbol, dram_bytes: int) -> Iterator[str]:
     size = dram_bytes if symbol.memory == DRAM else 1 << MEMORY_SHIFT
     if not 0 <= symbol.address <= symbol.stop <= size:
         yield f"bytes {symbol.address}..{symbol.stop} are not in memory {symbol.memory}"
+    if symbol.head is not None:
+        yield from head_faults(symbol, symbol.head, dram_bytes)
+
+
+def head_faults(symbol: Symbol, head: Head, dram_bytes: int) -> Iterator[str]:
+    """What is wrong with the head of a symbol that is right but for it."""
+    if symbol.kind != "tensor":
+        yield f"an {symbol.kind} lies in one place, without a head"
+    elif not 0 <= head.axis < len(symbol.shape):
+        yield f"head: there is no dimension {head.axis}"
+    elif not 0 < head.count <= symbol.shape[head.axis]:
+        yield f"head: {head.count} indices of {symbol.shape[head.axis]}"
+    else:
+        yield from (f"head: {fault}" for fault in symbol_faults(symbol.first(), dram_bytes))
 
 
 def check_host(image: Image) -> None:
     known = {symbol.name for symbol in image.symbols}
+    headed = {symbol.name for symbol in image.symbols if symbol.head is not None}
     for number, part in enumerate(image.host):
         missing = sorted({*part.inputs, *part.outputs} - known)
         if missing:
             raise IsaError(f"host part {number}: tensor {missing[0]!r} has no symbol")
+        split = sorted({*part.inputs, *part.outputs} & headed)
+        if split:
+            raise IsaError(f"host part {number}: tensor {split[0]!r} lies in two places")
 
 
 def check_debug(debug: Debug) -> None:

@@ -71,6 +71,13 @@ def symbol_table(image: "Image") -> str:
         place = f"{s.memory}:{s.address:#x}"
         kind = f"{s.dtype}{list(s.shape)}"
         rows.append(f"{s.kind:<8}{place:>14}{s.bytes:>12}  {kind:<24}{s.name}")
+        if s.head:
+            first = s.first()
+            place, kind = (
+                f"{s.head.memory}:{s.head.address:#x}",
+                f"{first.dtype}{list(first.shape)}",
+            )
+            rows.append(f"{'head':<8}{place:>14}{first.bytes:>12}  {kind:<24}{s.name}")
     return "\n".join(rows)
 
 

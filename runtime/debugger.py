@@ -200,7 +200,7 @@ class Debugger:
         if symbol is None:
             raise RunError(f"no tensor {name!r} has a place in memory")
         value = self.machine.symbol(symbol)[0]
-        where = f"{symbol.memory}:{symbol.address:#x}"
+        where = " and ".join(f"{s.memory}:{s.address:#x}" for s in symbol.parts())
         yield f"{symbol.name}: {value.dtype}{list(value.shape)} at {where}"
         yield from str(value).splitlines()
 

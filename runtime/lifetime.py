@@ -15,7 +15,8 @@ ELEMENT = re.compile(r"(?P<name>.+)\[(?P<index>[\d,\s]*)\]", re.DOTALL)
 
 
 class Element(NamedTuple):
-    """An element of a tensor, and the bytes [start, stop) that it takes in `symbol.memory`."""
+    """An element of a tensor, and the bytes [start, stop) that it takes in `symbol.memory`; of a
+    tensor in two places, the symbol is that of the part in which it is."""
 
     symbol: images.Symbol
     indices: tuple[int, ...]
@@ -34,6 +35,8 @@ def life(symbol: images.Symbol, image: images.Image, count: int) -> tuple[int, i
 
 def touching(found: Accesses, symbol: images.Symbol, span: tuple[int, int]) -> Ints:
     """The rows of Accesses, of instructions first..last, that touch a tensor's bytes."""
+    if symbol.head is not None:
+        return np.unique(np.concatenate([touching(found, s, span) for s in symbol.parts()]))
     first, last = np.searchsorted(found.instruction, [span[0], span[1] + 1])
     rows = np.arange(first, last)
     if symbol.stop <= symbol.address:  # it has no elements
@@ -61,6 +64,10 @@ def element(text: str, symbols: dict[str, images.Symbol]) -> Element:
         i >= d for i, d in zip(index, symbol.shape, strict=True)
     ):
         raise RunError(f"{text!r} is not in the tensor's shape {list(symbol.shape)}")
-    offset = sum(i * s for i, s in zip(index, symbol.strides, strict=True))
-    start = symbol.address + offset * symbol.element_bytes
-    return Element(symbol, index, start, start + symbol.element_bytes)
+    part, inside = symbol, list(index)
+    if (head := symbol.head) is not None:
+        part = symbol.first() if index[head.axis] < head.count else symbol.rest()
+        inside[head.axis] -= head.count * (index[head.axis] >= head.count)
+    offset = sum(i * s for i, s in zip(inside, part.strides, strict=True))
+    start = part.address + offset * part.element_bytes
+    return Element(part, index, start, start + part.element_bytes)

@@ -120,6 +120,9 @@ class Machine:
             raise MachineError(f"out of bounds: {what}") from None
 
     def symbol(self, symbol: images.Symbol) -> Array:
-        """The tensor of a symbol in place, (batch, *shape)."""
+        """The tensor of a symbol in place, (batch, *shape); a copy of one that is in two places."""
+        if symbol.head is not None:
+            parts = [self.symbol(part).astype(symbol.type) for part in symbol.parts()]
+            return np.concatenate(parts, axis=1 + symbol.head.axis)
         place = symbol.memory, symbol.address, symbol.shape, symbol.strides
         return self.place(*place, symbol.type)

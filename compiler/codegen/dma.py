@@ -38,8 +38,9 @@ def rolled(site: Site, step: Load, env: Env) -> Iterator[tuple[Any, Any]]:
 
 def store(site: Site, step: Store, env: Env) -> Any:
     operand: Operand = step.source
+    kind = site.buffers[operand.buffer].kind if operand.buffer else "ofmap"
     fields = block(in_dram(site, operand, env), locate(site, operand, env), order_of(site, operand))
-    engine = site.target.store_engine(site.buffers[operand.buffer].kind)  # type: ignore[arg-type]
+    engine = site.target.store_engine(kind)  # type: ignore[arg-type]
     return dma.Store.records(count_of(env), queue=int(engine.name[-1]), **fields)
 
 

@@ -11,6 +11,7 @@ from dnncc.targets import Target
 from dnncc.targets.floor import total
 
 from ..host.export import export_host
+from ..ir import heads
 from ..ir.graph import Array, Graph, Node, Tensor
 from ..mapping.asking import Known
 from ..mapping.bound import floors
@@ -100,7 +101,18 @@ def symbol(tensor: Tensor, kind: str, target: Target) -> isa.Symbol:
         tensor.address + first * dtype.itemsize,
         float(quant.scale[0]) if quant else 0.0,
         int(quant.zero[0]) if quant else 0,
+        head(tensor, first, target),
     )
+
+
+def head(tensor: Tensor, first: int, target: Target) -> isa.Head | None:
+    """What of a tensor, whose view begins `first` elements behind its storage, is on chip."""
+    if tensor.head is None or not (count := heads.leading(tensor, tensor.head.elements)):
+        return None
+    memory = next(m.id for m in target.memories if m.name == tensor.head.memory)
+    dtype = scratchpad_dtype(tensor.dtype, target)
+    address = tensor.head.address + first * dtype.itemsize
+    return isa.Head(memory, address, dtype.name, heads.outermost(tensor), count)
 
 
 def host_part(node: Node, graph: Graph) -> isa.HostPart:

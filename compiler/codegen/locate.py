@@ -69,7 +69,8 @@ def locate(site: Site, operand: Operand, env: Env) -> Located:
     tensor = site.graph.tensors[operand.tensor]
     strides = layout(tensor)
     first = element(tensor, extents) * operand.dtype.itemsize
-    address = core.address(site.memory_id(tensor.memory), tensor.address + first)
+    home = tensor.head or tensor
+    address = core.address(site.memory_id(home.memory), home.address + first)
     return Located(address, extents, strides, code)
 
 

@@ -52,7 +52,8 @@ def describe(step: Step) -> str:
     if isinstance(step, Load):
         return f"load {step.out.buffer} <- {step.out.tensor}"
     if isinstance(step, Store):
-        return f"store {step.source.tensor} <- {step.source.buffer}"
+        tensor, buffer = step.source.tensor, step.source.buffer
+        return f"store {tensor} <- {buffer}" if buffer else f"store {tensor}"
     return step.op if isinstance(step, Compute) else "host"
 
 

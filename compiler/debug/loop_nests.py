@@ -75,14 +75,16 @@ def resident_lines(at: Site) -> Iterator[Line]:
     """Tensors that stay in a scratchpad between nests."""
     names = dict.fromkeys(o.tensor for o in operands(at.nest) if not o.buffer)
     for name in names:
-        yield (at.graph.tensors[name].memory, 0, f"resident '{name}'")
+        tensor = at.graph.tensors[name]
+        what = f"head of '{name}'" if tensor.head else f"resident '{name}'"
+        yield ((tensor.head or tensor).memory, 0, what)
 
 
 def body_lines(at: Site, body: tuple[Loop | Step, ...], depth: int) -> Iterator[Line]:
     for item in body:
         if isinstance(item, Loop):
             step = f":{item.step}" if item.step > 1 else ""
-            yield ("dram", depth, f"for {item.var} in 0:{item.extent}{step}")
+            yield ("dram", depth, f"for {item.var} in {item.begin}:{item.stop}{step}")
             yield from body_lines(at, item.body, depth + 1)
         elif isinstance(item, Compute) and item.op == "tensor":
             yield from array_lines(at, item, depth)

@@ -49,10 +49,21 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
+class Head:
+    """The first `elements` of a storage, which lie in scratchpad `memory` from byte `address` on,
+    at the strides that they would have in DRAM, where the others are."""
+
+    memory: str
+    address: int
+    elements: int
+
+
+@dataclass(frozen=True, slots=True)
 class Tensor:
     """The type of a value; `memory` is the memory that holds all of it ("dram" or a scratchpad).
 
-    `address` is where the storage of a root begins there, in bytes; -1 until it is allocated.
+    `address` is where the storage of a root begins there, in bytes; -1 until it is allocated. Of a
+    storage in DRAM a `head` may stay on chip.
     """
 
     name: str
@@ -62,6 +73,7 @@ class Tensor:
     view: View | None = None
     memory: str = "dram"
     address: int = -1
+    head: Head | None = None
 
     @property
     def size(self) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..diagnostics import CompileError
-from .graph import Array, Graph, Node, Quant, Tensor, View
+from .graph import Array, Graph, Head, Node, Quant, Tensor, View
 from .mlir import Block, Operation, TensorType, Type, parse_operation, print_operation
 
 ELEMENTS = {
@@ -134,6 +134,13 @@ class Printer:
             known["memory"] = tensor.memory
         if tensor is not None and tensor.address >= 0:
             known["address"] = tensor.address
+        if tensor is not None and tensor.head is not None:
+            head = tensor.head
+            known["head"] = {
+                "memory": head.memory,
+                "address": head.address,
+                "elements": head.elements,
+            }
         if tensor is not None and tensor.view is not None:
             view = tensor.view
             known |= {"root": view.root, "offset": view.offset, "strides": view.strides}
@@ -248,7 +255,8 @@ class Parser:
             view = View(described["root"], described["offset"], described["strides"])
         dtype, quant = np.dtype(ELEMENTS[kind.element]), self.quant(kind.encoding)
         memory, address = described.get("memory", "dram"), described.get("address", -1)
-        self.tensors[name] = Tensor(name, kind.shape, dtype, quant, view, memory, address)
+        head = Head(**described["head"]) if "head" in described else None
+        self.tensors[name] = Tensor(name, kind.shape, dtype, quant, view, memory, address, head)
         return name
 
     def quant(self, encoding: Mapping[str, Any]) -> Quant | None:

@@ -138,8 +138,8 @@ class Operand:
 
     A tile buffer holds exactly `box`, dense, in the order in which the tensor is stored; or `held`,
     of which the box is a part, where that is not (); a `whole` one holds the whole tensor so. With
-    no buffer the tensor's own view says where the box lies in
-    the scratchpad `Tensor.memory`. Psums are no tensor of the graph: theirs is "".
+    no buffer the tensor's own view says where the box lies in the scratchpad `Tensor.memory`, or in
+    that of its head. Psums are no tensor of the graph: theirs is "".
     """
 
     tensor: str
@@ -164,7 +164,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """box of the tensor in DRAM <- buffer."""
+    """box of the tensor in DRAM <- buffer, or the tensor's head."""
 
     source: Operand
 
@@ -194,15 +194,36 @@ Step = Load | Store | Compute | HostCall
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """for `var` in 0:extent:step; the last range may be shorter."""
+    """for `var` in 0:extent:step; the last range may be shorter.
+
+    Of these iterations, those from index `begin` on and before `end` (0: the extent): what is left
+    of a loop that was split where its steps change. Iterations keep their numbers.
+    """
 
     var: str
     extent: int
     step: int
     body: tuple["Loop | Step", ...]
+    begin: int = 0
+    end: int = 0
+
+    @property
+    def stop(self) -> int:
+        """Behind its last index."""
+        return self.end or self.extent
+
+    @property
+    def first(self) -> int:
+        """The number of its first iteration."""
+        return self.begin // self.step
 
     @property
     def trips(self) -> int:
+        return -(-self.stop // self.step) - self.first
+
+    @property
+    def whole(self) -> int:
+        """Iterations of the loop that it is a part of."""
         return -(-self.extent // self.step)
 
 
@@ -256,11 +277,12 @@ def unroll_body(
 
 
 def unroll_loop(loop: Loop, start: Any, env: dict[str, Range]) -> Iterator[Unrolled]:
-    index = np.tile(np.arange(loop.trips), len(start))
+    done = np.tile(np.arange(loop.trips), len(start))
     inner = {v: repeated(r, loop.trips) for v, r in env.items()}
+    index = loop.first + done
     low = index * loop.step
-    inner[loop.var] = Range(low, np.minimum(low + loop.step, loop.extent), index, loop.trips)
-    inner_start = np.repeat(start, loop.trips) + index * size_of(loop.body)
+    inner[loop.var] = Range(low, np.minimum(low + loop.step, loop.extent), index, loop.whole)
+    inner_start = np.repeat(start, loop.trips) + done * size_of(loop.body)
     yield from unroll_body(loop.body, inner_start, inner)
 
 

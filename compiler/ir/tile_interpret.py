@@ -79,7 +79,8 @@ class Storage:
 
 def held_as(tensor: Tensor) -> np.dtype[Any]:
     """What a tensor's elements are kept as: a scratchpad may hold them wider, and so do we."""
-    wide = tensor.memory != "dram" and tensor.dtype.kind in "iu"
+    on_chip = tensor.memory != "dram" or tensor.head is not None
+    wide = on_chip and tensor.dtype.kind in "iu"
     return np.dtype(np.int32) if wide else tensor.dtype
 
 
@@ -125,10 +126,10 @@ class Interpreter:
 
     def loop(self, loop: Loop) -> None:
         outside = self.env.get(loop.var)
-        for index in range(loop.trips):
+        for index in range(loop.first, loop.first + loop.trips):
             low = index * loop.step
             high = min(low + loop.step, loop.extent)
-            self.env[loop.var] = Range(low, high, index, loop.trips)
+            self.env[loop.var] = Range(low, high, index, loop.whole)
             self.block(loop.body)
         if outside is not None:
             self.env[loop.var] = outside

@@ -76,6 +76,8 @@ Types = Mapping[str, TensorType]
 def item(step: Loop | Step, types: Types) -> Operation:
     if isinstance(step, Loop):
         attrs = {"var": step.var, "extent": step.extent, "step": step.step}
+        if step.begin or step.end:
+            attrs |= {"begin": step.begin, "end": step.end}
         body = Block((), tuple(item(i, types) for i in step.body))
         return Operation("dnncc.for", attrs=attrs, body=body)
     if isinstance(step, Load):
@@ -199,7 +201,8 @@ def loop_or_step(op: Operation, buffers: Buffers) -> Loop | Step:
     name = op.name.removeprefix("dnncc.")
     if name == "for":
         body = tuple(loop_or_step(o, buffers) for o in inside(op))
-        return Loop(op.attrs["var"], op.attrs["extent"], op.attrs["step"], body)
+        part = op.attrs.get("begin", 0), op.attrs.get("end", 0)
+        return Loop(op.attrs["var"], op.attrs["extent"], op.attrs["step"], body, *part)
     if name == "host":
         return HostCall(op.attrs["part"])
     operands = parse_operands(op, buffers)

@@ -11,6 +11,7 @@ from dnncc.targets import Target
 from ..memory.lifetimes import lifetimes
 from .graph import Graph, Node
 from .graph import Tensor as Value
+from .heads import leading, outermost
 from .ring_verify import faults
 from .tile import (
     Buffer,
@@ -20,6 +21,7 @@ from .tile import (
     Loop,
     Nest,
     Operand,
+    Range,
     Step,
     Store,
     TileProgram,
@@ -35,7 +37,7 @@ def verify_tile(program: TileProgram, target: Target) -> None:
     rooms = Rooms(program.graph, target)
     for part, nest in zip(parts, program.nests, strict=True):
         check_buffers(nest, target)
-        NestVerifier(program.graph, nest).check_body(nest.body, {v: 1 for v in nest.dims}, ())
+        NestVerifier(program.graph, nest).check_body(nest.body, {v: 1 for v in nest.dims}, {})
         rooms.check(part, nest)
 
 
@@ -59,6 +61,10 @@ def check_buffers(nest: Nest, target: Target) -> None:
             raise error(nest, fault)
 
 
+Ends = Mapping[str, int]
+"""Of the loops around something, by variable, the index behind the last."""
+
+
 class NestVerifier:
     """Checks the loops and steps of one nest."""
 
@@ -71,18 +77,20 @@ class NestVerifier:
         return error(self.nest, message)
 
     def check_body(
-        self, body: tuple[Loop | Step, ...], steps: Mapping[str, int], loops: tuple[str, ...]
+        self, body: tuple[Loop | Step, ...], steps: Mapping[str, int], loops: Ends
     ) -> None:
-        """`loops` are around it; outside of its loop a variable stands for all of its indices."""
+        """`loops` are around it, with where they end; outside of its loop a variable stands for all
+        of its indices."""
         spans = {v: steps[v] if v in loops else n for v, n in self.nest.dims.items()}
         for item in body:
             if isinstance(item, Loop):
                 self.check_loop(item, loops)
-                self.check_body(item.body, {**steps, item.var: item.step}, (*loops, item.var))
+                around = {**loops, item.var: item.stop}
+                self.check_body(item.body, {**steps, item.var: item.step}, around)
             else:
                 self.check_step(item, spans, loops)
 
-    def check_loop(self, loop: Loop, loops: tuple[str, ...]) -> None:
+    def check_loop(self, loop: Loop, loops: Ends) -> None:
         extent = self.nest.dims.get(loop.var)
         if extent is None:
             raise self.fail(f"it loops over '{loop.var}', which is none of {list(self.nest.dims)}")
@@ -90,36 +98,47 @@ class NestVerifier:
             raise self.fail(f"its loop over {loop.var} covers {loop.extent}, not {extent}")
         if not 1 <= loop.step <= loop.extent:
             raise self.fail(f"its loop over {loop.var} takes {loop.step} of {loop.extent} at once")
+        if loop.begin % loop.step or not 0 <= loop.begin < loop.stop <= loop.extent:
+            raise self.fail(f"its loop over {loop.var} has a part {loop.begin}:{loop.end}")
         if loop.var in loops:
             raise self.fail(f"it has a loop over {loop.var} within one")
 
-    def check_step(self, step: Step, spans: Mapping[str, int], loops: tuple[str, ...]) -> None:
+    def check_step(self, step: Step, spans: Mapping[str, int], loops: Ends) -> None:
         if isinstance(step, HostCall) and not 0 <= step.part < self.parts:
             raise self.fail(f"it calls host part {step.part} of {self.parts}")
         for operand in operands_of(step):
             self.check_operand(operand, spans, loops)
         if isinstance(step, Load | Store):
-            self.check_move(step.out if isinstance(step, Load) else step.source)
+            self.check_move(step)
         if isinstance(step, Compute) and not set(step.accumulate) <= set(loops):
-            raise self.fail(f"{step.op} accumulates over {step.accumulate}, within {loops}")
+            raise self.fail(f"{step.op} accumulates over {step.accumulate}, within {(*loops,)}")
 
-    def check_move(self, operand: Operand) -> None:
+    def check_move(self, move: Load | Store) -> None:
+        operand = move.out if isinstance(move, Load) else move.source
         tensor = self.graph.tensors.get(operand.tensor)
-        if not operand.buffer or tensor is None or tensor.memory != "dram":
+        lies = isinstance(move, Store) and tensor is not None and tensor.head is not None
+        if not (operand.buffer or lies) or tensor is None or tensor.memory != "dram":
             raise self.fail(f"it moves '{operand.tensor}', which is not in DRAM, or to no buffer")
 
-    def check_operand(
-        self, operand: Operand, spans: Mapping[str, int], loops: tuple[str, ...]
-    ) -> None:
+    def check_operand(self, operand: Operand, spans: Mapping[str, int], loops: Ends) -> None:
         free = {v for d in operand.box for v in d.variables()} - set(self.nest.dims)
         if free:
             raise self.fail(f"the box of {self.told(operand)} depends on '{min(free)}', no loop")
         if operand.tensor:
-            self.check_box(operand)
+            self.check_box(operand, {**self.nest.dims, **loops})
         if operand.buffer:
             self.check_tile(operand, spans, loops)
 
-    def check_box(self, operand: Operand) -> None:
+    def check_head(self, operand: Operand, tensor: Value, ends: Mapping[str, int]) -> None:
+        """All that is used of it where it lies stays on chip."""
+        if tensor.head is None:
+            raise self.fail(f"'{tensor.name}' is used where it lies, which is DRAM")
+        last = {v: Range(0, end, 0, 1) for v, end in ends.items()}
+        high = operand.box[outermost(tensor)].range(last).high
+        if high > (count := leading(tensor, tensor.head.elements)):
+            raise self.fail(f"{high} of '{tensor.name}' are used on chip, where {count} are")
+
+    def check_box(self, operand: Operand, ends: Mapping[str, int]) -> None:
         tensor = self.graph.tensors.get(operand.tensor)
         if tensor is None:
             raise self.fail(f"there is no tensor '{operand.tensor}'")
@@ -127,11 +146,9 @@ class NestVerifier:
             bounds = [d.bound for d in operand.box]
             raise self.fail(f"the box of '{tensor.name}' is within {bounds}, it {told(tensor)}")
         if not operand.buffer and tensor.memory == "dram":
-            raise self.fail(f"'{tensor.name}' is used where it lies, which is DRAM")
+            self.check_head(operand, tensor, ends)
 
-    def check_tile(
-        self, operand: Operand, spans: Mapping[str, int], loops: tuple[str, ...]
-    ) -> None:
+    def check_tile(self, operand: Operand, spans: Mapping[str, int], loops: Ends) -> None:
         buffer = self.buffers.get(operand.buffer)
         if buffer is None:
             raise self.fail(f"there is no buffer '{operand.buffer}' for {self.told(operand)}")
@@ -187,12 +204,20 @@ class Rooms:
             size = max(size, self.target.datapath.operand_bytes)
         return Room(tensor.address, tensor.address + tensor.size * size, tensor.name)
 
+    def head(self, tensor: Value) -> Room:
+        """Of what stays on chip of a tensor in DRAM."""
+        head = tensor.head
+        assert head is not None
+        size = head.elements * max(tensor.dtype.itemsize, self.target.datapath.operand_bytes)
+        return Room(head.address, head.address + size, tensor.name)
+
     def check(self, node: Node, nest: Nest) -> None:
         at = self.place[id(node)]
         alive = [self.graph.tensors[r] for r, (a, b) in self.spans.items() if a <= at <= b]
         for memory, limit in self.bytes.items():
             here = [self.room(t) for t in alive if t.memory == memory]
             buffers = [b for b in nest.buffers if b.memory == memory]
+            here += [self.head(t) for t in alive if t.head and t.head.memory == memory]
             total = sum(r.stop - r.start for r in here) + sum(b.bytes for b in buffers)
             if total > limit:
                 raise error(nest, f"it needs {total} bytes of '{memory}', which has {limit}")

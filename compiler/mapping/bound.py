@@ -8,7 +8,7 @@
   scratchpad and read from another, are written once and read once. Others may stay, whole or in
   strips.
 * A cascade takes what its layers take; the maps that it keeps on chip are in no sum.
-* Layer by layer, a feature map that no scratchpad can hold is also written once and read once.
+* Layer by layer, what of a feature map no scratchpad can hold is also written once and read once.
 """
 
 from collections.abc import Iterator
@@ -138,8 +138,8 @@ class Traffic:
         for access in self.fresh(load):
             if self.must_move(load, access):
                 moved[self.link(load, access)] += self.bytes(access)
-            elif not self.fits(access):
-                spilled[self.link(load, access)] += self.bytes(access)
+            else:
+                spilled[self.link(load, access)] += self.too_much(access)
         return tuple(moved), tuple(spilled)
 
     def must_move(self, load: Workload, access: Access) -> bool:
@@ -173,11 +173,12 @@ class Traffic:
         """Whether it is read from the memory that results are made in."""
         return self.memory(access) == self.target.memory_for("ofmap")
 
-    def fits(self, access: Access) -> bool:
-        """Whether the scratchpad that results are made in has room for the whole storage."""
+    def too_much(self, access: Access) -> int:
+        """Bytes of a map for which the scratchpad that results are made in has no room."""
         tensor = self.graph.tensors[self.root(access)]
-        size = tensor.size * scratchpad_dtype(tensor.dtype, self.target).itemsize
-        return size <= self.target.memory_for("ofmap").bytes
+        itemsize = scratchpad_dtype(tensor.dtype, self.target).itemsize
+        room = self.target.memory_for("ofmap").bytes // itemsize
+        return max(self.bytes(access) - room * tensor.dtype.itemsize, 0)
 
     def link(self, load: Workload, access: Access) -> int:
         target, stores = self.target, access is load.result

@@ -90,4 +90,8 @@ def storages(graph: Graph, target: Target) -> list[Row]:
         span = (int(nest_of_node[first]), int(nest_of_node[last]))
         place = (numbers[tensor.memory], tensor.address, stop)
         rows.append((*place, max(span[0], 0), span[1], root))
+        if head := tensor.head:
+            size = head.elements * scratchpad_dtype(tensor.dtype, target).itemsize
+            place = (numbers[head.memory], head.address, head.address + size)
+            rows.append((*place, max(span[0], 0), span[1], root))
     return rows

@@ -21,6 +21,7 @@ from .emit import emit
 from .fold_constants import fold_constants
 from .form_regions import form_regions
 from .fuse import fuse, singletons
+from .keep_parts import keep_parts
 from .legalize import legalize
 from .lower_floats import lower_floats
 from .pack_parameters import pack_parameters
@@ -99,6 +100,7 @@ PIPELINE: tuple[Pass, ...] = (
     within(Level.GRAPH, choose_mapping, needed="loops are tiled as the mapping says"),
     Pass("tile_loops", tile_loops, Level.TILE, Level.GRAPH, needed="what follows works on loops"),
     within(Level.TILE, allocate, needed="instructions address memory"),
+    within(Level.TILE, keep_parts, unchanged),
     Pass("emit", emit, Level.STREAM, Level.TILE, needed="a binary holds instructions"),
     within(Level.STREAM, synchronize, one_by_one),
 )

@@ -171,7 +171,8 @@ class LeftOut:
             plain[piece.first : piece.stop] = not piece.merged
         rows = plain[found.instruction]
         memory, start, stop = (c[rows] for c in (found.memory, found.start, found.stop))
-        symbols = [(s.memory, s.address, s.stop) for s in self.image.symbols]
+        parts = (part for symbol in self.image.symbols for part in symbol.parts())
+        symbols = [(s.memory, s.address, s.stop) for s in parts]
         others = np.array([*self.ranges, *symbols], np.int64).reshape(-1, 3).T
         memory, start, stop = (
             np.concatenate(c) for c in zip((memory, start, stop), others, strict=True)
@@ -180,7 +181,8 @@ class LeftOut:
         return [list(union(start[k], stop[k])) for k in kept]
 
     def symbols(self) -> set[str]:
-        return {s.name for s in self.image.symbols if self.of_symbol(s).any()}
+        parts = ((s.name, part) for s in self.image.symbols for part in s.parts())
+        return {name for name, part in parts if self.of_symbol(part).any()}
 
 
 def strided(mask: Bools, start: int, sizes: Any, strides: Any, element: int) -> Bools:

@@ -13,6 +13,7 @@ from onnx import ModelProto
 import dnncc
 from dnncc.driver import Artifact
 from dnncc.isa import elf
+from dnncc.isa.image import Symbol
 from dnncc.runtime import InferenceSession, load
 from tests.models import find_model
 
@@ -54,10 +55,22 @@ class Compiled:
             session.step(index, machine)
             for number in (n for n, end in last.items() if end == index):
                 for name in (name for name in made[number] if name in session.symbols):
-                    place = machine.symbol(session.symbols[name])[0]
-                    values[name] = place.copy()
-                    place[...] = (forced or {}).get(name, place)
+                    symbol = session.symbols[name]
+                    values[name] = machine.symbol(symbol)[0].copy()
+                    if forced and name in forced:
+                        put(machine, symbol, forced[name])
         return values
+
+
+def put(machine: Any, symbol: Symbol, value: Any) -> None:
+    """Write a tensor where it lies, be that two places."""
+    head = symbol.head
+    for part in symbol.parts():
+        own = value
+        if head is not None:
+            first, rest = np.split(value, [head.count], axis=head.axis)
+            own = first if part.memory == head.memory else rest
+        machine.symbol(part)[0][...] = own
 
 
 def through_binary(

@@ -1,0 +1,1 @@
+from compiler.passes.keep_parts import *
