@@ -192,16 +192,13 @@ def divide(
     """
     released, culprit = last_released(waited, end)
     stalls = np.zeros((len(CAUSES), len(end)), np.int64)
-    at = previous
-    for cause, until in (
-        (ISSUE, issue),
-        (culprit, released),
-        (LATENCY, first_byte),
-        (BANDWIDTH, start),
-    ):
-        reached = np.clip(until, at, start)
-        stalls[cause, np.arange(len(end))] += reached - at
-        at = reached
+    here = np.clip(issue, previous, start)
+    free = np.clip(released, here, start)
+    first = np.clip(first_byte, free, start)
+    stalls[culprit, np.arange(len(end))] = free - here
+    stalls[ISSUE] += here - previous
+    stalls[LATENCY] += first - free
+    stalls[BANDWIDTH] += start - first
     return stalls.T
 
 
