@@ -3,8 +3,9 @@
     python -m benchmarks.million                 # ResNet-50 on diannao-like, which has so many
     python -m benchmarks.million --program a.elf
 
-CPU seconds, and microseconds an instruction. `timed` finds out that little can be left out, and
-plays the rest; `watched` is what the sanitizer adds to a run, without the run.
+CPU seconds, and microseconds an instruction. `timed` and `proved` are by machine code where there
+is a C compiler; without, `timed` finds out that little can be left out, and plays the rest.
+`watched` is what the sanitizer adds to a run, without the run.
 """
 
 import argparse

@@ -1,1 +1,1 @@
-"""Host parts as machine code, which TVM makes here: never from the binary, only from its ONNX."""
+"""Machine code that is made here: host parts by TVM, from their ONNX alone; loops, from C."""
