@@ -1,7 +1,7 @@
 """After it, lanes may work tile by tile for a convolution: on its input, or on what it makes.
 
 The input is quantised or pooled, the result is pooled. They are one group where that is estimated
-to save a twentieth of their cycles, or half of what the lanes take alone: what lies between them
+to save a twentieth of their cycles, or a third of what the lanes take alone: what lies between them
 never is in a memory as a whole, and the lanes work on one tile while the array does on the next.
 Halo is computed again. Nodes whose mapping is given are attached only where that says so.
 """
@@ -29,7 +29,7 @@ THOROUGH = 2
 
 WORTH, LEAST = 0.05, 0.02
 """Of the cycles of both, what one saves at least; less than the first is not worth a larger nest,
-if it is not half of what the lanes take alone."""
+if it is not a third of what the lanes take alone."""
 
 Fits = Callable[[Node, Node], bool]
 Rooms = Mapping[str, Mapping[str, int]]
@@ -120,7 +120,7 @@ def fits_in(problem: Problem) -> bool:
 def pays(trio: Trio, known: Known) -> bool:
     first, second, whole = (known[problem.key()].cycles for _, problem in trio)
     both, saved = first + second, first + second - whole
-    return saved > (LEAST if 2 * saved > min(first, second) else WORTH) * both
+    return saved > (LEAST if 3 * saved > min(first, second) else WORTH) * both
 
 
 def merged(graph: Graph, wholes: list[Node]) -> Graph:
