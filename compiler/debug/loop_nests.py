@@ -62,7 +62,8 @@ def buffer_line(buffer: Buffer, whole: bool) -> Line:
     slots = f"{buffer.slots} slots of " if buffer.slots > 1 else ""
     shape = "x".join(map(str, buffer.shape))
     size = f"{slots}{buffer.slot_bytes:,} bytes, {buffer.dtype}[{shape}]"
-    return (buffer.memory, 0, f"buffer {buffer.name}: {size}{', whole' if whole else ''}")
+    kept = ", whole" if whole else f", a ring along {buffer.ring}" if buffer.ring else ""
+    return (buffer.memory, 0, f"buffer {buffer.name}: {size}{kept}")
 
 
 def operands(nest: Nest) -> Iterator[Operand]:

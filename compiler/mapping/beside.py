@@ -21,7 +21,6 @@ from .cost import (
     stored,
     vector_cycles,
 )
-from .rings import ring_of
 from .space import Choice, product_of, trips
 
 Ints = npt.NDArray[np.int64]
@@ -152,10 +151,10 @@ def sweep_waits(problem: Problem, choice: Choice, steps: Steps, moves: Moves) ->
     have the room for another first tile beside the last one."""
     total: Any = np.zeros((), np.int64)
     for access in problem.load.inputs:
-        if rolling := ring_of(problem.load, choice.ring, access):
+        if rolling := choice.rolls(access):
             ahead = rolling.new_rows(steps) * (choice.room(access.role) - 1)
-            needed = access.box[rolling.axis].largest(steps)
-            total = total + moves.again[access.role] * (ahead < needed)
+            tile = access.box[rolling.axis].largest(steps)
+            total = total + moves.again[access.role] * (ahead < tile)
     return np.asarray(total)
 
 

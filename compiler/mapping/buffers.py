@@ -7,7 +7,7 @@ import numpy as np
 
 from ..ir.tile import SLOT_ALIGN
 from .cost import Problem, Steps, elements, held, repetitions, times
-from .rings import Rolling, ring_of
+from .rings import Rolling
 from .space import Bools, Choice, Ints, product_of, trips
 from .workload import Access
 
@@ -47,8 +47,8 @@ def footprint(
         size, number = known[key]
         memory = problem.target.memory_for(access.kind).name  # type: ignore[arg-type]
         room = np.minimum(number, choice.room(access.role))
-        rolling = ring_of(problem.load, choice.ring, access)
-        size = ring_bytes(rolling, steps, room) if rolling else size * room
+        ring = choice.rolls(access)
+        size = ring_bytes(ring, steps, room) if ring else size * room
         used[memory] = used.get(memory, np.int64(0)) + size
     return used
 
@@ -57,8 +57,8 @@ def slot_bytes(access: Access, choice: Choice, steps: Steps) -> Ints:
     return aligned(elements(held(access, choice, steps)) * access.dtype.itemsize)
 
 
-def ring_bytes(rolling: Rolling, steps: Steps, slots: Ints) -> Ints:
-    return aligned(elements(rolling.shape(steps, slots)) * rolling.access.dtype.itemsize)
+def ring_bytes(ring: Rolling, steps: Steps, slots: Ints) -> Ints:
+    return aligned(elements(ring.shape(steps, slots)) * ring.access.dtype.itemsize)
 
 
 def aligned(size: Ints) -> Ints:

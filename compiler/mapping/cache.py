@@ -31,8 +31,10 @@ from ..ir import tile
 from .buffers import footprint, within
 from .cost import Problem
 from .mapping import Priced
+from .pool import rolls
+from .rolled import in_ring
 from .search import options_of, to_mapping
-from .space import boxes, sizes_of
+from .space import Choice, boxes, sizes_of
 
 LARGEST_FILE = 4 << 20
 LONGEST_LINE = 1000
@@ -56,7 +58,7 @@ class Cache:
     def add(self, problem: Problem, chosen: Priced) -> None:
         if self.path is None:
             return
-        ways = enumerate(options_of(problem))
+        ways = enumerate(all_options(problem))
         steps = dict(chosen.mapping.steps)
         number = next(i for i, way in ways if to_mapping(problem, way, steps) == chosen.mapping)
         text = json.dumps({"choice": number, "cycles": chosen.cycles, "steps": steps})
@@ -147,7 +149,7 @@ def decoded(text: str) -> dict[str, Any]:
 def candidate(problem: Problem, record: dict[str, Any]) -> Priced | None:
     """The mapping that a record names, if it is one that the search may choose."""
     number, cycles, steps = (record.get(name) for name in ("choice", "cycles", "steps"))
-    ways = options_of(problem)
+    ways = all_options(problem)
     if type(number) is not int or not 0 <= number < len(ways) or not isinstance(steps, dict):
         return None
     if type(cycles) is not int:
@@ -160,8 +162,15 @@ def candidate(problem: Problem, record: dict[str, Any]) -> Priced | None:
         return None
     one = {v: np.array([s]) for v, s in steps.items()}
     room = within(problem, footprint(problem, ways[number], one), 1)
-    fits = boxes(problem.load, one).all() and room.all()
+    legal = boxes(problem.load, one) & rolls(problem, ways[number], one)
+    fits = legal.all() and room.all()
     return Priced(to_mapping(problem, ways[number], steps), cycles) if fits else None
+
+
+def all_options(problem: Problem) -> list[Choice]:
+    """Those of both searches, without and with a ring of rows."""
+    ring = in_ring(problem)
+    return [*options_of(problem), *(options_of(ring) if ring else ())]
 
 
 def remove_oldest(where: Path) -> None:

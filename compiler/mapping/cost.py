@@ -17,7 +17,7 @@ from dnncc.targets.floor import link as link_of
 
 from ..ir.graph import Graph, Tensor
 from .given import ANY, Given
-from .rings import ring_of
+from .rings import rolling
 from .space import Choice, product_of, trips
 from .workload import Access, StepSpec, Workload
 
@@ -132,9 +132,9 @@ def held(access: Access, choice: Choice, steps: Steps) -> tuple[Any, ...]:
 
 def brought(problem: Problem, access: Access, what: str, steps: Steps) -> tuple[Any, ...]:
     """Sizes of what one move brings."""
-    rolling = ring_of(problem.load, (access.role,), access) if what == ROWS else None
-    if rolling:
-        return rolling.with_rows(steps, rolling.new_rows(steps))
+    ring = rolling(problem.load) if what == ROWS else None
+    if ring:
+        return ring.with_rows(steps, ring.new_rows(steps))
     return tuple(d.bound for d in access.box) if what == WHOLE else access.tile_shape(steps)
 
 
@@ -217,15 +217,16 @@ def moved(problem: Problem, access: Access, choice: Choice, steps: Steps) -> lis
         number = stored(problem, choice, count)
         return [Moved(TILE, number, number, access.variables())]
     number = repetitions(access, choice, count)
-    rolling = ring_of(load, choice.ring, access)
-    if rolling is None:
+    ring = choice.rolls(access)
+    if ring is None:
         what = WHOLE if access.role in choice.resident else TILE
         return [Moved(what, number, number, access.variables())]
-    sweeps, cut = number // count[rolling.var], access.variables() - {rolling.var}
-    later = rolling.later_rows(load, steps) / rolling.new_rows(steps)
+    sweeps, cut = number // count[ring.var], access.variables() - {ring.var}
+    later = ring.later_rows(load, steps) / ring.new_rows(steps)
+    window, new = access.box[ring.axis].largest(steps), ring.new_rows(steps)
     return [
-        Moved(TILE, sweeps, sweeps, cut),
-        Moved(ROWS, number - sweeps, sweeps * later, cut),
+        Moved(TILE, ring.loads(steps, sweeps, window), sweeps, cut),
+        Moved(ROWS, ring.loads(steps, number - sweeps, new), sweeps * later, cut),
     ]
 
 
@@ -234,17 +235,17 @@ def transfers(problem: Problem, options: Iterable[Choice], steps: Steps) -> Tran
     found: dict[tuple[str, str], tuple[Ints, Ints]] = {}
     able = list(filter(problem.moves, problem.load.accesses()))
     for choice, access in product(options, able):
-        for what in kinds(problem.load, access, choice):
+        for what in kinds(access, choice):
             if (access.role, what) not in found:
                 found[access.role, what] = one_transfer(problem, access, what, steps)
     return found
 
 
-def kinds(load: Workload, access: Access, choice: Choice) -> tuple[str, ...]:
+def kinds(access: Access, choice: Choice) -> tuple[str, ...]:
     """What moves of an operand bring."""
     if access.role in choice.resident:
         return (WHOLE,)
-    return (TILE, ROWS) if ring_of(load, choice.ring, access) else (TILE,)
+    return (TILE, ROWS) if choice.rolls(access) else (TILE,)
 
 
 def one_transfer(problem: Problem, access: Access, what: str, steps: Steps) -> tuple[Ints, Ints]:
@@ -269,14 +270,16 @@ def dma(problem: Problem, choice: Choice, steps: Steps, each: Transfers) -> Move
         lane = link_of(problem.target, link, stores)
         known = not stores and access.tensor in problem.graph.constants
         repeats: Any = zero
+        turns: Any = zero
         moves = moved(problem, access, choice, steps)
         for what, often, full, cut in moves:
             bus, each_takes = each[access.role, what]
             share = filled(problem.load, steps, cut)
             taken = (each_takes * full * share).astype(np.int64)
             busy[lane] = busy.get(lane, zero) + taken
+            turns = turns + often * (each_takes + cost.first_byte(link, stores))
             repeats, total = repeats + often, total + (bus * full * share).astype(np.int64)
-        once = each[access.role, kinds(problem.load, access, choice)[0]][1]
+        once = each[access.role, kinds(access, choice)[0]][1]
         busy[lane] = busy[lane] - once * (not known)
         number = number + repeats
         if len(moves) > 1:
@@ -287,8 +290,7 @@ def dma(problem: Problem, choice: Choice, steps: Steps, each: Transfers) -> Move
             first = early if known else fill
             name = engine(problem, access).name
             first[name] = first.get(name, zero) + once
-        turn_takes = each_takes + cost.first_byte(link, stores)
-        turn[access.role] = np.where(repeats > 1, repeats * turn_takes, 0)
+        turn[access.role] = np.where(repeats > 1, turns, 0)
     return Moves(busy, number, total, turn, early, fill, drain, again)
 
 

@@ -126,8 +126,8 @@ def lines(name: str, group: Node) -> Iterator[str]:
     yield f"steps = {inline(mapping['steps'])}"
     yield f"order = {listed(mapping['order'])}"
     yield f"whole = {listed(mapping['resident'])}"
-    if mapping.get("ring"):
-        yield f"ring = {listed(mapping['ring'])}"
+    if layers:
+        yield f"ring = {listed(mapping.get('ring', ()))}"
     yield f"slots = {inline(mapping['slots'])}"
     if "parameters" in mapping:
         yield f"array = {inline(mapping['parameters'])}"

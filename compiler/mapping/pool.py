@@ -11,7 +11,6 @@ import numpy.typing as npt
 from .beside import Beside, Common, beside, common
 from .buffers import Buffers, footprint, within
 from .cost import Problem, transfers
-from .rings import rolling
 from .space import Bools, Choice
 
 Ints = npt.NDArray[np.int64]
@@ -69,7 +68,7 @@ def fitting(
         used = footprint(problem, choice, mesh, buffers)
         able = legal & rolls(problem, choice, mesh)
         fits = np.broadcast_to(able & within(problem, used, 1), legal.shape)
-        alike = choice.order, choice.resident, choice.ring
+        alike = choice.order, choice.resident
         if alike not in shared:
             shared[alike] = common(problem, choice, mesh, each)
         wide = beside(problem, choice, mesh, within(problem, used, 2), shared[alike])
@@ -79,11 +78,10 @@ def fitting(
 
 def rolls(problem: Problem, choice: Choice, mesh: Steps) -> Bools:
     """Where an ifmap is kept in a ring of rows, the tilings that allow for one."""
-    found = rolling(problem.load) if choice.ring else None
-    if found is None:
+    if choice.ring is None:
         return np.ones((), np.bool_)
-    slots = choice.room(found.access.role)
-    return found.legal(problem.load, mesh, choice.order, slots)
+    slots = choice.room(choice.ring.access.role)
+    return choice.ring.legal(problem.load, mesh, choice.order, slots)
 
 
 def costs(found: Sequence[Fitting], legal: Bools, array: Ints) -> list[Ints]:

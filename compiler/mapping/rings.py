@@ -40,9 +40,12 @@ class Rolling(NamedTuple):
 
     def rows(self, steps: Steps, slots: Any) -> Any:
         """Of the ring: a tile's, and the new ones of the others that it has slots for."""
-        dim = self.access.box[self.axis]
-        ahead = self.new_rows(steps) * (slots - 1)
-        return np.minimum(dim.bound, dim.largest(steps) + ahead)
+        return self.access.box[self.axis].largest(steps) + self.new_rows(steps) * (slots - 1)
+
+    def loads(self, steps: Steps, number: Any, rows: Any) -> Any:
+        """How many there are, if so many `rows` are loaded `number` times: two where they go beyond
+        the end of a ring, of which most have room for two tiles."""
+        return number + (number * (rows - 1) // self.rows(steps, 2))
 
     def shape(self, steps: Steps, slots: Any) -> tuple[Any, ...]:
         """Of the ring, in elements per dimension."""

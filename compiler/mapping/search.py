@@ -42,11 +42,13 @@ from .pool import (
     pooled,
     taken,
 )
+from .rings import rolling
 from .rounds import Learned, asked_cycles, asked_floor, promising
 from .space import (
     DEEP,
     LONE,
     LONE_OPERAND,
+    SUMS,
     Bools,
     Choice,
     Slots,
@@ -165,6 +167,8 @@ def worth_trying(problem: Problem) -> tuple[Slots, ...]:
     link = target.channel_of(target.load_engine("ifmap").name)
     if load.psum is None:
         return ({},)
+    if problem.given.ring:
+        return ({}, SUMS if psum == ifmap else {"weight": 1})
     if psum == ifmap:
         return LONE[::2] if load.sums else LONE  # the last psums of a cascade have one slot anyway
     if ifmap == target.memory_for("weight"):
@@ -310,12 +314,14 @@ def to_mapping(problem: Problem, choice: Choice, steps: dict[str, int]) -> Mappi
     room = {a.role: int(slots(problem, a, choice, count).max()) for a in buffers}
     order = tuple(v for v in choice.order if count[v][0] > 1)
     given = dict(problem.given.array)
-    return Mapping(steps, order, choice.resident, room, given, choice.ring)
+    ring = (choice.ring.access.role,) if choice.ring else ()
+    return Mapping(steps, order, choice.resident, room, given, ring)
 
 
 def footprint_of(problem: Problem, mapping: Mapping) -> dict[str, int]:
     """Bytes of each scratchpad that its tiles take."""
-    choice = Choice(mapping.order, mapping.resident, 1, mapping.slots, mapping.ring)
+    ring = rolling(problem.load) if mapping.ring else None
+    choice = Choice(mapping.order, mapping.resident, 1, mapping.slots, ring)
     used = footprint(problem, choice, {v: np.array([s]) for v, s in mapping.steps.items()})
     return {memory: int(np.max(taken)) for memory, taken in used.items()}
 
@@ -354,7 +360,8 @@ def smallest(problem: Problem) -> dict[str, int]:
     """Bytes of each scratchpad that the smallest tiles take, single-buffered."""
     given = problem.given
     order = tuple(problem.load.dims) if given.order is None else given.order
-    choice = Choice(order, given.whole or (), given.depth or 1, given.slots)
+    ring = rolling(problem.load) if given.ring else None
+    choice = Choice(order, given.whole or (), given.depth or 1, given.slots, ring)
     used = footprint(problem, choice, smallest_steps(problem))
     return {m: int(np.max(b)) for m, b in used.items()}
 

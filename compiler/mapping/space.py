@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .given import ANY, Given
-from .rings import rolling
-from .workload import Workload
+from .rings import Rolling, rolling
+from .workload import Access, Workload
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -29,6 +29,9 @@ LONE_OPERAND: tuple[Slots, ...] = ({}, {"ifmap": 1}, {"weight": 1})
 DEEP: tuple[Slots, ...] = ({}, {"ifmap": 4}, {"ifmap": 4, "weight": 4})
 """More tiles of operands than of results, where DRAM's latency is long for their memory."""
 
+DEPTHS, RING_DEPTHS = (4, 3, 2, 1), (3, 2, 1)
+"""Slots of buffers that are looked at; a ring is the smaller, the fewer rows are loaded ahead."""
+
 TRIPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256, 512, 1024, 4096)
 """Tiles are made equal: as many trips as these, not a multiple and a remainder."""
 
@@ -41,11 +44,15 @@ class Choice:
     resident: tuple[str, ...]
     depth: int
     slots: Slots = field(default_factory=dict)
-    ring: tuple[str, ...] = ()
+    ring: Rolling | None = None
 
     def room(self, role: str) -> int:
         """The most tiles that a buffer holds."""
         return self.slots.get(role, self.depth)
+
+    def rolls(self, access: Access) -> Rolling | None:
+        """How it moves on, if it is kept in a ring."""
+        return self.ring if self.ring and self.ring.access.role == access.role else None
 
 
 def tile_sizes(extent: int, limit: int, few: bool = False) -> list[int]:
@@ -101,13 +108,16 @@ def choices(
 ) -> Iterator[Choice]:
     """Loop orders and residencies worth pricing, and how many tiles a buffer holds of the rest:
     as many of all operands, or two of most and `uneven` numbers of some."""
-    for depth in (given.depth,) if given.depth else (4, 3, 2, 1):
-        for order in orders(load, given):
-            for whole in residencies(load, given) if depth == 2 or given.depth else ((),):
+    depths = RING_DEPTHS if given.ring else DEPTHS
+    ring = rolling(load) if given.ring else None
+    ordered, stored = orders(load, given), residencies(load, given)
+    for depth in (given.depth,) if given.depth else depths:
+        for order in ordered:
+            for whole in stored if depth == 2 or given.depth else ((),):
                 for slots in uneven if depth == 2 and not given.depth else ({},):
                     if not (whole and 1 in slots.values()):
                         room = {**slots, **given.slots}
-                        yield Choice(order, given.whole or whole, depth, room, given.ring or ())
+                        yield Choice(order, given.whole or whole, depth, room, ring)
 
 
 def orders(load: Workload, given: Given) -> tuple[tuple[str, ...], ...]:
