@@ -90,7 +90,7 @@ def beside(problem: Problem, choice: Choice, steps: Steps, shares: Bools, all_: 
     """Engines overlap, so the busiest sets the time."""
     moves, turn = all_.moves, all_.turn(choice)
     alone: Any = start(problem, moves, shares, lead(problem, choice, steps)) + all_.ends
-    overlap = np.maximum(all_.busiest, all_.lanes // choice.depth)
+    overlap = np.maximum(all_.busiest, joined(problem, choice, all_))
     between = waits_between(problem, choice, all_) + sweep_waits(problem, choice, steps, moves)
     if choice.depth == 1:
         overlap = turn = zero = np.zeros((), np.int64)
@@ -111,6 +111,15 @@ def turns(problem: Problem, moves: Moves, vector: Ints) -> tuple[dict[str, Ints]
     others = reduce(np.maximum, (t for r, t in inputs.items() if r not in on_array), away)
     scaled = (vector + away * problem.in_place()) * bool(load.inner)
     return {r: t for r, t in inputs.items() if r in on_array} | {"psum": scaled}, others + vector
+
+
+def joined(problem: Problem, choice: Choice, all_: Common) -> Ints:
+    """What slots are taken for that the array has nothing to do with, one after the other. Of a map
+    that joins the sums one may do: it comes while the array works."""
+    turn = all_.moves.turn
+    lone = [role for role in problem.load.joining() & turn.keys() if choice.room(role) == 1]
+    each = (turn[role] + all_.vector for role in lone)
+    return reduce(np.maximum, each, all_.lanes // choice.depth)
 
 
 def start(problem: Problem, moves: Moves, shares: Bools, lead: Ints) -> Ints:
@@ -140,6 +149,7 @@ def waits_between(problem: Problem, choice: Choice, all_: Common) -> Ints:
     """What happens to a tile that has the only slot of its buffer, while the array has to wait."""
     turn, load = all_.moves.turn, problem.load
     lone = {role for role, room in choice.slots.items() if room == 1 < choice.depth}
+    lone -= load.joining()
     held = lone if problem.in_place() else lone - {load.result.role}
     moved: Any = sum(turn[role] for role in held & turn.keys())
     made = any(a.role in lone for spec in load.inner if (a := load.prepared(spec)))

@@ -198,22 +198,31 @@ class Nest:
 
 @dataclass(frozen=True)
 class Body:
-    """What is in a nest, in program order: moves of `inputs`, the step on the array if there is
-    one, those of the lanes, and stores if there are any."""
+    """What is in a nest, in program order: moves of inputs, the step on the array if there is one,
+    moves of what joins its sums, steps of the lanes, and stores if there are any. `inputs` and
+    `steps` have the numbers of their lines."""
 
     nest: Nest
-    inputs: list[Access]
+    inputs: Dict[int, Access]
+    steps: tuple[int, ...]
     lines: list[Line]
 
     @classmethod
     def of(cls, nest: Nest) -> "Body":
         load, moves = nest.load, nest.problem.moves
         inputs = sorted(filter(moves, load.inputs), key=nest.depth)
-        lines = [nest.move(access) for access in inputs]
+        joining = load.joining()
+        late = [a for a in inputs if a.role in joining and nest.depth(a) == nest.outside]
+        early = [a for a in inputs if a not in late]
+        lines = [nest.move(access) for access in early]
         lines += [nest.on_array(spec) for spec in load.inner]
+        lines += [nest.move(access)._replace(after=True) for access in late]
         lines += [nest.on_lanes(spec) for spec in load.outer]
         lines += [nest.move(load.result)] if moves(load.result) else []
-        return cls(nest, inputs, lines)
+        first, after = len(early), len(early) + len(load.inner)
+        steps = (*range(first, after), *range(after + len(late), len(inputs) + len(load.steps())))
+        numbers = {**dict(enumerate(early)), **dict(enumerate(late, after))}
+        return cls(nest, numbers, steps, lines)
 
     @property
     def store(self) -> int | None:
@@ -222,12 +231,12 @@ class Body:
 
     def users(self, role: str) -> list[int]:
         """Numbers of the steps that use an operand, in program order."""
-        steps = enumerate(self.nest.load.steps(), len(self.inputs))
+        steps = zip(self.steps, self.nest.load.steps(), strict=True)
         return [n for n, spec in steps if any(role == r for r, _ in spec.uses.values())]
 
     def waits(self) -> Iterator[Wait]:
         load, slots, store = self.nest.load, self.nest.mapping.slots, self.store
-        for number, access in enumerate(self.inputs):
+        for number, access in self.inputs.items():
             users, depth = self.users(access.role), self.lines[number].depth
             yield from self.handed(depth, [number, *users], slots[access.role])
         given = [] if store is None else [store]

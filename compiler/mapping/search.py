@@ -156,7 +156,10 @@ def lightest(pool: Pool, cycles: Ints) -> int:
 
 
 def options_of(problem: Problem) -> list[Choice]:
-    return list(choices(problem.load, problem.given, worth_trying(problem)))
+    tried = worth_trying(problem)
+    single = dict.fromkeys(sorted(problem.load.joining()), 1)
+    more = ({**slots, **single} for slots in tried if single)
+    return list(choices(problem.load, problem.given, (*tried, *more)))
 
 
 def worth_trying(problem: Problem) -> tuple[Slots, ...]:

@@ -98,6 +98,12 @@ class Workload:
         """Whether it holds the sums over slices of a cascade, or is used when these are done."""
         return bool(self.sums) and "slice" in access.apart
 
+    def joining(self) -> frozenset[str]:
+        """Maps that are needed when sums are done, and not before."""
+        used = {role for spec in self.inner for role, _ in spec.uses.values()}
+        maps = {a.role for a in self.inputs if a.kind == "ifmap"}
+        return frozenset(maps - used if used else ())
+
     def on_array(self) -> tuple[StepSpec, ...]:
         return tuple(spec for spec in self.inner if spec.op == "tensor")
 

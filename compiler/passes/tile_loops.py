@@ -126,8 +126,8 @@ class Tiler:
             yield Placed(self.around(self.load.reduction), Store(self.operand(self.load.result)))
 
     def place(self, access: Access, specs: Sequence[StepSpec]) -> int:
-        """The step before which it is loaded: the first that may use it, or the nearest one before
-        where a load in its loops parts no other loop."""
+        """The step before which it is loaded: the first that uses it, if the lanes do, or that may
+        use it; or the nearest one before where a load in its loops parts no other loop."""
         loops = self.changes(access)
         due = next(i for i, spec in enumerate(specs) if self.may_use(spec, access))
         paths = [(), *map(self.loops, specs)]
@@ -138,7 +138,7 @@ class Tiler:
         return max(fits)
 
     def may_use(self, spec: StepSpec, access: Access) -> bool:
-        if self.load.prepared(spec):
+        if self.load.prepared(spec) or access.role in self.load.joining():
             return access in self.load.used(spec).values()
         return set(access.apart) <= set(spec.apart)
 
