@@ -76,13 +76,11 @@ def cut(
 
 
 def stops(dim: Dim, count: int, dims: Mapping[str, int], steps: Mapping[str, int]) -> Iterator[Cut]:
-    """The tiles in the first `count` indices of a dimension, by each loop that it depends on; not
-    by one beside which there are others with several tiles."""
+    """The tiles in the first `count` indices of a dimension, by each loop that it depends on, in
+    all iterations of the others."""
     for var, scale in dim.terms:
-        others = [(v, s) for v, s in dim.terms if v != var]
-        if any(steps[v] < dims[v] for v, _ in others):
-            continue
-        rest = dim.offset + dim.extent + sum(s * (dims[v] - 1) for v, s in others)
+        others = sum(s * (dims[v] - 1) for v, s in dim.terms if v != var)
+        rest = dim.offset + dim.extent + others
         most = (count - rest) // scale + 1
         stop = dims[var] if most >= dims[var] else most // steps[var] * steps[var]
         if stop > 0:

@@ -109,7 +109,7 @@ class Life:
         """Of its first elements, those before the first tile that is not all made among them."""
         stores = [move for move in self.moves if isinstance(move.step, Store)]
         while (end := min(move.behind(elements) for move in stores)) < elements:
-            elements = end
+            elements = end // self.step * self.step
         return elements
 
     def read(self, elements: int) -> int:
@@ -187,16 +187,18 @@ def numbers(graph: Graph) -> list[int]:
 
 
 def lives(program: TileProgram, target: Target) -> Iterator[Life]:
-    """The storages of which a part could stay on chip: all their views have one outermost dimension
-    in common."""
+    """The storages of which a part could stay on chip: what is so many indices of the outermost
+    dimension of one view is so many of that of every other one."""
     graph, number = program.graph, numbers(program.graph)
     barred, views, touched = in_dram(graph, target), named(graph), moved(program)
     for root, (first, last) in lifetimes(graph).items():
         tensors = [graph.tensors[name] for name in views[root]]
-        alike = len({(step(t), t.dtype) for t in tensors}) == 1 and all(map(is_regular, tensors))
+        each = max(map(step, tensors))
+        alike = len({t.dtype for t in tensors}) == 1 and all(each % step(t) == 0 for t in tensors)
+        alike = alike and all(map(is_regular, tensors))
         if root in barred or graph.tensors[root].memory != "dram" or not alike:
             continue
-        each, itemsize = step(tensors[0]), scratchpad_dtype(tensors[0].dtype, target).itemsize
+        itemsize = scratchpad_dtype(tensors[0].dtype, target).itemsize
         nests, size = (number[first], number[last] + 1), graph.tensors[root].size
         found = tuple(touched.get(root, ()))
         if any(isinstance(move.step, Store) for move in found):
