@@ -17,7 +17,7 @@ def check_parameters(graph: Graph) -> None:
             continue
         wanted = expected_scale(graph, node)
         scale = table[:, 1].copy().view(np.float32)
-        if not np.allclose(scale, wanted, rtol=TOLERANCE, atol=0.0):
+        if not (np.abs(scale - wanted) <= TOLERANCE * np.abs(wanted)).all():
             raise fault(node, "scale", scale, wanted)
         if len(node.inputs) > 2 and node.inputs[2]:
             bias = graph.constants[node.inputs[2]].reshape(-1)

@@ -48,7 +48,7 @@ def result(
     """What `run` makes with the library of a source, for a program of `count` instructions; None if
     there is no library. A new one is kept if the first thing that it makes is `right`.
     """
-    if os.environ.get("DNNCC_CACHE") == "off":
+    if os.name != "posix" or os.environ.get("DNNCC_CACHE") == "off":
         return None
     text = resources.files(where.package).joinpath(where.name).read_bytes()
     try:
