@@ -100,7 +100,8 @@ class Workload:
 
     def joining(self) -> frozenset[str]:
         """Maps that are needed when sums are done, and not before."""
-        used = {role for spec in self.inner for role, _ in spec.uses.values()}
+        parts = {a.role: a.within or a.role for a in self.accesses()}
+        used = {parts[role] for spec in self.inner for role, _ in spec.uses.values()}
         maps = {a.role for a in self.inputs if a.kind == "ifmap"}
         return frozenset(maps - used if used else ())
 
