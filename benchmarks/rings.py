@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from benchmarks.bounds import Case, cases
 
-NETWORKS = "vgg19,squeezenet,mobilenet_v2"
+NETWORKS = "vgg19,mobilenet_v2,squeezenet"
 TARGETS = "eyeriss-like,shidiannao-like,nvdla-like-small,gemmini-like,diannao-like,tpu-like"
 HEADING = f"{'network':14}{'target':18}{'rings':>6}{'cycles':>9}{'DRAM':>9}{'energy':>9}"
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import ablation, bounds, convolutions
+from benchmarks import ablation, bounds, convolutions, rings
 from benchmarks.bounds import Case
 from tests.models import find_model
 
@@ -40,3 +40,10 @@ def test_alexnet_has_two_groups() -> None:
     groups = [a.i for n in model.graph.node for a in n.attribute if a.name == "group"]
     assert groups == [1, 2, 1, 2, 2]
     assert [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim][0] == 4
+
+
+def test_a_row_of_rings(case: Case) -> None:
+    """Where there is none, nothing is another."""
+    shares = rings.line(case, "latency").split()
+    assert shares[:2] == ["net", "tpu-like"] and len(shares) == 6
+    assert shares[2] != "0" or shares[3:] == ["1.000"] * 3
