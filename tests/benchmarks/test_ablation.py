@@ -14,10 +14,11 @@ def case() -> Case:
     return Case("net", str(find_model("mlperf_tiny_kws_dscnn_int8")), "tpu-like", 1.3)
 
 
-def test_without_buffers_everything_goes_through_dram(case: Case) -> None:
+def test_without_a_pass_it_takes_longer(case: Case) -> None:
+    """Though what place_buffers does not keep on chip, keep_parts does where tiles leave room."""
     whole, without = ablation.measured(case, ["place_buffers"])
     assert (whole.without, without.without) == ("", "place_buffers")
-    assert without.dram > 2 * whole.dram and without.cycles > whole.cycles
+    assert without.cycles > whole.cycles and without.dram >= whole.dram
     assert ablation.line(without, whole).startswith("place_buffers ")
     assert {"fuse", "reorder_ops", "place_buffers"} <= {*ablation.optional()}
 
