@@ -57,7 +57,7 @@ def is_regular(tensor: Tensor) -> bool:
     beginning of the storage, and those of the innermost one are next to each other."""
     strides = tensor.view.strides if tensor.view else ()
     inner = [s for n, s in zip(tensor.shape, strides, strict=True) if n > 1] if strides else []
-    if not inner or min(inner) != 1:
+    if not tensor.size or not inner or min(inner) != 1:
         return False
     return span(tensor) <= step(tensor) and element(tensor, 0) % step(tensor) == 0
 

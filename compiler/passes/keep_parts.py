@@ -193,9 +193,10 @@ def lives(program: TileProgram, target: Target) -> Iterator[Life]:
     barred, views, touched = in_dram(graph, target), named(graph), moved(program)
     for root, (first, last) in lifetimes(graph).items():
         tensors = [graph.tensors[name] for name in views[root]]
+        if not all(map(is_regular, tensors)):
+            continue
         each = max(map(step, tensors))
         alike = len({t.dtype for t in tensors}) == 1 and all(each % step(t) == 0 for t in tensors)
-        alike = alike and all(map(is_regular, tensors))
         if root in barred or graph.tensors[root].memory != "dram" or not alike:
             continue
         itemsize = scratchpad_dtype(tensors[0].dtype, target).itemsize
