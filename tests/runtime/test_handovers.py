@@ -56,10 +56,13 @@ def spoilt(image: images.Image, rng: np.random.Generator) -> images.Image:
 def test_clean_programs_need_few_looks(
     model: str, target: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """But for tiles in a ring of rows, which several loads have made."""
     session = compiled(model, target).session
     found, looks = lifetimes(session.image)
     assert found == looked_at(session.image, monkeypatch) == []
-    assert looks < 0.2 * session.program.count
+    parts = [p for p in session.program.parts if p.cls is tensor.Tensor]
+    rings = sum(np.count_nonzero(p.records["ring"]) for p in parts)
+    assert looks < 0.2 * session.program.count + 2 * rings
 
 
 @pytest.mark.parametrize("model", [RESNET, SPEECH])
