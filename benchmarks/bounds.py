@@ -5,7 +5,8 @@
 The bound is the larger of two sums over the layers: the fewest cycles of the array, were memory
 free, and the bytes that must cross DRAM (constants, the model's inputs and outputs) over its rate.
 "layered" is the same with every feature map that no scratchpad holds written once and read once,
-which layers that run one after the other cannot avoid. The bar is what cycles / bound should reach.
+which layers that run one after the other cannot avoid; "in turn" the sum of what each of them then
+takes alone. The bar is what cycles / bound should reach.
 Weights are seeded (networks.py) or those of the models in $DNNCC_MODELS.
 """
 
@@ -73,6 +74,7 @@ class Row:
     cycles: int
     bound: int
     layered: int
+    turn: int
     bar: float
     dram: int
     compulsory: int
@@ -154,6 +156,7 @@ def measure(case: Case, options: dict[str, str]) -> Row:
         report["cycles"],
         bound(target, rows),
         bound(target, rows, spilling=True),
+        sum(bound(target, [row], spilling=True) for row in rows),
         case.bar,
         report["dram_read_bytes"] + report["dram_written_bytes"],
         sum(whole.moved),
@@ -172,7 +175,8 @@ def values(options: dict[str, str]) -> dict[str, Any]:
 
 HEAD = (
     f"{'network':14}{'target':17}{'cycles':>12}{'bound':>12}{'ratio':>7}{'bar':>6}  "
-    f"{'layered':>12}{'ratio':>7}{'DRAM B':>12}{'compulsory':>12}{'ratio':>7}{'layered':>12}"
+    f"{'layered':>12}{'ratio':>7}{'in turn':>12}{'ratio':>7}"
+    f"{'DRAM B':>12}{'compulsory':>12}{'ratio':>7}{'layered':>12}"
     f"{'array':>12}{'vector':>11}{'links':>11}{'CPU s':>7}"
 )
 
@@ -183,6 +187,7 @@ def line(row: Row) -> str:
     return (
         f"{row.network:14}{row.target:17}{row.cycles:>12}{row.bound:>12}{ratio:>7.3f}"
         f"{row.bar:>6.2f}{mark} {row.layered:>12}{row.cycles / row.layered:>7.3f}"
+        f"{row.turn:>12}{row.cycles / row.turn:>7.3f}"
         f"{row.dram:>12}{row.compulsory:>12}{row.dram / row.compulsory:>7.2f}{row.layered_dram:>12}"
         f"{row.array:>12}{row.vector:>11}{row.links:>11}{row.seconds:>7.1f}"
     )
