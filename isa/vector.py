@@ -5,7 +5,7 @@ and pool.py.
 """
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -102,7 +102,81 @@ def param_bytes(mode: Any) -> Any:
     return PARAM_BYTES[mode]
 
 
-class Requantize(Instruction, opcode=0x30, engine="vector"):
+INT16 = dtype_code(np.dtype("<i2"))
+
+
+class OfPsums:
+    """What begins with a dense tile of int32 psums [n, k, p, q] and a table of their channels, and
+    may end with one of results."""
+
+    psum: Any
+    params: Any
+    out: Any
+    n: Any
+    k: Any
+    p: Any
+    q: Any
+    out_sn: Any
+    out_sk: Any
+    out_sp: Any
+    out_sq: Any
+    mode: Any
+    out_dtype: Any
+    first: Any
+    table: Any
+
+    def sizes(self) -> tuple[Any, ...]:
+        return self.n, self.k, self.p, self.q
+
+    def psum_strides(self) -> tuple[Any, ...]:
+        plane = self.p * self.q
+        return self.k * plane, plane, self.q, 1
+
+    def out_strides(self) -> tuple[Any, ...]:
+        return self.out_sn, self.out_sk, self.out_sp, self.out_sq
+
+    def elements(self) -> Any:
+        return self.n * self.k * self.p * self.q
+
+    def begun(self) -> Iterator[Region]:
+        """What is read of psums."""
+        yield region(self.psum, self.sizes(), self.psum_strides(), 4)
+        yield region_if(True, self.params, self.k * param_bytes(self.mode))
+
+    def looked_in(self) -> Region:
+        size = TABLE_ENTRIES * dtype_size(self.out_dtype)
+        return region_if(np.asarray(self.table) != 0, self.table, size)
+
+    def writes(self) -> Iterator[Region]:
+        yield region(self.out, self.sizes(), self.out_strides(), dtype_size(self.out_dtype))
+
+    def misshapen(self) -> Iterator[tuple[Any, str]]:
+        yield too_many(*self.sizes()), "the tile is too large"
+        yield collides(self.sizes(), self.out_strides()), "elements of out coincide"
+
+    def requantized(self, machine: Machine, zero: int, low: int, high: int, code: int) -> Array:
+        """The psums [batch, n, k, p, q], biased and scaled as the mode says."""
+        psum = view(machine, self.psum, self.sizes(), self.psum_strides(), PSUM)
+        words = PARAM_WORDS[self.mode]
+        table = shared(view(machine, self.params, (self.k, words), (words, 1), PSUM))
+        columns = [table[:, None, :, i, None, None] for i in range(words)]
+        sums = np.asarray(psum + columns[0])
+        if self.mode == UNSCALED:
+            return sums
+        if self.mode == FIXED:
+            return requantize_fixed(sums, columns[1], columns[2], zero, low, high, DTYPES[code])
+        scale = np.ascontiguousarray(columns[1]).view(np.float32)
+        return requantize(sums, scale, zero, low, high, DTYPES[code])
+
+    def result(self, machine: Machine) -> Array:
+        return view(machine, self.out, self.sizes(), self.out_strides(), self.out_dtype)
+
+    def finished(self, machine: Machine, values: Array) -> Array:
+        """What is left of the last values."""
+        return looked_up(machine, self, values) if self.table else values
+
+
+class Requantize(OfPsums, Instruction, opcode=0x30, engine="vector"):
     """out[n,k,p,q] = saturate(scale[k] * (psum[n,k,p,q] + bias[k]) + zero), within low..high.
 
     `params` is a table of one entry per channel k: int32 bias and float32 scale (mode fp32, rounded
@@ -135,88 +209,25 @@ class Requantize(Instruction, opcode=0x30, engine="vector"):
     first: I16 = 0
     table: OptionalAddress = 0
 
-    def sizes(self) -> tuple[Any, ...]:
-        return self.n, self.k, self.p, self.q
-
-    def psum_strides(self) -> tuple[Any, ...]:
-        plane = self.p * self.q
-        return self.k * plane, plane, self.q, 1
-
-    def out_strides(self) -> tuple[Any, ...]:
-        return self.out_sn, self.out_sk, self.out_sp, self.out_sq
-
-    def elements(self) -> Any:
-        return self.n * self.k * self.p * self.q
-
     def reads(self) -> Iterator[Region]:
-        yield region(self.psum, self.sizes(), self.psum_strides(), 4)
-        yield region_if(True, self.params, self.k * param_bytes(self.mode))
-        yield table_region(self)
-
-    def writes(self) -> Iterator[Region]:
-        yield region(self.out, self.sizes(), self.out_strides(), dtype_size(self.out_dtype))
+        yield from self.begun()
+        yield self.looked_in()
 
     def faults(self) -> Iterator[tuple[Any, str]]:
-        yield too_many(*self.sizes()), "the tile is too large"
-        yield collides(self.sizes(), self.out_strides()), "elements of out coincide"
+        yield from self.misshapen()
         yield self.low > self.high, "low is above high"
         unscaled = self.mode == UNSCALED
         yield unscaled & (self.out_dtype != INT32), "sums that are not scaled are int32"
         yield unscaled & (self.table != 0), "sums that are not scaled are no index"
 
     def execute(self, machine: Machine) -> None:
-        out = view(machine, self.out, self.sizes(), self.out_strides(), self.out_dtype)
+        out = self.result(machine)
         code = INT16 if self.table else self.out_dtype
-        values = requantized(machine, self, self.zero, self.low, self.high, code)
-        out[...] = finished(machine, self, values)
+        values = self.requantized(machine, self.zero, self.low, self.high, code)
+        out[...] = self.finished(machine, values)
 
 
-class OfPsums(Protocol):
-    """An instruction that begins with psums and their parameters, and may end with a table."""
-
-    psum: Any
-    params: Any
-    mode: Any
-    out_dtype: Any
-    first: Any
-    table: Any
-
-    def sizes(self) -> tuple[Any, ...]: ...
-
-    def psum_strides(self) -> tuple[Any, ...]: ...
-
-
-def requantized(
-    machine: Machine, item: OfPsums, zero: int, low: int, high: int, code: int
-) -> Array:
-    """The psums of an instruction [batch, n, k, p, q], biased and scaled as its mode says."""
-    psum = view(machine, item.psum, item.sizes(), item.psum_strides(), PSUM)
-    words, channels = PARAM_WORDS[item.mode], item.sizes()[1]
-    table = shared(view(machine, item.params, (channels, words), (words, 1), PSUM))
-    columns = [table[:, None, :, i, None, None] for i in range(words)]
-    sums = np.asarray(psum + columns[0])
-    if item.mode == UNSCALED:
-        return sums
-    if item.mode == FIXED:
-        return requantize_fixed(sums, columns[1], columns[2], zero, low, high, DTYPES[code])
-    scale = np.ascontiguousarray(columns[1]).view(np.float32)
-    return requantize(sums, scale, zero, low, high, DTYPES[code])
-
-
-def finished(machine: Machine, item: OfPsums, values: Array) -> Array:
-    """What an instruction leaves of its last values."""
-    return looked_up(machine, item, values) if item.table else values
-
-
-def table_region(item: OfPsums) -> Region:
-    size = TABLE_ENTRIES * dtype_size(item.out_dtype)
-    return region_if(np.asarray(item.table) != 0, item.table, size)
-
-
-INT16 = dtype_code(np.dtype("<i2"))
-
-
-class Residual(Instruction, opcode=0x36, engine="vector"):
+class Residual(OfPsums, Instruction, opcode=0x36, engine="vector"):
     """out = op(x, side), x requantised psums, in one pass: Requantize, Elementwise, perhaps Map.
 
     x[n,k,p,q] is what Requantize makes of psum and params with x_zero, x_low and x_high; it stays
@@ -264,43 +275,25 @@ class Residual(Instruction, opcode=0x36, engine="vector"):
     first: I16 = 0
     table: OptionalAddress = 0
 
-    def sizes(self) -> tuple[Any, ...]:
-        return self.n, self.k, self.p, self.q
-
-    def psum_strides(self) -> tuple[Any, ...]:
-        plane = self.p * self.q
-        return self.k * plane, plane, self.q, 1
-
     def side_strides(self) -> tuple[Any, ...]:
         return self.side_sn, self.side_sk, self.side_sp, self.side_sq
 
-    def out_strides(self) -> tuple[Any, ...]:
-        return self.out_sn, self.out_sk, self.out_sp, self.out_sq
-
-    def elements(self) -> Any:
-        return self.n * self.k * self.p * self.q
-
     def reads(self) -> Iterator[Region]:
-        yield region(self.psum, self.sizes(), self.psum_strides(), 4)
-        yield region_if(True, self.params, self.k * param_bytes(self.mode))
+        yield from self.begun()
         yield region(self.side, self.sizes(), self.side_strides(), dtype_size(self.side_dtype))
-        yield table_region(self)
-
-    def writes(self) -> Iterator[Region]:
-        yield region(self.out, self.sizes(), self.out_strides(), dtype_size(self.out_dtype))
+        yield self.looked_in()
 
     def faults(self) -> Iterator[tuple[Any, str]]:
-        yield too_many(*self.sizes()), "the tile is too large"
-        yield collides(self.sizes(), self.out_strides()), "elements of out coincide"
+        yield from self.misshapen()
         yield self.x_low > self.x_high, "x_low is above x_high"
         yield self.mode == UNSCALED, "sums that are not scaled are no operand"
         yield ~np.asarray(has_scales(self.op)), "the operator has no scales"
 
     def execute(self, machine: Machine) -> None:
-        x = requantized(machine, self, self.x_zero, self.x_low, self.x_high, INT16)
+        x = self.requantized(machine, self.x_zero, self.x_low, self.x_high, INT16)
         side = view(machine, self.side, self.sizes(), self.side_strides(), self.side_dtype)
-        out = view(machine, self.out, self.sizes(), self.out_strides(), self.out_dtype)
+        out = self.result(machine)
         a, b = (side, x) if self.swapped else (x, side)
         with np.errstate(all="ignore"):
             values = combined(self, a, b, DTYPES[INT16] if self.table else out.dtype)
-        out[...] = finished(machine, self, values)
+        out[...] = self.finished(machine, values)
