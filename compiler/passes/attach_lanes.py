@@ -6,7 +6,7 @@ never is in a memory as a whole, and the lanes work on one tile while the array 
 Halo is computed again. Nodes whose mapping is given are attached only where that says so.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain
 
@@ -91,14 +91,24 @@ def neighbours(graph: Graph, ctx: Context, fits: Fits) -> Iterator[tuple[Node, N
 
 def attached(graph: Graph, ctx: Context, pairs: list[tuple[Node, Node]]) -> Graph:
     """With those pairs as one that are worth it."""
+    tried = trios(graph, ctx, pairs)
+    known = estimated(tried, ctx)
+    return without_views(merged(graph, [trio[-1][0] for trio in tried if saving(trio, known)]))
+
+
+def trios(graph: Graph, ctx: Context, pairs: Iterable[tuple[Node, Node]]) -> list[Trio]:
+    """What is asked about those pairs whose tiles fit in memory as one."""
     placed, target = place_buffers(graph, ctx), target_of(ctx)
     free = {node.outputs[0]: node.attrs["free"] for node in placed.nodes if node.op == "group"}
-    trios = [asked(placed, pair, free, target) for pair in pairs]
-    trios = [trio for trio in trios if fits_in(trio[-1][1])]
-    cache = open_cache(ctx.cache, target, ctx.effort, ctx.goal)
-    known = chosen_for(chain.from_iterable(trios), ctx, cache)
+    found = [asked(placed, pair, free, target) for pair in pairs]
+    return [trio for trio in found if fits_in(trio[-1][1])]
+
+
+def estimated(some: Iterable[Trio], ctx: Context) -> Known:
+    cache = open_cache(ctx.cache, target_of(ctx), ctx.effort, ctx.goal)
+    known = chosen_for(chain.from_iterable(some), ctx, cache)
     cache.save()
-    return without_views(merged(graph, [trio[-1][0] for trio in trios if pays(trio, known)]))
+    return known
 
 
 def asked(graph: Graph, pair: tuple[Node, Node], free: Rooms, target: Target) -> Trio:
@@ -117,10 +127,11 @@ def fits_in(problem: Problem) -> bool:
     return all(need <= problem.free[memory] for memory, need in smallest(problem).items())
 
 
-def pays(trio: Trio, known: Known) -> bool:
+def saving(trio: Trio, known: Known) -> float:
+    """The cycles that are saved by making one group of two; 0 where that is not worth it."""
     first, second, whole = (known[problem.key()].cycles for _, problem in trio)
     both, saved = first + second, first + second - whole
-    return saved > (LEAST if 3 * saved > min(first, second) else WORTH) * both
+    return saved if saved > (LEAST if 3 * saved > min(first, second) else WORTH) * both else 0
 
 
 def merged(graph: Graph, wholes: list[Node]) -> Graph:

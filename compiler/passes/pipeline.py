@@ -25,6 +25,7 @@ from .keep_parts import keep_parts
 from .legalize import legalize
 from .lower_floats import lower_floats
 from .pack_parameters import pack_parameters
+from .part_pools import part_pools
 from .partition import partition
 from .place_buffers import nothing_resident, place_buffers
 from .recenter import recenter
@@ -95,6 +96,7 @@ PIPELINE: tuple[Pass, ...] = (
     within(Level.GRAPH, pack_parameters, needed="the engines read biases and scales as tables"),
     within(Level.GRAPH, reorder_ops, unchanged),
     within(Level.GRAPH, cascade, unchanged),
+    within(Level.GRAPH, part_pools, unchanged),
     within(Level.GRAPH, attach_lanes, unchanged),
     within(Level.GRAPH, place_buffers, nothing_resident),
     within(Level.GRAPH, choose_mapping, needed="loops are tiled as the mapping says"),

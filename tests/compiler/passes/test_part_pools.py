@@ -1,0 +1,71 @@
+"""A pool of what several convolutions make is a pool behind each of them, bit by bit."""
+
+import os
+from typing import Any
+
+import numpy as np
+import pytest
+
+import dnncc
+from dnncc.ir.graph import Graph
+from dnncc.runtime import load
+from tests.compiler.small import Sketch
+from tests.oracle import run
+
+SEEDS = int(os.environ.get("DNNCC_SEEDS", "6"))
+POOLS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("MaxPool", {"kernel_shape": [3, 3], "strides": [2, 2]}),
+    ("MaxPool", {"kernel_shape": [2, 2], "strides": [1, 1], "pads": [1, 0, 0, 1]}),
+    ("AveragePool", {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}),
+    ("GlobalAveragePool", {}),
+)
+
+
+def branches(
+    rng: np.random.Generator, pool: int, channels: list[int], depth: int, side: int
+) -> tuple[Any, dict[str, Any]]:
+    """Convolutions of x, with so many channels, put together and pooled."""
+    sketch = Sketch()
+    x, parts = sketch.real("x"), []
+    for number, count in enumerate(channels):
+        taps = 1 + 2 * (number % 2)
+        values = rng.integers(-99, 99, (count, depth, taps, taps)).astype(np.int8)
+        weight = sketch.real(sketch.constant(f"w{number}", values))
+        y = sketch.add("Conv", [x, weight], f"y{number}", pads=[taps // 2] * 4)
+        parts.append(sketch.real(sketch.integer(y, f"t{number}")))
+    whole = sketch.real(sketch.integer(sketch.add("Concat", parts, "whole", axis=1), "s"))
+    op, attrs = POOLS[pool]
+    ins = {"x": (np.int8, (1, depth, side, side))}
+    model = sketch.model(ins, [sketch.integer(sketch.add(op, [whole], "pooled", **attrs), "z")])
+    return model, {"x": rng.integers(-128, 128, ins["x"][1]).astype(np.int8)}
+
+
+def pooled_tiles(graph: Graph) -> int:
+    """Pools that take the tiles of a convolution."""
+    groups = ([inner.op for inner in node.body] for node in graph.nodes)
+    return sum(ops[:1] == ["conv2d"] and "pool" in ops[-1] for ops in groups)
+
+
+@pytest.mark.parametrize("target", ["eyeriss-like", "tpu-like", "nvdla-like-full", "diannao-like"])
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_branches(seed: int, target: str) -> None:
+    rng = np.random.default_rng(seed)
+    channels = [int(n) for n in rng.integers(1, 40, 2 + seed % 2)]
+    depth, side = int(rng.integers(1, 9)), int(rng.integers(4, 20))
+    model, feeds = branches(rng, seed % len(POOLS), channels, depth, side)
+    artifact = dnncc.compile(model, target, strict=True)
+    (got,) = load(artifact.image).run(None, feeds)
+    np.testing.assert_array_equal(got, run(model, feeds)["z"])
+
+
+def test_each_part_is_pooled_by_its_convolution() -> None:
+    """Maps that DRAM would have to hold are not there at all."""
+    model, feeds = branches(np.random.default_rng(0), 0, [64, 64], 16, 55)
+    artifact = dnncc.compile(model, "nvdla-like-full", strict=True)
+    assert pooled_tiles(artifact.graph) >= 1
+    (got,) = load(artifact.image).run(None, feeds)
+    np.testing.assert_array_equal(got, run(model, feeds)["z"])
+    without = dnncc.compile(model, "nvdla-like-full", strict=True, disable=["part_pools"])
+    assert pooled_tiles(without.graph) == 0
+    cycles = [load(made.image).profile.cycles for made in (artifact, without)]
+    assert cycles[0] < cycles[1]
