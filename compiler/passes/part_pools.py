@@ -12,7 +12,7 @@ from itertools import chain
 from ..ir.edit import Editor
 from ..ir.graph import Graph, Node, Tensor, View
 from ..ir.strides import is_dense
-from ..mapping.lowering import OPENS, POOLS
+from ..mapping.lowering import OPENS
 from .attach_lanes import (
     THOROUGH,
     Trio,
@@ -25,6 +25,9 @@ from .attach_lanes import (
 )
 from .choose_mapping import Known
 from .context import Context
+
+PARTED = ("maxpool", "avgpool")
+"""Pools without a table that has a row per channel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ def partings(graph: Graph) -> Iterator[Parting]:
     made, users = graph.producers(), graph.consumers()
     roots = Counter(t.view.root for t in graph.tensors.values() if t.view)
     for pool in graph.nodes:
-        whole = made.get(pool.inputs[0]) if begins(pool, POOLS) else None
+        whole = made.get(pool.inputs[0]) if begins(pool, PARTED) else None
         if whole is None or whole.op != "concat" or whole.attrs["axis"] != 1:
             continue
         (name,), parts = whole.outputs, whole.inputs
