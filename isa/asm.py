@@ -31,8 +31,9 @@ import numpy as np
 from .core import DRAM, IsaError, instruction_set
 from .image import ISA_VERSION, Debug, Floor, HostPart, Image, Symbol, Unit, check_image
 from .lines import Reader, program_lines
-from .program import Program, ProgramError, instruction_bytes
+from .program import Program
 from .sections import json_bytes
+from .starts import ProgramError, instruction_bytes
 
 T = TypeVar("T")
 

@@ -23,7 +23,8 @@ from .core import (
     address,
     split_address,
 )
-from .program import WAIT_NAMES, Part, Program
+from .parts import Part
+from .program import WAIT_NAMES, Program
 
 
 def program_lines(program: Program) -> list[str]:
@@ -37,7 +38,7 @@ def program_lines(program: Program) -> list[str]:
 
 def part_lines(part: Part) -> list[str]:
     """Column by column: what is written for each distinct value, then put together by rows."""
-    columns = [[part.cls.mnemonic] * len(part.records)]
+    columns = [[part.cls.mnemonic] * len(part)]
     for spec in sorted(part.cls.layout, key=lambda f: f.name in WAIT_NAMES):
         column = field_column(spec, part.records[spec.name])
         if column is not None:

@@ -1,8 +1,8 @@
-"""A decoded program: a record array per instruction class, and where each instruction stands."""
+"""A decoded program: its instructions by class, and where each of them stands."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -10,29 +10,15 @@ import numpy.typing as npt
 
 from . import short
 from .core import CONTROL, ENGINES, WORD_BYTES, Array, Field, Instruction, IsaError, instruction_set
+from .parts import Part
+from .places import ordered, places
+from .starts import ProgramError, find_starts
 
 HALT = "halt"
 MOST = 1 << 40
 WAIT_NAMES = tuple(f"after_{engine}" for engine in ENGINES)
 
 Int64 = npt.NDArray[np.int64]
-
-
-class ProgramError(IsaError):
-    """An instruction that is not legal, at byte `offset` of .text."""
-
-    def __init__(self, offset: int, message: str) -> None:
-        super().__init__(f"byte {offset:#x}: {message}")
-        self.offset = int(offset)
-        self.message = message
-
-
-class Part(NamedTuple):
-    """All instructions of one class: their numbers in the program, ascending, and their records."""
-
-    cls: type[Instruction]
-    indices: Int64
-    records: Array
 
 
 class Regions(NamedTuple):
@@ -50,14 +36,14 @@ class Program:
     """What `.text` holds, decoded.
 
     Of `count` instructions: `offsets` int64[n] in bytes, `opcodes` uint8[n], `engine_of` int8[n]
-    (index into ENGINES; CONTROL for the issue unit's own), `waits` int64[n, engines]: how many
+    (index into ENGINES; CONTROL for the issue unit's own), `waits` int32[n, engines]: how many
     instructions each engine must have retired, counted from the program's start, 0 for none.
     """
 
     offsets: Int64
     opcodes: npt.NDArray[np.uint8]
     engine_of: npt.NDArray[np.int8]
-    waits: Int64
+    waits: npt.NDArray[np.int32]
     parts: tuple[Part, ...]
 
     @property
@@ -71,7 +57,7 @@ class Program:
         parts = tuple(gather(text, offsets, opcodes))
         check_parts(parts, offsets)
         check_halt(opcodes, offsets)
-        check_form(text, lay_out([(part.indices, part.records) for part in parts]), offsets)
+        check_forms(parts, offsets, opcodes)
         engine_of = find_engines(parts, len(offsets))
         waits = absolute_waits(parts, engine_of, offsets)
         return cls(offsets, opcodes & ~np.uint8(short.SHORT), engine_of, waits, parts)
@@ -98,65 +84,42 @@ class Program:
     @cached_property
     def regions(self) -> Regions:
         """What all instructions read and write. Host parts' tensors are not in it."""
-        rows = [row for part in self.parts for row in part_regions(part)]
-        if not rows:
-            empty = np.zeros(0, np.int64)
-            return Regions(empty, empty.astype(bool), empty, empty, empty)
-        columns = [np.concatenate(column) for column in zip(*rows, strict=True)]
-        order = np.argsort(columns[0], kind="stable")
-        order = order[columns[4][order] > columns[3][order]]
-        return Regions(*(column[order] for column in columns))
-
-
-@cache
-def instruction_bytes() -> dict[int, int]:
-    """The size of an instruction, by opcode, in full and in short form."""
-    sizes = {opcode: cls.record.itemsize for opcode, cls in instruction_set().items()}
-    for opcode, cls in instruction_set().items():
-        if cls.moving:
-            sizes[opcode | short.SHORT] = short.short_dtype(cls).itemsize
-    return sizes
-
-
-def find_starts(text: bytes) -> tuple[Int64, npt.NDArray[np.uint8]]:
-    """Byte offset and opcode of each instruction.
-
-    A plain loop: 0.05 us an instruction, a fifth of what pointer doubling over all words takes.
-    """
-    if not text or len(text) % WORD_BYTES:
-        raise IsaError(f".text has {len(text)} bytes, not a positive multiple of {WORD_BYTES}")
-    sizes = instruction_bytes()
-    offsets: list[int] = []
-    offset, end = 0, len(text)
-    while offset < end:
-        size = sizes.get(text[offset])
-        if size is None:
-            raise ProgramError(offset, f"opcode {text[offset]:#04x} is not defined")
-        offsets.append(offset)
-        offset += size
-    if offset > end:
-        raise ProgramError(offsets[-1], "the instruction is cut off")
-    starts = np.array(offsets, np.int64)
-    return starts, np.frombuffer(text, np.uint8)[starts]
+        tables = [place for part in self.parts for place in places(part)]
+        total = sum(len(table.indices) for table in tables)
+        is_write, columns = np.zeros(total, np.bool_), np.zeros((4, total), np.int64)
+        orders = ordered(self.count, [table.indices for table in tables])
+        for table, at in zip(tables, orders, strict=True):
+            is_write[at], stop = table.is_write, table.start + table.bytes[table.form]
+            held = (table.indices, table.memory[table.form], table.start, stop)
+            for column, values in zip(columns, held, strict=True):
+                column[at] = values
+        return Regions(columns[0], is_write, *columns[1:])
 
 
 def gather(text: bytes, offsets: Int64, opcodes: npt.NDArray[np.uint8]) -> Iterator[Part]:
-    """Per class, the records of all its instructions, read in one indexing step for each form."""
+    """Per class, all its instructions, read in one indexing step for each form."""
     words = np.frombuffer(text, np.uint64)
     for opcode, cls in instruction_set().items():
         indices = np.flatnonzero(opcodes & ~np.uint8(short.SHORT) == opcode)
-        if not len(indices):
-            continue
-        is_short = opcodes[indices] != opcode
-        full = read_rows(words, offsets[indices[~is_short]], cls.record)
-        brief = read_rows(words, offsets[indices[is_short]], short.short_dtype(cls))
-        records, missing = short.expand(cls, is_short, full, brief)
-        if missing >= 0:
-            raise ProgramError(
-                offsets[indices[missing]], f"{cls.mnemonic}: its template is missing"
-            )
-        records.flags.writeable = False
-        yield Part(cls, indices, records)
+        if len(indices):
+            yield gathered(words, offsets[indices], opcodes[indices] != opcode, cls, indices)
+
+
+def gathered(
+    words: npt.NDArray[np.uint64], offsets: Int64, is_short: Array, cls: Any, indices: Int64
+) -> Part:
+    """The instructions of one class, which begin at `offsets`."""
+    brief = read_rows(words, offsets, short.short_dtype(cls))  # a full form is longer
+    full = read_rows(words, offsets[~is_short], cls.record)
+    number = full["queue"] >> 1
+    brief["template"][~is_short] = number
+    template = short.templates(is_short, brief["template"])
+    if template.min() < 0:
+        missing = offsets[np.argmax(template < 0)]
+        raise ProgramError(missing, f"{cls.mnemonic}: its template is missing")
+    full["queue"] &= 1
+    brief[~is_short] = short.shorten(cls, full, number)
+    return Part(cls, indices, full, template, brief)
 
 
 def read_rows(words: npt.NDArray[np.uint64], offsets: Int64, dtype: np.dtype[Any]) -> Array:
@@ -179,20 +142,25 @@ def check_parts(parts: Sequence[Part], offsets: Int64) -> None:
 
 def part_errors(part: Part) -> Iterator[tuple[int, str]]:
     """Row and message of the first instruction that breaks each rule."""
-    found = [e for field in part.cls.layout for e in field_errors(field, part.records[field.name])]
+    found = [error for field in part.cls.layout for error in field_errors(field, part)]
     if "reserved" in (part.cls.record.names or ()):
-        found += first(part.records["reserved"].any(axis=1), "a reserved byte is not zero")
+        odd = np.any(part.full["reserved"], axis=1)
+        found += first(odd[part.template], "a reserved byte is not zero")
     if found:  # `faults` is only for fields that are in their ranges
         yield from found
         return
-    for condition, message in part.cls.from_records(part.records).faults():
-        yield from first(np.broadcast_to(condition, part.indices.shape), message)
+    for condition, message in part.kinds.faults():
+        bad = np.broadcast_to(condition, part.forms.first.shape)
+        yield from ((int(part.forms.first[bad].min()), message) for _ in first(bad, message))
 
 
-def field_errors(field: Field, values: Array) -> Iterator[tuple[int, str]]:
+def field_errors(field: Field, part: Part) -> Iterator[tuple[int, str]]:
+    moves = field.name in part.cls.moving
+    values = part.brief[field.name] if moves else part.full[field.name]
     bad = np.broadcast_to(field.kind.illegal(values), values.shape)
-    for row, _ in first(bad, ""):
-        yield row, f"{field.name}={values[row]} is not in {field.kind.limits()}"
+    for at, _ in first(bad, ""):
+        row = at if moves else int(np.argmax(part.template == at))
+        yield row, f"{field.name}={values[at]} is not in {field.kind.limits()}"
 
 
 def first(bad: Any, message: str) -> Iterator[tuple[int, str]]:
@@ -200,17 +168,27 @@ def first(bad: Any, message: str) -> Iterator[tuple[int, str]]:
         yield int(np.argmax(bad)), message
 
 
-def check_form(text: bytes, canonical: bytes, offsets: Int64) -> None:
+def check_forms(parts: Sequence[Part], offsets: Int64, opcodes: npt.NDArray[np.uint8]) -> None:
     """Raise IsaError where a program is not encoded in the one way that it can be (short.py)."""
-    if text == canonical:
-        return
-    length = min(len(text), len(canonical))
-    pair = (np.frombuffer(data, np.uint8, length) for data in (text, canonical))
-    at = int(np.argmax(np.not_equal(*pair)))
-    start = offsets[np.searchsorted(offsets, at, side="right") - 1]
-    raise ProgramError(
-        start, "the instruction is not in the form, short or full, that it must have"
-    )
+    wrong = [
+        int(offsets[part.indices[row]])
+        for part in parts
+        for row in uncanonical(part, opcodes[part.indices] != part.cls.opcode)
+    ]
+    if wrong:
+        text = "the instruction is not in the form, short or full, that it must have"
+        raise ProgramError(min(wrong), text)
+
+
+def uncanonical(part: Part, is_short: npt.NDArray[np.bool_]) -> Iterator[int]:
+    """The first row, if there is one, that is in a form or with a template that is not its own, and
+    the first that is short and has bytes behind its fields."""
+    rows = np.flatnonzero(~is_short)
+    template, brief = short.forms(part.cls, part.full)
+    wrong = brief | (template != part.brief["template"][rows])
+    yield from rows[wrong][:1].tolist()
+    if "reserved" in (part.brief.dtype.names or ()):
+        yield from np.flatnonzero(part.brief["reserved"].any(axis=1))[:1].tolist()
 
 
 def check_halt(opcodes: npt.NDArray[np.uint8], offsets: Int64) -> None:
@@ -225,42 +203,37 @@ def check_halt(opcodes: npt.NDArray[np.uint8], offsets: Int64) -> None:
 def find_engines(parts: Sequence[Part], count: int) -> npt.NDArray[np.int8]:
     engine_of = np.full(count, CONTROL, np.int8)
     for part in parts:
-        engine_of[part.indices] = engine_numbers(part.cls, part.records)
+        engine_of[part.indices] = engine_numbers(part)
     return engine_of
 
 
-def engine_numbers(cls: type[Instruction], records: Array) -> Any:
-    """Index into ENGINES of each record's queue."""
+def engine_numbers(part: Part) -> Any:
+    """Index into ENGINES of each instruction's queue."""
+    cls = part.cls
     if cls.engine in ENGINES:
         return ENGINES.index(cls.engine)
     if f"{cls.engine}0" in ENGINES:
-        return ENGINES.index(f"{cls.engine}0") + records["queue"].astype(np.int8)
+        return ENGINES.index(f"{cls.engine}0") + part.column("queue").astype(np.int8)
     return CONTROL
 
 
-def absolute_waits(parts: Sequence[Part], engine_of: npt.NDArray[np.int8], offsets: Int64) -> Int64:
-    """int64[n, engines] from the headers, which count backwards from the instruction."""
-    waits = np.zeros((len(ENGINES), len(offsets)), np.int64)
+def absolute_waits(
+    parts: Sequence[Part], engine_of: npt.NDArray[np.int8], offsets: Int64
+) -> npt.NDArray[np.int32]:
+    """int32[n, engines] from the headers, which count backwards from the instruction."""
+    waits = np.zeros((len(ENGINES), len(offsets)), np.int32)
     for engine, name in enumerate(WAIT_NAMES):
         column, mine = waits[engine], engine_of == engine
         for part in parts:
-            column[part.indices] = part.records[name]
-        waits[engine] = np.where(column > 0, np.cumsum(mine) - mine - column + 1, 0)
+            column[part.indices] = part.brief[name]
+        rows = np.flatnonzero(column)
+        column[rows] = (np.cumsum(mine, dtype=np.int32) - mine)[rows] - column[rows] + 1
     if waits.min() < 0:
         row, first = np.argwhere(waits.T < 0)[0]
         had = np.count_nonzero(engine_of[:row] == first)
         message = f"waits {had - waits[first, row]} back on {ENGINES[first]}, "
         raise ProgramError(offsets[row], f"{message}which was issued only {had}")
     return waits.T
-
-
-def part_regions(part: Part) -> Iterator[tuple[Array, ...]]:
-    """Columns of Regions, for each range that the class's instructions touch."""
-    every = part.cls.from_records(part.records)
-    for is_write, found in ((False, every.reads()), (True, every.writes())):
-        for region in found:
-            columns = (part.indices, is_write, *region)
-            yield tuple(np.broadcast_to(column, part.indices.shape) for column in columns)
 
 
 def lay_out(parts: Sequence[tuple[Array, Array]]) -> bytes:

@@ -45,11 +45,15 @@ def short_dtype_of(opcode: int) -> np.dtype[Any]:
 def shapes(cls: type[Instruction], records: Array) -> Int64:
     """int64[n]: equal numbers for records that differ in waits and moving fields alone, numbered
     from 0 in order of appearance."""
-    words = records.view(np.uint64).reshape(len(records), -1)
-    first, inverse = alike(words & fixed_bits(cls.opcode))
+    first, inverse = alike(fixed_words(cls, records))
     rank = np.empty(len(first), np.int64)
     rank[np.argsort(first)] = np.arange(len(first))
     return np.asarray(rank[inverse])
+
+
+def fixed_words(cls: type[Instruction], records: Array) -> npt.NDArray[np.uint64]:
+    """Records as words, [n, words], without waits and moving fields."""
+    return records.view(np.uint64).reshape(len(records), -1) & fixed_bits(cls.opcode)
 
 
 @cache
@@ -92,28 +96,26 @@ def number(records: Array, template: Int64) -> Array:
     return out
 
 
-def expand(cls: type[Instruction], is_short: Array, full: Array, short: Array) -> tuple[Array, int]:
-    """Records of all instructions of a class, in program order, from both forms in theirs.
-
-    Also the position of the first short one whose template is not there, or -1.
-    """
-    template = np.zeros(len(is_short), np.int64)
-    template[~is_short], template[is_short] = full["queue"] >> 1, short["template"]
-    source = latest(template, ~is_short)
-    missing = np.flatnonzero(source < 0)
-    if len(missing):
-        return full, int(missing[0])
-    row = np.cumsum(~is_short) - 1
-    records = full[row[source]]
-    records["queue"] &= 1
+def expand(cls: type[Instruction], full: Array, template: Int64, brief: Array) -> Array:
+    """Records in full form: rows `template` of `full`, with what `brief` holds in short form."""
+    words = full.view(np.uint64).reshape(len(full), -1)
+    records = words.take(template, axis=0).view(cls.record)[:, 0]  # records by numbers are slower
     for name in (*WAITS, *cls.moving):
-        records[name][is_short] = short[name]
-    return records, -1
+        records[name] = brief[name]
+    return records
 
 
-def latest(group: Int64, marked: npt.NDArray[np.bool_]) -> Int64:
-    """For each entry the last marked one of its group up to it, or -1."""
-    order = np.argsort(group, kind="stable")
+def templates(is_short: Array, number: Array) -> Int64:
+    """Which of the records in full form each instruction of a class is like, if it is short, and
+    which it is, if not; -1 for a short one whose template is not there."""
+    source = latest(number, ~is_short)
+    row = np.cumsum(~is_short) - 1
+    return np.where(source < 0, -1, row[source])
+
+
+def latest(group: Array, marked: npt.NDArray[np.bool_]) -> Int64:
+    """For each entry the last marked one of its group, a number of a byte, up to it, or -1."""
+    order = np.argsort(group.astype(np.uint8), kind="stable")
     position = np.where(marked[order], np.arange(len(group)), -1)
     position = np.maximum.accumulate(position)
     found = np.where(position >= 0, order[position], -1)

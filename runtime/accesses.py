@@ -4,7 +4,7 @@ Regions of the ISA are ranges; a strided block leaves gaps in its range, in whic
 work at the same time. Here each is a row of columns: runs of bytes in a frame of strides.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
@@ -14,16 +14,14 @@ import numpy.typing as npt
 from dnncc.isa import blocks, control, core
 from dnncc.isa import image as images
 from dnncc.isa import program as programs
-from dnncc.isa.distinct import alike, alike_in
+from dnncc.isa.distinct import alike
+from dnncc.isa.places import Places, ordered, places
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 COLUMNS = ("instruction", "is_write", "memory", "start", "stop", "frame")
 DIMENSIONS = 5
-CHUNK = 1 << 17
-"""Instructions that are looked at together: their columns take the place of those before them, as
-memory that is new to a process costs more than to look at it."""
 FAR = np.iinfo(np.int64).max
 
 
@@ -77,6 +75,12 @@ class Accesses:
         """How many bytes each row touches, where its runs do not overlap."""
         return np.asarray((self.frames.run * self.frames.sizes.prod(axis=1))[self.frame])
 
+    def bounds(self, count: int) -> Ints:
+        """Where the rows of each of `count` instructions begin, and those of the last end."""
+        bounds = np.zeros(count + 1, np.int64)
+        np.cumsum(np.bincount(self.instruction, minlength=count), out=bounds[1:])
+        return bounds
+
     def dense(self) -> Bools:
         """Which rows are one run of bytes."""
         return np.asarray(self.run == self.stop - self.start)
@@ -86,114 +90,67 @@ def accesses(
     program: programs.Program, image: images.Image, symbols: Mapping[str, images.Symbol]
 ) -> Accesses:
     """All of a program; of Host the tensors of its part, of Halt the model's outputs."""
-    hosted = [
+    tables = [place for part in program.parts for place in places(part)]
+    tables += [
         of_symbol(index, is_write, symbol)
         for index, is_write, held in of_host(program, image, symbols)
         for symbol in held
         if symbol.stop > symbol.address
     ]
-    spans = [range(i, min(i + CHUNK, program.count)) for i in range(0, program.count, CHUNK)]
-    return joined([in_order(tables(program, hosted, span), span) for span in spans])
+    return of_places(tables, program.count)
 
 
-def tables(
-    program: programs.Program, hosted: Sequence[Accesses], span: range
-) -> Iterator[Accesses]:
-    """Of some instructions, region by region."""
-    for part in program.parts:
-        rows = slice(*np.searchsorted(part.indices, (span.start, span.stop)))
-        some = programs.Part(part.cls, part.indices[rows], part.records[rows])
-        if len(some.indices):
-            yield from (of_region(some, is_write, region) for is_write, region in regions(some))
-    yield from (table for table in hosted if int(table.instruction[0]) in span)
-
-
-def in_order(tables: Iterable[Accesses], span: range) -> Accesses:
-    """The rows of all, of which each has one of an instruction at most, by instruction."""
-    every = [nothing(), *tables]
-    frames, kinds = together(every)
-    rows = np.zeros(len(span), np.int64)
-    for table in every:
-        rows[table.instruction - span.start] += 1
-    place, total = np.cumsum(rows) - rows, int(rows.sum())
-    is_write = np.zeros(total, np.bool_)
-    memory, start, stop, frame = (np.zeros(total, np.int64) for _ in range(4))
-    for table, kind in zip(every, kinds, strict=True):
-        at = place[table.instruction - span.start]
-        is_write[at], memory[at], frame[at] = table.is_write, table.memory, kind[table.frame]
-        start[at], stop[at] = table.start, table.stop
-        place[table.instruction - span.start] += 1
-    instruction = np.repeat(np.arange(span.start, span.stop), rows)
+def of_places(tables: Sequence[Places], count: int) -> Accesses:
+    """The rows of all, which are of `count` instructions."""
+    frames, kinds = together([frames_of(table) for table in tables])
+    rows = sum(len(table.indices) for table in tables)
+    instruction, memory, start, stop, frame = (np.zeros(rows, np.int64) for _ in range(5))
+    is_write = np.zeros(rows, np.bool_)
+    order = ordered(count, [table.indices for table in tables])
+    for table, kind, at in zip(tables, kinds, order, strict=True):
+        instruction[at], is_write[at] = table.indices, table.is_write
+        memory[at], frame[at] = table.memory[table.form], kind[table.form]
+        start[at], stop[at] = table.start, table.start + table.bytes[table.form]
     return Accesses(instruction, is_write, memory, start, stop, frame, frames)
-
-
-def nothing() -> Accesses:
-    none, wide = np.zeros(0, np.int64), np.zeros((0, DIMENSIONS), np.int64)
-    frames = Frames(none, wide, wide)
-    return Accesses(none, none.astype(np.bool_), none, none, none, none, frames)
 
 
 def joined(tables: Sequence[Accesses]) -> Accesses:
     """The rows of all, one after the other."""
-    frames, kinds = together(tables)
+    frames, kinds = together([table.frames for table in tables])
     columns = {n: np.concatenate([getattr(t, n) for t in tables]) for n in COLUMNS[:-1]}
     frame = [kind[t.frame] for t, kind in zip(tables, kinds, strict=True)]
     return Accesses(**columns, frame=np.concatenate(frame), frames=frames)
 
 
-def together(tables: Sequence[Accesses]) -> tuple[Frames, list[Ints]]:
+def together(tables: Sequence[Frames]) -> tuple[Frames, list[Ints]]:
     """The different frames of all tables, and which of them those of each table are."""
-    every = Frames(*(np.concatenate(c) for c in zip(*(t.frames for t in tables), strict=True)))
+    none = np.zeros((0, DIMENSIONS), np.int64)
+    every = Frames(*map(np.concatenate, zip((none[:, 0], none, none), *tables, strict=True)))
     first, kind = alike(np.column_stack(every).view(np.uint64))
-    ends = np.cumsum([len(t.frames.run) for t in tables])[:-1]
+    ends = np.cumsum([len(frames.run) for frames in tables])[:-1]
     return Frames(*(column[first] for column in every)), np.split(kind, ends)
 
 
-def regions(part: programs.Part) -> Iterator[tuple[bool, core.Region]]:
-    every = part.cls.from_records(part.records)
-    yield from ((False, region) for region in every.reads())
-    yield from ((True, region) for region in every.writes())
-
-
-def of_region(part: programs.Part, is_write: bool, region: core.Region) -> Accesses:
-    """The rows of one region of all instructions of a class; empty ones are left out."""
-    count = len(part.indices)
-    memory, start, stop = (np.broadcast_to(c, count).astype(np.int64) for c in region)
-    shape = [stop - start]
-    if isinstance(region, blocks.Block):
-        shape = [region.element, *region.sizes, *region.strides]
-    (element, *frames), frame = different([np.broadcast_to(c, count) for c in shape])
-    sizes, strides = np.ones((2, len(element), DIMENSIONS), np.int64)
-    rank = len(frames) // 2
-    for at, (size, stride) in enumerate(zip(frames[:rank], frames[rank:], strict=True)):
+def frames_of(table: Places) -> Frames:
+    """Of the forms of a region."""
+    region, count = table.region, len(table.bytes)
+    sizes, strides = np.ones((2, count, DIMENSIONS), np.int64)
+    if not isinstance(region, blocks.Block):
+        return merged(sizes, strides, table.bytes)
+    element = np.broadcast_to(region.element, count).astype(np.int64)
+    for at, (size, stride) in enumerate(zip(region.sizes, region.strides, strict=True)):
         sizes[:, at], strides[:, at] = size, stride * element
-    columns = (part.indices, np.full(count, is_write), memory, start, stop, frame)
-    found = Accesses(*columns, merged(sizes, strides, element))
-    return found if (stop > start).all() else found.take(np.flatnonzero(stop > start))
+    return merged(sizes, strides, element)
 
 
-def different(columns: Sequence[npt.NDArray[Any]]) -> tuple[list[Ints], Ints]:
-    """The different rows of some columns, and for every row which of them it is."""
-    first, kind = alike_in(columns)
-    return [column[first].astype(np.int64) for column in columns], kind
-
-
-def of_symbol(index: int, is_write: bool, symbol: images.Symbol) -> Accesses:
-    """The row of an instruction that touches a whole tensor."""
-    sizes, strides = np.ones((2, 1, DIMENSIONS), np.int64)
-    rank, element = len(symbol.shape), symbol.stop - symbol.address
-    if rank <= DIMENSIONS:  # of a tensor of more, its range
-        sizes[0, :rank], element = symbol.shape, symbol.element_bytes
-        strides[0, :rank] = [s * element for s in symbol.strides]
-    return Accesses(
-        np.array([index]),
-        np.array([is_write]),
-        np.array([symbol.memory]),
-        np.array([symbol.address]),
-        np.array([symbol.stop]),
-        np.zeros(1, np.int64),
-        merged(sizes, strides, np.array([element])),
-    )
+def of_symbol(index: int, is_write: bool, symbol: images.Symbol) -> Places:
+    """Of an instruction that touches a whole tensor; of one of many dimensions, its range."""
+    where = symbol.memory, symbol.address
+    region = core.Region(*where, symbol.stop)
+    if 0 < len(symbol.shape) <= DIMENSIONS:
+        region = blocks.Block.at(*where, symbol.shape, symbol.strides, symbol.element_bytes)
+    one, size = np.zeros(1, np.int64), symbol.stop - symbol.address
+    return Places(is_write, one + index, one, one + where[1], one + where[0], one + size, region)
 
 
 def of_host(
@@ -201,7 +158,7 @@ def of_host(
 ) -> Iterator[tuple[int, bool, list[images.Symbol]]]:
     """Instruction, whether it writes, and tensors, of what the issue unit has the host do."""
     for part in (p for p in program.parts if p.cls is control.Host):
-        for index, number in zip(part.indices.tolist(), part.records["part"].tolist(), strict=True):
+        for index, number in zip(part.indices.tolist(), part.column("part").tolist(), strict=True):
             held = image.host[number] if number < len(image.host) else None
             if held is not None:
                 yield index, False, [symbols[n] for n in held.inputs]

@@ -52,7 +52,7 @@ class Listing:
         for part in self.program.parts:
             row = int(np.searchsorted(part.indices, index))
             if row < len(part.indices) and part.indices[row] == index:
-                one = programs.Part(part.cls, part.indices[row:][:1], part.records[row:][:1])
+                one = part.take(slice(row, row + 1))
                 text: str = lines.part_lines(one)[0]
                 return text
         return "?"

@@ -55,7 +55,7 @@ def by_machine(found: Accesses, clocks: Clocks) -> tuple[Ints, Ints] | None:
 
 def candidates(found: Accesses, clocks: Clocks) -> Iterator[tuple[Ints, Ints]]:
     """Pairs of rows, in chunks, whose ranges meet and that may be at the same time."""
-    bounds = np.searchsorted(found.instruction, np.arange(len(clocks.engine) + 1))
+    bounds = found.bounds(len(clocks.engine))
     any_, written = (
         memories(found, rows, len(clocks.engine)) for rows in (slice(None), found.is_write)
     )

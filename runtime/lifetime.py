@@ -7,7 +7,7 @@ import numpy as np
 
 from dnncc.isa import image as images
 
-from .accesses import Accesses, Ints, joined, of_symbol
+from .accesses import Accesses, Ints, joined, of_places, of_symbol
 from .errors import RunError
 from .hazards import common_byte, meet
 
@@ -41,7 +41,7 @@ def touching(found: Accesses, symbol: images.Symbol, span: tuple[int, int]) -> I
     rows = np.arange(first, last)
     if symbol.stop <= symbol.address:  # it has no elements
         return rows[:0]
-    both = joined([found.take(rows), of_symbol(span[1], False, symbol)])
+    both = joined([found.take(rows), of_places([of_symbol(span[1], False, symbol)], span[1] + 1)])
     own = np.full(len(rows), len(rows))
     near = np.flatnonzero(meet(both, np.arange(len(rows)), own)).tolist()
     return rows[[i for i in near if common_byte(both, i, len(rows)) >= 0]]

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from dnncc.targets import Target, TargetError, dataflow, diff, loads
 
 from .errors import RunError
 from .machine import private_rows
-from .pricing import array_params, array_work, forms
+from .pricing import array_params, array_work
 
 LARGEST_FILE = 1 << 31
 LARGEST_ARENA = 1 << 31
@@ -115,21 +114,19 @@ def engine_problems(program: programs.Program, target: Target) -> Iterator[str]:
 
 def mapping_problems(program: programs.Program, target: Target) -> Iterator[str]:
     flow = dataflow.model(target)
-    for _, indices, records in (part for part in program.parts if part.cls is tensor.Tensor):
-        first, _ = forms(tensor.Tensor, records)
-        item = tensor.Tensor.from_records(records[first])
-        works, params = array_work(item), array_params(item, flow)
-        for row in np.sort(first[~flow.legal(target, works, params)])[:1]:
-            one: Any = tensor.Tensor.from_records(records[row : row + 1])
+    for part in (part for part in program.parts if part.cls is tensor.Tensor):
+        works, params = array_work(part.kinds), array_params(part.kinds, flow)
+        for row in np.sort(part.forms.first[~flow.legal(target, works, params)])[:1]:
+            one = part.take(slice(row, row + 1)).kinds
             reason = flow.explain(target, array_work(one), array_params(one, flow))
-            yield f"instruction {indices[row]}: the array cannot run this tile: {reason}"
+            yield f"instruction {part.indices[row]}: the array cannot run this tile: {reason}"
 
 
 def host_problems(program: programs.Program, parts: int) -> Iterator[str]:
     for part in (part for part in program.parts if part.cls is control.Host):
-        missing = np.flatnonzero(part.records["part"] >= parts)
+        missing = np.flatnonzero(part.column("part") >= parts)
         for row in missing[:1]:
-            number = part.records["part"][row]
+            number = part.column("part")[row]
             yield f"instruction {part.indices[row]}: there is no host part {number}"
 
 

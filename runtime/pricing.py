@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from dnncc.isa import core, dma, elementwise, pool, tensor, vector
 from dnncc.isa import program as programs
-from dnncc.isa.distinct import alike, distinct
+from dnncc.isa.distinct import distinct
+from dnncc.isa.parts import Part
 from dnncc.targets import Channel, Engine, Target, cost, dataflow
 from dnncc.targets.energy import level_sums, words
 
@@ -62,24 +63,11 @@ def prices(program: programs.Program, target: Target) -> Prices:
     columns = {name: np.zeros(program.count, np.int64) for name in Prices.__slots__}
     columns["channel"] -= 1
     columns["fetch"] += issue_cycles(program, target)
-    for cls, indices, records in program.parts:
-        first, form = forms(cls, records)
-        for name, values in durations(cls, records[first], target).items():
-            columns[name][indices] = np.broadcast_to(values, len(first))[form]
+    for part in program.parts:
+        first, form = part.forms  # places in memories cost nothing
+        for name, values in durations(part, target).items():
+            columns[name][part.indices] = np.broadcast_to(values, len(first))[form]
     return Prices(**columns)
-
-
-def forms(cls: type[core.Instruction], records: npt.NDArray[Any]) -> tuple[Ints, Ints]:
-    """The first record of each form, and the form of each: what differs between records of one are
-    waits and places in memories, which cost nothing."""
-    mask = np.full(cls.record.itemsize, 0xFF, np.uint8).view(cls.record)
-    for name in programs.WAIT_NAMES:
-        mask[name] = 0
-    for field in cls.layout:
-        kept = {"dram": 0, "address": -1 << core.MEMORY_SHIFT}.get(field.kind.form)
-        if kept is not None:
-            mask[field.name] = np.array(kept).astype(field.kind.dtype)
-    return alike(records.view(np.uint64).reshape(len(records), -1) & mask.view(np.uint64))
 
 
 def issue_cycles(program: programs.Program, target: Target) -> Ints:
@@ -92,11 +80,9 @@ def issue_cycles(program: programs.Program, target: Target) -> Ints:
     return cycles
 
 
-def durations(
-    cls: type[core.Instruction], records: npt.NDArray[Any], target: Target
-) -> dict[str, Any]:
-    """The columns of Prices, but `fetch`, that records of one class fill; arrays or one number."""
-    item: Any = cls.from_records(records)
+def durations(part: Part, target: Target) -> dict[str, Any]:
+    """The columns of Prices, but `fetch`, by form of a class; arrays or one number."""
+    cls, item = part.cls, part.kinds
     if cls is dma.Load or cls is dma.Store:
         return price_dma(item, target)
     if cls is tensor.Tensor:

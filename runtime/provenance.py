@@ -7,9 +7,9 @@ import numpy as np
 
 from dnncc.isa import core, dma
 from dnncc.isa import image as images
-from dnncc.isa import program as programs
+from dnncc.isa.parts import Part
 
-from .accesses import Accesses, Ints, different
+from .accesses import Accesses, Ints
 from .findings import ARROW, Finding, Listing
 from .placement import NOWHERE
 
@@ -52,11 +52,11 @@ class Moves(NamedTuple):
 def moves(found: Accesses, home: Ints, image: images.Image, listing: Listing) -> Iterator[Finding]:
     """Loads and stores that are not of the tensor or not of the buffer that their step names."""
     debug, symbols = image.debug, {s.name: s for s in image.symbols}
+    bounds = found.bounds(listing.program.count)
     for part in (p for p in listing.program.parts if p.cls in (dma.Load, dma.Store)):
         step_of = debug.step_of[part.indices] if debug else np.full(len(part.indices), -1)
         loads = part.cls is dma.Load
-        side = (found.memory != core.DRAM) & (found.is_write == loads) & (home > NOWHERE)
-        made, shapes = moves_of(part, np.flatnonzero(side), found, home)
+        made, shapes = moves_of(part, units_of(part, found, bounds, home))
         for chosen in of_steps(made, step_of):
             tensor, buffer = named(listing.step(int(chosen.indices[0])), loads)
             if not tensor:
@@ -67,16 +67,26 @@ def moves(found: Accesses, home: Ints, image: images.Image, listing: Listing) ->
                 yield Finding("symbol", f"{listing.instruction(index)} {what}", (index,))
 
 
-def moves_of(part: programs.Part, rows: Ints, found: Accesses, home: Ints) -> tuple[Moves, Shapes]:
-    """Of all instructions of a class; `rows` are the accesses that lie in a unit."""
-    every: Any = part.cls.from_records(part.records)
-    region = next(every.reads() if part.cls is dma.Load else every.writes())
-    shapes, shape = different([*every.sizes(), *every.dram_strides()])
-    sizes, strides = np.split(np.stack(shapes, axis=1), 2, axis=1)
-    unit = np.full(1 + int(found.instruction[-1]), NOWHERE)
-    unit[found.instruction[rows]] = home[rows]
-    made = Moves(part.indices, region.start, region.stop, shape, unit[part.indices])
-    return made, Shapes(sizes, strides)
+def moves_of(part: Part, unit: Ints) -> tuple[Moves, Shapes]:
+    """Of all instructions of a class, the shapes by form."""
+    kinds, form = part.kinds, part.forms.form
+    region = next(kinds.reads() if part.cls is dma.Load else kinds.writes())
+    sizes, strides = np.stack(kinds.sizes(), axis=1), np.stack(kinds.dram_strides(), axis=1)
+    start = part.column("dram").astype(np.int64)
+    stop = start + (region.stop - region.start)[form]
+    return Moves(part.indices, start, stop, form, unit), Shapes(sizes, strides)
+
+
+def units_of(part: Part, found: Accesses, bounds: Ints, home: Ints) -> Ints:
+    """The unit of each block in a scratchpad: the last that a load touches, a store's first."""
+    if not len(found):
+        return np.full(len(part), NOWHERE)
+    loads = part.cls is dma.Load
+    rows = bounds[part.indices + loads] - loads
+    rows = np.clip(rows, 0, len(found) - 1)  # of those that touch nothing
+    inside = (found.memory[rows] != core.DRAM) & (found.is_write[rows] == loads)
+    inside &= found.instruction[rows] == part.indices
+    return np.where(inside, np.maximum(home[rows], NOWHERE), NOWHERE)
 
 
 def of_steps(made: Moves, step_of: Any) -> Iterator[Moves]:

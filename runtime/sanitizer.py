@@ -34,7 +34,7 @@ class Sanitizer:
         self.engines = about.clocks.engine.tolist()
         self.known = about.clocks.known
         self.spans = found.memory, found.start, found.stop
-        self.rows = np.searchsorted(found.instruction, np.arange(about.program.count + 1))
+        self.rows = found.bounds(about.program.count)
         self.shadowed = found.take(about.handovers.rest)
         watched = np.zeros(about.program.count, np.bool_)
         watched[self.shadowed.instruction] = True

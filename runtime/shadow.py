@@ -33,7 +33,7 @@ class Shadow:
 
     def __init__(self, found: Accesses, image: images.Image, count: int) -> None:
         self.rows = list(zip(*plain(found), strict=True))
-        self.ends = np.searchsorted(found.instruction, np.arange(count + 1)).tolist()
+        self.ends = found.bounds(count).tolist()
         self.used: Bools = np.zeros(FIRST + count, np.bool_)
         self.memories = [np.zeros(size, SHADOW) for size in reached(found)]
         self.memories[0][: len(image.rodata)] = GIVEN

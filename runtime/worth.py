@@ -26,6 +26,6 @@ def one_by_one(program: programs.Program) -> float:
     macs = 0.0
     for part in program.parts:
         if part.cls is tensor.Tensor:
-            sizes = [part.records[name].astype(float) for name in "ngkcpqrs"]
+            sizes = [part.column(name).astype(float) for name in "ngkcpqrs"]
             macs += float(np.prod(sizes, axis=0).sum())
     return program.count * STEP_SECONDS + macs * MAC_SECONDS

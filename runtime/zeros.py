@@ -16,6 +16,7 @@ import numpy.typing as npt
 from dnncc.isa import blocks, core, dma, tensor
 from dnncc.isa import image as images
 from dnncc.isa import program as programs
+from dnncc.isa.parts import Part
 from dnncc.targets import Target, coding, cost, dataflow
 from dnncc.targets.energy import level_sums, words
 
@@ -126,7 +127,7 @@ def saved(priced: Prices, counter: ZeroCounter, program: programs.Program) -> Pr
     return replace(priced, **columns, **dram_columns(priced, counter, inputs))
 
 
-def gated_levels(part: programs.Part, zeros: Ints, target: Target) -> Row:
+def gated_levels(part: Part, zeros: Ints, target: Target) -> Row:
     """Operand words per level of Tensor instructions."""
     item: Any = part.cls.from_records(part.records)
     flow = dataflow.model(target)

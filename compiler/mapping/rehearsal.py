@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from dnncc.isa import core
-from dnncc.isa.program import instruction_bytes
 from dnncc.isa.short import SHORT
+from dnncc.isa.starts import instruction_bytes
 from dnncc.targets import cost, dataflow
 from dnncc.targets.events import played
 from dnncc.targets.floor import link as link_of

@@ -96,15 +96,15 @@ def column_of(value: Any, count: int) -> Ints:
 def steps_of(program: programs.Program, first: int, stop: int, step_of: Ints) -> list[Step]:
     """The steps of instructions first..stop - 1. Raises Ungrouped if one cannot be grouped."""
     found: list[Step] = []
-    for cls, indices, records in program.parts:
-        low, high = np.searchsorted(indices, (first, stop))
+    for part in program.parts:
+        low, high = np.searchsorted(part.indices, (first, stop))
         if low == high:
             continue
-        require(cls in SAME, f"{cls.mnemonic} is executed one by one")
-        kinds = step_of[indices[low:high]]
+        require(part.cls in SAME, f"{part.cls.mnemonic} is executed one by one")
+        kinds = step_of[part.indices[low:high]]
         for kind in distinct(kinds):
             rows = low + np.flatnonzero(kinds == kind)
-            found.append(step(cls, indices[rows], records[rows]))
+            found.append(step(part.cls, part.indices[rows], part.records[rows]))
     return found
 
 

@@ -57,7 +57,7 @@ def same(one: Iterable[tuple[Ints, Ints]], other: Iterable[tuple[Ints, Ints]]) -
 def run(library: Any, found: Accesses, clocks: Clocks) -> tuple[Ints, Ints]:
     queues = [clocks.queue(engine) for engine in range(ENGINES)]
     first = np.cumsum([0, *map(len, queues)])[:-1]
-    rows = np.searchsorted(found.instruction, np.arange(len(clocks.engine) + 1))
+    rows = found.bounds(len(clocks.engine))
     places = [numbers(c) for c in (found.memory, found.start, found.stop)]
     order = numbers(clocks.engine), clocks.issued, clocks.known, np.concatenate(queues), first
     columns: tuple[npt.NDArray[Any], ...] = (*order, rows, *places, found.is_write)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dnncc.isa import control, core, dma, program, tensor
+from dnncc.isa import control, core, dma, program, starts, tensor
 
 Program, IsaError = program.Program, core.IsaError
 address = core.address
@@ -110,7 +110,7 @@ def test_reserved_bytes_must_be_zero(instruction: Any) -> None:
 
 def test_undefined_opcodes_are_refused() -> None:
     halt = control.Halt.records(1).tobytes()
-    for opcode in set(range(256)) - set(program.instruction_bytes()):
+    for opcode in set(range(256)) - set(starts.instruction_bytes()):
         with pytest.raises(IsaError, match=f"byte 0x8: opcode {opcode:#04x}"):
             Program.decode(control.Fence.records(1).tobytes() + bytes([opcode]) + bytes(7) + halt)
 

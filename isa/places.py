@@ -1,0 +1,89 @@
+"""What the instructions of a class touch, by form: rows of one form touch blocks of one shape, and
+differ in where these begin."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from .core import MEMORY_SHIFT, Array, Field, Region
+from .parts import Part
+
+Int64 = npt.NDArray[np.int64]
+
+MASKS = {"dram": np.uint32(0xFFFF_FFFF), "address": np.uint32((1 << MEMORY_SHIFT) - 1)}
+"""By form of an address field, the bits that are a byte of a memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """A region of all instructions of a class, where it is not empty.
+
+    `indices` are the instructions, `form` the form of each, `start` the first byte. `memory`, and
+    `bytes` from the first to the last, are by form; so is `region`, which lies at some place.
+    """
+
+    is_write: bool
+    indices: Int64
+    form: Int64
+    start: Int64
+    memory: Int64
+    bytes: Int64
+    region: Region
+
+
+def places(part: Part) -> Iterator[Places]:
+    """Reads before writes. A region begins where an address field says, or a way behind that, which
+    is the form's: which field it is shows when one after the other is put a byte further."""
+    forms, fields = part.forms, [f for f in part.moving() if f.kind.form in MASKS]
+    kinds = part.take(forms.first).records.copy()
+    for field in fields:
+        kinds[field.name] &= ~MASKS[field.kind.form]
+    shifted = [regions(part, further(kinds, field)) for field in fields]
+    for number, (is_write, region) in enumerate(regions(part, kinds)):
+        memory, first, stop = columns(region, len(kinds))
+        held = stop > first
+        rows = slice(None) if held.all() else np.flatnonzero(held[forms.form])
+        form = forms.form[rows]
+        start = first[form]
+        for field, found in zip(fields, shifted, strict=True):
+            follows = columns(found[number][1], len(kinds))[1] > first
+            if follows.any():
+                start += offsets(part, field)[rows] * follows[form]
+        yield Places(is_write, part.indices[rows], form, start, memory, stop - first, region)
+
+
+def further(kinds: Array, field: Field) -> Array:
+    """Where a field is one more."""
+    moved = kinds.copy()
+    moved[field.name] += 1
+    return moved
+
+
+def regions(part: Part, records: Array) -> list[tuple[bool, Region]]:
+    """Of some records of the class of a part: whether it is written, and the region."""
+    every = part.cls.from_records(records)
+    reads, writes = ((False, r) for r in every.reads()), ((True, r) for r in every.writes())
+    return [*reads, *writes]
+
+
+def columns(region: Region, count: int) -> list[Int64]:
+    return [np.broadcast_to(column, count).astype(np.int64) for column in region]
+
+
+def offsets(part: Part, field: Field) -> Int64:
+    """The byte of its memory that an address field names."""
+    return (part.brief[field.name] & MASKS[field.kind.form]).astype(np.int64)
+
+
+def ordered(count: int, tables: Sequence[Int64]) -> Iterator[Int64]:
+    """The places of the rows of each table when the rows of all are ordered by instruction, of
+    which there are `count`, and then by table; a table has a row at most for each."""
+    rows = np.zeros(count, np.int64)
+    for indices in tables:
+        rows[indices] += 1
+    place = np.cumsum(rows) - rows
+    for indices in tables:
+        yield place[indices]
+        place[indices] += 1

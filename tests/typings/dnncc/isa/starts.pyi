@@ -1,0 +1,1 @@
+from isa.starts import *
