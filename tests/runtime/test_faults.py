@@ -18,7 +18,6 @@ import dnncc
 from dnncc.isa import control, core, dma, elf, pool, tensor, vector
 from dnncc.isa import image as images
 from dnncc.isa import program as programs
-from dnncc.isa.parts import Part
 from dnncc.runtime import RunError, cli, errors, files, hazards, load, session, verification, verify
 from tests.e2e.running import compiled
 from tests.models import QUANTISED, find_model
@@ -80,7 +79,7 @@ def changed(image: images.Image, index: int, **values: Any) -> images.Image:
     return replace(image, text=programs.Program.encode(parts))
 
 
-def part_of(image: images.Image, cls: Any) -> Part:
+def part_of(image: images.Image, cls: Any) -> Any:
     parts = programs.Program.decode(image.text).parts
     return next(p for p in parts if p.cls is cls)
 

@@ -93,7 +93,6 @@ def test_what_is_found_does_not_depend_on_how_much_is_looked_at_together(
         return  # then there is nothing to look at
     once = verification.Verification(program, image, target)
     found, handed = once.findings(), once.handovers
-    monkeypatch.setattr(accesses, "CHUNK", 13)
     monkeypatch.setattr(handovers, "CHUNK", 40)
     again = verification.Verification(program, image, target)
     for name in ("instruction", "is_write", "memory", "start", "stop", "run", "sizes", "strides"):
