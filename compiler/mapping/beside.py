@@ -87,15 +87,13 @@ def common(problem: Problem, choice: Choice, steps: Steps, each: Transfers) -> C
 
 
 def beside(problem: Problem, choice: Choice, steps: Steps, shares: Bools, all_: Common) -> Beside:
-    """Engines overlap, so the busiest sets the time."""
+    """Engines overlap, so the busiest sets the time, but where there is one slot of everything."""
     moves, turn = all_.moves, all_.turn(choice)
     alone: Any = start(problem, moves, shares, lead(problem, choice, steps)) + all_.ends
     overlap = np.maximum(all_.busiest, joined(problem, choice, all_))
     between = waits_between(problem, choice, all_) + sweep_waits(problem, choice, steps, moves)
     if choice.depth == 1:
-        overlap = turn = zero = np.zeros((), np.int64)
-        alone = all_.vector + sum(moves.busy.values()) + start(problem, moves, shares, zero)
-        alone = alone + all_.ends
+        between = between + all_.vector + sum(moves.busy.values())
     bytes_ = moves.bytes + all_.code * CODE_BYTES
     columns = (overlap, between, turn, choice.depth, alone, all_.code, bytes_)
     return Beside(*(np.asarray(column, np.int64) for column in columns))

@@ -157,7 +157,7 @@ def candidate(problem: Problem, record: dict[str, Any]) -> Priced | None:
     if list(steps) != list(problem.load.dims) or not all(type(s) is int for s in steps.values()):
         return None
     if any(
-        s not in sizes_of(problem.load, problem.given, v, problem.rows) for v, s in steps.items()
+        s not in sizes_of(problem.load, problem.given, v, problem.fill) for v, s in steps.items()
     ):
         return None
     one = {v: np.array([s]) for v, s in steps.items()}

@@ -18,7 +18,7 @@ from dnncc.targets.floor import link as link_of
 from ..ir.graph import Graph, Tensor
 from .given import ANY, Given
 from .rings import rolling
-from .space import Choice, product_of, trips
+from .space import Choice, Fill, product_of, trips
 from .workload import Access, StepSpec, Workload
 
 Ints = npt.NDArray[np.int64]
@@ -71,10 +71,18 @@ class Problem:
         return sum(n.op == "group" for n in self.graph.nodes) == 1
 
     @property
-    def rows(self) -> int:
-        """Rows of an array that has the taps of a filter one below the other; otherwise 0."""
-        below = dataflow.model(self.target).TAPS_ON_ROWS
-        return self.target.array.rows if below else 0
+    def tight(self) -> bool:
+        """Whether the memory of ifmaps is less than what DRAM sends in its latency."""
+        link = self.target.channel_of(self.target.load_engine("ifmap").name)
+        room = self.target.memory_for("ifmap").bytes
+        return link.latency_cycles * link.bytes_per_cycle > room
+
+    @property
+    def fill(self) -> Fill:
+        """What fills the array."""
+        model, array = dataflow.model(self.target), self.target.array
+        block = array.rows if self.tight and self.load.inner else 0
+        return Fill(array.rows if model.TAPS_ON_ROWS else 0, block)
 
     def buffered(self, access: Access) -> bool:
         """Whether it has a tile buffer of its own."""

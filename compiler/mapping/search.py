@@ -167,7 +167,6 @@ def worth_trying(problem: Problem) -> tuple[Slots, ...]:
     where a memory of operands is less than what DRAM sends in its latency, more of them help."""
     target, load = problem.target, problem.load
     psum, ifmap = target.memory_for("psum"), target.memory_for("ifmap")
-    link = target.channel_of(target.load_engine("ifmap").name)
     if load.psum is None:
         return ({},)
     if problem.given.ring:
@@ -176,7 +175,7 @@ def worth_trying(problem: Problem) -> tuple[Slots, ...]:
         return LONE[::2] if load.sums else LONE  # the last psums of a cascade have one slot anyway
     if ifmap == target.memory_for("weight"):
         return LONE_OPERAND
-    return DEEP if link.latency_cycles * link.bytes_per_cycle > ifmap.bytes else ({},)
+    return DEEP if problem.tight else ({},)
 
 
 def preferred(pool: Pool, streams: Ints, slack: float = BYTE_SLACK) -> int:
@@ -209,7 +208,7 @@ class Space(NamedTuple):
 
 def space(problem: Problem) -> Space:
     """Raises NoMapping if nothing is legal."""
-    mesh = grid(problem.load, problem.given, problem.rows)
+    mesh = grid(problem.load, problem.given, problem.fill)
     shape = np.broadcast_shapes(*(s.shape for s in mesh.values()))
     able = boxes(problem.load, mesh) & runnable(problem, mesh)
     legal = np.broadcast_to(able, shape)

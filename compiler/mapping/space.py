@@ -36,6 +36,10 @@ TRIPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256, 512, 1024, 4096
 """Tiles are made equal: as many trips as these, not a multiple and a remainder."""
 
 
+CHANNELS = ("g", "k", "c")
+"""Loops of which an array takes several indices at once."""
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
     """What stays the same over a call of the cost model, beside the arrays of tile sizes."""
@@ -55,6 +59,18 @@ class Choice:
         return self.ring if self.ring and self.ring.access.role == access.role else None
 
 
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """What fills an array, or 0: the `rows` on which it has the taps of a filter one below the
+    other; and the channels that it takes at once, a `block`."""
+
+    rows: int = 0
+    block: int = 0
+
+
+EMPTY = Fill()
+
+
 def tile_sizes(extent: int, limit: int, few: bool = False) -> list[int]:
     """Candidate steps for a loop over `extent`: equal tiles for a spread of trip counts, and 1."""
     trips = TRIPS[:8] if few else TRIPS
@@ -62,15 +78,21 @@ def tile_sizes(extent: int, limit: int, few: bool = False) -> list[int]:
     return sorted((s for s in sizes if s <= limit), reverse=True)
 
 
-def sizes_of(load: Workload, given: Given, var: str, rows: int = 0) -> list[int]:
-    """Candidate steps of one loop, or the one that is given; `rows` as in `full`."""
-    extent = load.dims[var]
+def sizes_of(load: Workload, given: Given, var: str, fill: Fill = EMPTY) -> list[int]:
+    """Candidate steps of one loop, or the one that is given."""
+    extent, limit = load.dims[var], load.most(var)
     step = given.step(var, extent)
     if step is not None:
         return [step]
-    sizes = tile_sizes(extent, load.most(var), var in ("n", "q"))
-    more = full(load, rows) if var == "c" else ()
-    return sorted({*sizes, *(s for s in more if 0 < s < extent)}, reverse=True)
+    sizes = tile_sizes(extent, limit, var in ("n", "q"))
+    more = full(load, fill.rows) if var == "c" else ()
+    more += blocks(extent, fill.block) if var in CHANNELS else ()
+    return sorted({*sizes, *(s for s in more if 0 < s < min(extent, limit + 1))}, reverse=True)
+
+
+def blocks(extent: int, block: int) -> tuple[int, ...]:
+    """Whole blocks, as equal as they can be."""
+    return tuple(block * -(-extent // block // t) for t in TRIPS) if block else ()
 
 
 def full(load: Workload, rows: int) -> tuple[int, ...]:
@@ -80,9 +102,9 @@ def full(load: Workload, rows: int) -> tuple[int, ...]:
     return tuple(times * rows // taps for times in (1, 2, 4)) if taps > 1 else ()
 
 
-def grid(load: Workload, given: Given = ANY, rows: int = 0) -> dict[str, Ints]:
+def grid(load: Workload, given: Given = ANY, fill: Fill = EMPTY) -> dict[str, Ints]:
     """Tile sizes by variable: int64 arrays of an axis each, which broadcast to all combinations."""
-    axes = [np.array(sizes_of(load, given, v, rows), np.int64) for v in load.dims]
+    axes = [np.array(sizes_of(load, given, v, fill), np.int64) for v in load.dims]
     return dict(zip(load.dims, np.ix_(*axes), strict=True)) if axes else {}
 
 

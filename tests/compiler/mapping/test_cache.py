@@ -76,7 +76,7 @@ def the_file_of(home: Path, target: str) -> Path:
 def test_whatever_the_search_may_choose_is_found_again(target: str, tmp_path: Path) -> None:
     problem = Space(layers([(24, 8, 3, 1)], 6), target).problem
     kept = Cache(tmp_path / "mappings.txt")
-    steps = {v: sizes_of(problem.load, ANY, v, problem.rows)[-1] for v in problem.load.dims}
+    steps = {v: sizes_of(problem.load, ANY, v, problem.fill)[-1] for v in problem.load.dims}
     for way in options_of(problem):
         chosen = Priced(to_mapping(problem, way, steps), 7)
         kept.add(problem, chosen)

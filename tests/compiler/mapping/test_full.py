@@ -20,24 +20,28 @@ def problem(size: int, target: str) -> Problem:
 
 
 def sizes(found: Problem) -> list[int]:
-    return sizes_of(found.load, ANY, "c", found.rows)
+    return sizes_of(found.load, ANY, "c", found.fill)
 
 
 def test_taps_fill_the_rows() -> None:
     found = problem(3, "tpu-like")
-    assert full(found.load, found.rows) == (28, 56, 113)  # 252 of 256, 504 of 512, 1017 of 1024
+    assert full(found.load, found.fill.rows) == (
+        28,
+        56,
+        113,
+    )  # 252 of 256, 504 of 512, 1017 of 1024
     assert {28, 56, 113} < set(sizes(found)) and sizes(found) == sorted(sizes(found), reverse=True)
 
 
 def test_one_tap_needs_none() -> None:
     found = problem(1, "tpu-like")
-    assert full(found.load, found.rows) == ()
+    assert full(found.load, found.fill.rows) == ()
 
 
 @pytest.mark.parametrize("target", ["eyeriss-like", "gemmini-like-os", "nvdla-like-full"])
 def test_arrays_that_have_taps_elsewhere(target: str) -> None:
     found: Any = problem(3, target)
-    assert found.rows == 0 and 28 not in sizes(found)
+    assert found.fill.rows == 0 and 28 not in sizes(found)
 
 
 def test_what_is_given_is_all() -> None:
