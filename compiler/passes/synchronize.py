@@ -4,9 +4,7 @@ That is what wrote the bytes it reads, and what read or wrote the bytes it write
 imply are left out.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +15,7 @@ from dnncc.isa.distinct import distinct
 from ..codegen.stream import Piece, Stream
 from ..memory.bands import bands_of, handed_over, running
 from ..memory.units import Units, units_of
+from ..memory.waits import reduced
 from .context import Context, target_of
 
 Ints = npt.NDArray[np.int64]
@@ -28,7 +27,7 @@ def synchronize(stream: Stream, ctx: Context) -> Stream:
     place = Place.of(decoded)
     waits = hazards(decoded, place, units_of(stream, target_of(ctx)), stream.nest_of)
     waits = np.where(place.engine[:, None] == core.CONTROL, place.issued, waits)
-    return settled(stream, place, reduced(waits, place))
+    return settled(stream, place, reduced(waits, place.engine, place.issued))
 
 
 def settled(stream: Stream, place: "Place", needed: Ints) -> Stream:
@@ -94,71 +93,3 @@ def hazards(decoded: program.Program, place: Place, units: Units, nest_of: Ints)
         need = np.where(write, np.maximum(touched, handed[band]), written)
         np.maximum.at(waits[:, other], instruction, np.where(mine, 0, need))
     return waits
-
-
-def reduced(needs: Ints, place: Place) -> Ints:
-    """Waits that imply all needs, and of which none is implied by others: int64[n, engines].
-
-    `known[e]` is what engine e's next instruction can rely on, known[CONTROL] what all can that
-    come after the last control instruction; `clocks` is what each retired instruction could, so
-    that waiting for it is knowing as much.
-    """
-    # What is too far back for the field of a wait is implied by a nearer instruction.
-    reach = np.where(needs > 0, np.maximum(needs, place.issued + 1 - core.FARTHEST_WAIT), 0)
-    row, of = np.nonzero(needs > 0)
-    asked = zip(of.tolist(), needs[row, of].tolist(), reach[row, of].tolist(), strict=True)
-    number = np.bincount(row, minlength=len(needs)).tolist()
-    known = [[0] * ENGINES for _ in range(ENGINES + 1)]
-    clocks: list[list[list[int]]] = [[] for _ in range(ENGINES)]
-    rows: list[int] = []
-    engines: list[int] = []
-    for index, (engine, count) in enumerate(zip(place.engine.tolist(), number, strict=True)):
-        before = known[engine]
-        mine = before.copy()
-        told = {
-            e: (need, clocks[e][at - 1]) for e, need, at in islice(asked, count) if need > before[e]
-        }
-        for other in irredundant(told):
-            rows.append(index)
-            engines.append(other)
-            mine = list(map(max, mine, told[other][1]))
-        if engine == core.CONTROL:
-            known = [mine] * (ENGINES + 1)
-            continue
-        mine[engine] += 1
-        known[engine] = mine
-        clocks[engine].append(mine)
-    kept = np.zeros_like(needs)
-    kept[rows, engines] = reach[rows, engines]
-    return kept
-
-
-Told = dict[int, tuple[int, list[int]]]
-"""By engine: how many of its instructions must be retired, and the clock of the last of them."""
-
-
-def irredundant(told: Told) -> Iterable[int]:
-    """The engines whose clocks are enough to know what all of them were asked for."""
-    if len(told) < 2:
-        return told
-    if len(told) == 2:
-        (a, (need_a, clock_a)), (b, (need_b, clock_b)) = told.items()
-        return (b,) if clock_b[a] >= need_a else (a,) if clock_a[b] >= need_b else (a, b)
-    kept = list(told)
-    for other in told:
-        rest = [told[e][1] for e in kept if e != other]
-        open_ = [(e, need) for e, (need, _) in told.items() if e == other or e not in kept]
-        if all_known(open_, rest):
-            kept.remove(other)
-    return kept
-
-
-def all_known(needs: list[tuple[int, int]], clocks: list[list[int]]) -> bool:
-    """Whether, of each engine, some clock knows as many."""
-    for engine, need in needs:
-        for clock in clocks:
-            if clock[engine] >= need:
-                break
-        else:
-            return False
-    return True

@@ -9,8 +9,10 @@ from dnncc.codegen.stream import Stream
 from dnncc.ir.graph import Graph
 from dnncc.isa import core
 from dnncc.isa.program import Program
+from dnncc.memory import waits
+from dnncc.memory.waits import reduced
 from dnncc.passes.context import Context
-from dnncc.passes.synchronize import Place, reduced, synchronize
+from dnncc.passes.synchronize import Place, synchronize
 
 from ..graphs import GraphBuilder
 from ..lowering import TARGETS, emitted, target
@@ -141,10 +143,30 @@ def closure(place: Place, waits: np.ndarray) -> np.ndarray:
     return order
 
 
+@pytest.mark.parametrize("farthest", [3, 20, core.FARTHEST_WAIT])
+@pytest.mark.parametrize("seed", range(25))
+def test_many_at_once_are_one_after_another(
+    seed: int, farthest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(core, "FARTHEST_WAIT", farthest)
+    rng = np.random.default_rng(seed)
+    place = random_place(rng, 300)
+    back = rng.geometric(rng.uniform(0.01, 0.3), place.issued.shape) - 1
+    needs = np.maximum(place.issued - back, 0) * (rng.random(place.issued.shape) < 0.4)
+    needs[np.arange(300), place.engine] = 0
+    control = place.engine == core.CONTROL
+    needs[control] = place.issued[control]
+    plain = reduced(needs, place.engine, place.issued)
+    for long in (0, 20):  # the farther apart those too far back, the shorter the stretches
+        monkeypatch.setattr(waits, "LONG", long)
+        assert (reduced(needs, place.engine, place.issued) == plain).all()
+
+
+@pytest.mark.parametrize("long", [0, waits.LONG])
 @pytest.mark.parametrize("farthest", [5, core.FARTHEST_WAIT])
 @pytest.mark.parametrize("seed", range(25))
 def test_reduced_is_the_transitive_reduction(
-    seed: int, farthest: int, monkeypatch: pytest.MonkeyPatch
+    seed: int, farthest: int, long: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of random needs: all hold, and none does when any wait is dropped."""
     monkeypatch.setattr(core, "FARTHEST_WAIT", farthest)
@@ -155,7 +177,8 @@ def test_reduced_is_the_transitive_reduction(
     control = place.engine == core.CONTROL
     needs[control] = place.issued[control]
     needs[np.arange(40), place.engine] *= control  # an engine does not wait for itself
-    kept = reduced(needs, place)
+    monkeypatch.setattr(waits, "LONG", long)
+    kept = reduced(needs, place.engine, place.issued)
     wanted = closure(place, needs)
     assert (closure(place, kept) >= wanted).all()
     assert (np.where(kept, place.issued - kept + 1, 0) <= farthest).all()

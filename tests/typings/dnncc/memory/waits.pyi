@@ -1,0 +1,1 @@
+from compiler.memory.waits import *
