@@ -5,7 +5,7 @@ work at the same time. Here each is a row of columns: runs of bytes in a frame o
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -18,10 +18,14 @@ from dnncc.isa.distinct import alike
 from dnncc.isa.places import Places, ordered, places
 
 Ints = npt.NDArray[np.int64]
+Counts = npt.NDArray[np.int32]
+Numbers = npt.NDArray[np.uint8]
 Bools = npt.NDArray[np.bool_]
 
 COLUMNS = ("instruction", "is_write", "memory", "start", "stop", "frame")
 DIMENSIONS = 5
+CHUNK = 1 << 16
+"""Instructions whose rows are written together, while they are in the cache."""
 FAR = np.iinfo(np.int64).max
 
 
@@ -42,12 +46,12 @@ class Accesses:
     are rows of `frames`, of which no two are alike.
     """
 
-    instruction: Ints
+    instruction: Counts
     is_write: Bools
-    memory: Ints
+    memory: Numbers
     start: Ints
     stop: Ints
-    frame: Ints
+    frame: Counts
     frames: Frames
 
     def __len__(self) -> int:
@@ -81,6 +85,12 @@ class Accesses:
         np.cumsum(np.bincount(self.instruction, minlength=count), out=bounds[1:])
         return bounds
 
+    def first_rows(self, instructions: Sequence[int]) -> Ints:
+        """The first row of each of some instructions, or of one behind it."""
+        most = np.iinfo(self.instruction.dtype).max
+        wanted = np.minimum(np.array(instructions, np.int64), most)
+        return np.searchsorted(self.instruction, wanted.astype(self.instruction.dtype))
+
     def dense(self) -> Bools:
         """Which rows are one run of bytes."""
         return np.asarray(self.run == self.stop - self.start)
@@ -103,23 +113,46 @@ def accesses(
 def of_places(tables: Sequence[Places], count: int) -> Accesses:
     """The rows of all, which are of `count` instructions."""
     frames, kinds = together([frames_of(table) for table in tables])
-    rows = sum(len(table.indices) for table in tables)
-    instruction, memory, start, stop, frame = (np.zeros(rows, np.int64) for _ in range(5))
-    is_write = np.zeros(rows, np.bool_)
-    order = ordered(count, [table.indices for table in tables])
-    for table, kind, at in zip(tables, kinds, order, strict=True):
-        instruction[at], is_write[at] = table.indices, table.is_write
-        memory[at], frame[at] = table.memory[table.form], kind[table.form]
-        start[at], stop[at] = table.start, table.start + table.bytes[table.form]
+    found = nothing(sum(len(table.indices) for table in tables), frames)
+    done = 0
+    for first in range(0, count, CHUNK):
+        some = [within(table, first, first + CHUNK) for table in tables]
+        order = ordered(min(CHUNK, count - first), [t.indices - first for t in some])
+        for table, kind, at in zip(some, kinds, order, strict=True):
+            fill(found, table, kind, at + done)
+        done += sum(len(table.indices) for table in some)
+    return found
+
+
+def nothing(rows: int, frames: Frames) -> Accesses:
+    """Rows to be filled in."""
+    instruction, frame = np.empty(rows, np.int32), np.empty(rows, np.int32)
+    start, stop = np.empty(rows, np.int64), np.empty(rows, np.int64)
+    is_write, memory = np.empty(rows, np.bool_), np.empty(rows, np.uint8)
     return Accesses(instruction, is_write, memory, start, stop, frame, frames)
+
+
+def within(table: Places, first: int, stop: int) -> Places:
+    """Of the instructions first..stop - 1."""
+    rows = slice(*np.searchsorted(table.indices, (first, stop)))
+    indices, form, start = table.indices[rows], table.form[rows], table.start[rows]
+    return replace(table, indices=indices, form=form, start=start)
+
+
+def fill(found: Accesses, table: Places, kind: Ints, at: Ints) -> None:
+    """Write the rows `at`, in place."""
+    form = table.form
+    found.instruction[at], found.is_write[at] = table.indices, table.is_write
+    found.memory[at], found.frame[at] = table.memory[form], kind[form]
+    found.start[at], found.stop[at] = table.start, table.start + table.bytes[form]
 
 
 def joined(tables: Sequence[Accesses]) -> Accesses:
     """The rows of all, one after the other."""
     frames, kinds = together([table.frames for table in tables])
     columns = {n: np.concatenate([getattr(t, n) for t in tables]) for n in COLUMNS[:-1]}
-    frame = [kind[t.frame] for t, kind in zip(tables, kinds, strict=True)]
-    return Accesses(**columns, frame=np.concatenate(frame), frames=frames)
+    frame = np.concatenate([kind[t.frame] for t, kind in zip(tables, kinds, strict=True)])
+    return Accesses(**columns, frame=frame.astype(np.int32), frames=frames)
 
 
 def together(tables: Sequence[Frames]) -> tuple[Frames, list[Ints]]:

@@ -1,21 +1,21 @@
-/* Vector clocks, as `known` in clocks.py, with the columns beside them. */
+/* Vector clocks, as `known` in clocks.py. */
 
 #include <stdint.h>
 
 typedef int64_t number;
 typedef int32_t clock; /* how many instructions of an engine */
 
-/* Columns of Clocks, `waits` one engine after the other, `issued` and `known` one instruction after
-   the other, and what is needed on the way: `queue` has the instructions of engine e, as they are
-   issued, from `first[e]` on; `last` is, per engine, what its latest instruction knows when it has
-   ended, `barrier` what all know from here on, and `now` what is issued. */
+/* Columns of Clocks, `waits` one engine after the other, `known` one instruction after the other,
+   and what is needed on the way: `queue` has the instructions of engine e, as they are issued, from
+   `first[e]` on; `last` is, per engine, what its latest instruction knows when it has ended,
+   `barrier` what all know from here on, and `now` what is issued. */
 struct clocks {
     number count, engines;
-    const number *engine, *waits;
+    const int8_t *engine;
+    const clock *waits;
     const uint8_t *drains;
-    number *position;
-    clock *issued, *known;
-    number *queue;
+    clock *known;
+    int32_t *queue;
     const number *first;
     clock *last, *barrier, *now;
 };
@@ -32,7 +32,7 @@ static void begin(const struct clocks *c, number i, clock *mine)
 {
     number engines = c->engines;
     for (number e = 0; e < engines; e++) {
-        number waits = c->waits[e * c->count + i], issued = c->now[e];
+        clock waits = c->waits[e * c->count + i], issued = c->now[e];
         clock count = c->drains[i] || waits > issued ? issued : waits;
         if (count <= mine[e])
             continue;
@@ -53,7 +53,6 @@ void find(const struct clocks *c)
     for (number i = 0; i < c->count; i++) {
         clock *mine = c->known + i * engines;
         number own = c->engine[i];
-        copy(c->issued + i * engines, c->now, engines);
         copy(mine, c->barrier, engines);
         if (own >= 0)
             learn(mine, c->last + own * engines, engines);
@@ -61,7 +60,7 @@ void find(const struct clocks *c)
         copy(own < 0 ? c->barrier : c->last + own * engines, mine, engines);
         if (own < 0)
             continue;
-        c->queue[c->first[own] + c->now[own]] = i;
-        c->position[i] = c->last[own * engines + own] = ++c->now[own];
+        c->queue[c->first[own] + c->now[own]] = (int32_t)i;
+        c->last[own * engines + own] = ++c->now[own];
     }
 }

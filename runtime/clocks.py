@@ -13,6 +13,7 @@ from dnncc.isa import program as programs
 
 Ints = npt.NDArray[np.int64]
 Counts = npt.NDArray[np.int32]
+Engines = npt.NDArray[np.int8]
 Bools = npt.NDArray[np.bool_]
 ENGINES = len(core.ENGINES)
 ROUNDS = 32
@@ -22,25 +23,30 @@ LONG = 5_000
 
 @dataclass(frozen=True, slots=True)
 class Clocks:
-    """Per instruction: its `engine`, its `number` on it from 1 (0 for control), how many were
-    `issued` to each engine before it, and how many of those are `known` to have ended when it
-    begins, int32[count, ENGINES]."""
+    """Per instruction its `engine`, and how many of those that were issued to each engine before it
+    are `known` to have ended when it begins, int32[count, ENGINES]."""
 
-    engine: Ints
-    number: Ints
-    issued: Counts
+    engine: Engines
     known: Counts
 
     @classmethod
     def of(cls, program: programs.Program) -> "Clocks":
-        engine = np.asarray(program.engine_of, np.int64)
-        waits, drains = np.asarray(program.waits, np.int64), drained(program)
+        engine, waits, drains = program.engine_of, program.waits, drained(program)
         found = by_machine(engine, waits, drains) if len(engine) >= LONG else None
-        return vectorised(engine, waits, drains) if found is None else found
+        return cls(engine, vectorised(engine, waits, drains) if found is None else found)
 
     def queue(self, engine: int) -> Ints:
         """The instructions of an engine, in order."""
         return np.flatnonzero(self.engine == engine)
+
+    def issued(self, engine: int) -> Counts:
+        """How many were issued to an engine before each instruction."""
+        return issued(self.engine, engine)
+
+
+def issued(engines: Engines, engine: int) -> Counts:
+    mine = engines == engine
+    return np.asarray(np.cumsum(mine, dtype=np.int32) - mine)
 
 
 def drained(program: programs.Program) -> Bools:
@@ -48,23 +54,20 @@ def drained(program: programs.Program) -> Bools:
     return np.asarray(np.asarray(program.opcodes) == control.Halt.opcode)
 
 
-def by_machine(engine: Ints, waits: Ints, drains: Bools) -> Clocks | None:
+def by_machine(engine: Engines, waits: Counts, drains: Bools) -> Counts | None:
     from .native import clocks  # short programs do not wait for what it imports
 
-    found = clocks.found(engine, waits, drains)
-    return None if found is None else Clocks(engine, *found)
+    return clocks.found(engine, waits, drains)
 
 
-def vectorised(engine: Ints, waits: Ints, drains: Bools) -> Clocks:
-    mine = engine[:, None] == np.arange(ENGINES)
-    through = np.cumsum(mine, axis=0, dtype=np.int32)
-    number, issued = (through * mine).sum(axis=1), through - mine
-    waits = np.where(drains[:, None], issued, np.minimum(waits, issued))
+def vectorised(engine: Engines, waits: Counts, drains: Bools) -> Counts:
+    before = np.stack([issued(engine, e) for e in range(ENGINES)], axis=1)
+    waits = np.where(drains[:, None], before, np.minimum(waits, before))
     begins = known_at_once(engine, waits)
-    return Clocks(engine, number, issued, known(engine, waits) if begins is None else begins)
+    return known(engine, waits) if begins is None else begins
 
 
-def known_at_once(engine: Ints, waits: Ints) -> Counts | None:
+def known_at_once(engine: Engines, waits: Counts) -> Counts | None:
     """As `known`, over all instructions at a time: what is known grows along waits, queues and
     barriers until it grows no more. None if that takes more than ROUNDS; compiled programs take
     four, whatever their length."""
@@ -89,7 +92,7 @@ def known_at_once(engine: Ints, waits: Ints) -> Counts | None:
     return None
 
 
-def known(engine: Ints, waits: Ints) -> Counts:
+def known(engine: Engines, waits: Counts) -> Counts:
     """Vector clocks: who waits for an instruction knows what that one knew, and itself.
 
     `last` is what each engine's next instruction knows by coming after its own last one, `ends`

@@ -6,15 +6,19 @@ write before a read made all of it: it is of the same block, or one run of bytes
 writes to a piece of a tensor come before its reads, and are tiles that fill it without a gap.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from .accesses import Accesses, Bools, Ints
+from .accesses import Accesses, Bools, Counts, Ints
 from .hazards import spread
 
 UNIT_SHIFT = 44
 """No memory has more bytes than that many bits can count."""
+
+LONG = 10_000
+"""Rows from which machine code looks for the last writes, if there is any."""
 
 CHUNK = 1 << 19
 """Rows that are looked at together, about: their columns take the place of those before them."""
@@ -41,16 +45,38 @@ class Handovers(NamedTuple):
     rest: Ints
 
 
-def handovers(found: Accesses, home: Ints, kinds: Kinds) -> Handovers:
+def handovers(found: Accesses, home: Counts, kinds: Kinds) -> Handovers:
     """`home` is the unit that each row lies in; rows without one are left out."""
-    some = [of_units(found, rows, home, kinds) for rows in by_units(home)]
-    made, rest = (np.concatenate([np.zeros(0, np.int64), *c]) for c in zip(*some, strict=True))
-    return Handovers(made, np.sort(rest))
+    fast = by_machine(found, home) if len(found) >= LONG else None
+    made, other = last_writes(found, home) if fast is None else fast
+    some = [of_tiles(found, rows, home, kinds) for rows in by_units(home, other)]
+    tiles, rest = together(some)
+    return Handovers(np.append(made, tiles), np.sort(rest))
 
 
-def by_units(home: Ints) -> list[Ints]:
-    """The rows that lie in units, in order, some units at a time."""
-    rows = np.flatnonzero(home >= 0)
+def together(some: Sequence[tuple[Ints, Ints]]) -> tuple[Ints, Ints]:
+    """Pairs of columns, one after the other."""
+    none = np.zeros(0, np.int64), np.zeros(0, np.int64)
+    first, second = (np.concatenate(columns) for columns in zip(none, *some, strict=True))
+    return first, second
+
+
+def by_machine(found: Accesses, home: Counts) -> tuple[Ints, Ints] | None:
+    from .native import handovers  # short programs do not wait for what it imports
+
+    return handovers.last_writes(found, home)
+
+
+def last_writes(found: Accesses, home: Counts) -> tuple[Ints, Ints]:
+    """Instructions that made all that a later read takes; the rows, in order, of the pieces in
+    which there are other reads."""
+    some = [of_units(found, rows, home) for rows in by_units(home, np.flatnonzero(home >= 0))]
+    made, other = together(some)
+    return made, np.sort(other)
+
+
+def by_units(home: Counts, rows: Ints) -> list[Ints]:
+    """Rows that lie in units, by unit and in order, some units at a time."""
     unit = home[rows]
     few = int(unit.max(initial=0)) < np.iinfo(np.int16).max
     order = np.argsort(unit.astype(np.int16) if few else unit, kind="stable")
@@ -59,16 +85,28 @@ def by_units(home: Ints) -> list[Ints]:
     return np.split(rows[order], ends[cuts - 1])
 
 
-def of_units(found: Accesses, rows: Ints, home: Ints, kinds: Kinds) -> Handovers:
-    """Of all rows of some units."""
+def of_units(found: Accesses, rows: Ints, home: Counts) -> tuple[Ints, Ints]:
+    """As `last_writes`, of all rows of some units; the rows in any order."""
     order, piece = by_piece(found.start[rows], found.stop[rows], home[rows])
     rows = rows[order]
-    made, other = last_writes(found, rows, piece)
-    rest = among(piece, piece[other])[piece]
-    rows, piece = rows[rest], piece[rest]
+    is_write = found.is_write[rows]
+    last = np.maximum.accumulate(np.where(is_write, np.arange(len(rows)), -1))
+    at = np.flatnonzero(~is_write)
+    source = np.maximum(last[at], 0)
+    whole = (last[at] >= 0) & (piece[source] == piece[at])
+    whole &= makes_all(found, rows[source], rows[at])
+    other = among(piece, piece[at[~whole]])[piece]
+    return found.instruction[rows[source[whole]]].astype(np.int64), rows[other]
+
+
+def of_tiles(found: Accesses, rows: Ints, home: Counts, kinds: Kinds) -> tuple[Ints, Ints]:
+    """Of all rows of some pieces: instructions that wrote tiles of those that are plain, and the
+    rows of those that are not."""
+    order, piece = by_piece(found.start[rows], found.stop[rows], home[rows])
+    rows = rows[order]
     plain = filled(found, rows, piece, home, kinds)[piece]
     tiles = rows[plain & found.is_write[rows]]
-    return Handovers(np.append(made, found.instruction[tiles]), rows[~plain])
+    return found.instruction[tiles].astype(np.int64), rows[~plain]
 
 
 def among(every: Ints, some: Ints) -> Bools:
@@ -78,10 +116,10 @@ def among(every: Ints, some: Ints) -> Bools:
     return is_one
 
 
-def by_piece(start: Ints, stop: Ints, unit: Ints) -> tuple[Ints, Ints]:
+def by_piece(start: Ints, stop: Ints, unit: Counts) -> tuple[Ints, Ints]:
     """The accesses of each piece of a unit, in order, and the numbers of the pieces: no access goes
     across the border of one."""
-    place = (unit << UNIT_SHIFT) + start
+    place = (unit.astype(np.int64) << UNIT_SHIFT) + start
     order = np.argsort(place)
     place, reach = place[order], (stop - start)[order]
     reach += place
@@ -96,17 +134,6 @@ def by_piece(start: Ints, stop: Ints, unit: Ints) -> tuple[Ints, Ints]:
     return both & ((1 << shift) - 1), both >> shift
 
 
-def last_writes(found: Accesses, rows: Ints, piece: Ints) -> tuple[Ints, Ints]:
-    """Instructions that made all that a later read takes; where in `rows` all other reads are."""
-    is_write = found.is_write[rows]
-    last = np.maximum.accumulate(np.where(is_write, np.arange(len(rows)), -1))
-    at = np.flatnonzero(~is_write)
-    source = np.maximum(last[at], 0)
-    whole = (last[at] >= 0) & (piece[source] == piece[at])
-    whole &= makes_all(found, rows[source], rows[at])
-    return found.instruction[rows[source[whole]]], at[~whole]
-
-
 def makes_all(found: Accesses, write: Ints, read: Ints) -> Bools:
     """Whether each write is of all bytes that a read, of the same unit, takes."""
     equal = (found.start[write] == found.start[read]) & (found.frame[write] == found.frame[read])
@@ -114,7 +141,7 @@ def makes_all(found: Accesses, write: Ints, read: Ints) -> Bools:
     return np.asarray(equal | (around & (found.stop[write] >= found.stop[read])))
 
 
-def filled(found: Accesses, rows: Ints, piece: Ints, home: Ints, kinds: Kinds) -> Bools:
+def filled(found: Accesses, rows: Ints, piece: Ints, home: Counts, kinds: Kinds) -> Bools:
     """By piece, whether it is of a tensor that is written before it is read, tile by tile and
     whole; or there from the start, and not written."""
     is_write, unit = found.is_write[rows], home[rows]

@@ -8,10 +8,11 @@ typedef int64_t number;
    instructions of engine e `queue[first[e]]` and those that follow. */
 struct accesses {
     number count, engines, most;
-    const number *engine;
-    const int32_t *issued, *known;
-    const number *queue, *first, *rows, *memory, *start, *stop;
-    const uint8_t *is_write;
+    const int8_t *engine;
+    const int32_t *known, *queue;
+    int32_t *issued; /* to each engine before the present one */
+    const number *first, *rows, *start, *stop;
+    const uint8_t *memory, *is_write;
 };
 
 /* Pairs that were found: the first `room` of them are kept. */
@@ -40,13 +41,13 @@ static void compare(const struct accesses *a, number earlier, number later, stru
         }
 }
 
-/* How many instructions of other engines, issued before i, may not have ended when it begins. */
+/* How many instructions, issued before i, may not have ended when it begins; of its own engine it
+   knows all. */
 static number unordered(const struct accesses *a, number i)
 {
     number open = 0;
     for (number e = 0; e < a->engines; e++)
-        if (e != a->engine[i])
-            open += a->issued[i * a->engines + e] - a->known[i * a->engines + e];
+        open += a->issued[e] - a->known[i * a->engines + e];
     return open;
 }
 
@@ -54,13 +55,16 @@ static number unordered(const struct accesses *a, number i)
 void find(const struct accesses *a, struct pairs *p)
 {
     number open = 0;
+    for (number e = 0; e < a->engines; e++)
+        a->issued[e] = 0;
     for (number i = 0; i < a->count; i++) {
-        const int32_t *issued = a->issued + i * a->engines, *known = a->known + i * a->engines;
         open += unordered(a, i);
         if (open > a->most)
             return;
         for (number e = 0; e < a->engines; e++)
-            for (number n = known[e]; e != a->engine[i] && n < issued[e]; n++)
+            for (number n = a->known[i * a->engines + e]; n < a->issued[e]; n++)
                 compare(a, a->queue[a->first[e] + n], i, p);
+        if (a->engine[i] >= 0)
+            a->issued[a->engine[i]]++;
     }
 }

@@ -67,20 +67,23 @@ def candidates(found: Accesses, clocks: Clocks) -> Iterator[tuple[Ints, Ints]]:
 def memories(found: Accesses, rows: Any, count: int) -> Ints:
     """The memories that each instruction touches in some of its rows, as bits: int64[count]."""
     touched = np.zeros(count, np.int64)
-    np.bitwise_or.at(touched, found.instruction[rows], 1 << found.memory[rows])
+    np.bitwise_or.at(
+        touched, found.instruction[rows], np.int64(1) << found.memory[rows].astype(np.int64)
+    )
     return touched
 
 
 def windows(clocks: Clocks) -> Ints:
     """How many instructions of each engine, issued before, may not have ended when one begins."""
-    open_ = clocks.issued - clocks.known
-    open_[clocks.engine[:, None] == np.arange(ENGINES)] = 0
+    open_ = np.stack([clocks.issued(engine) for engine in range(ENGINES)], axis=1, dtype=np.int64)
+    open_ -= clocks.known  # of its own engine it knows all
     return open_
 
 
 def too_open(clocks: Clocks) -> bool:
     """Whether there are more pairs than are compared."""
-    return int(windows(clocks).sum()) > MOST_PAIRS
+    issued = sum(int(clocks.issued(e).sum(dtype=np.int64)) for e in range(ENGINES))
+    return issued - int(clocks.known.sum(dtype=np.int64)) > MOST_PAIRS
 
 
 def unordered(clocks: Clocks) -> Iterator[tuple[Ints, Ints]]:

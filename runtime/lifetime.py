@@ -37,7 +37,7 @@ def touching(found: Accesses, symbol: images.Symbol, span: tuple[int, int]) -> I
     """The rows of Accesses, of instructions first..last, that touch a tensor's bytes."""
     if symbol.head is not None:
         return np.unique(np.concatenate([touching(found, s, span) for s in symbol.parts()]))
-    first, last = np.searchsorted(found.instruction, [span[0], span[1] + 1])
+    first, last = found.first_rows([span[0], span[1] + 1])
     rows = np.arange(first, last)
     if symbol.stop <= symbol.address:  # it has no elements
         return rows[:0]

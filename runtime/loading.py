@@ -8,7 +8,6 @@ import numpy as np
 from dnncc.isa import control, core, elf, tensor
 from dnncc.isa import image as images
 from dnncc.isa import program as programs
-from dnncc.isa.distinct import distinct
 from dnncc.targets import Target, TargetError, dataflow, diff, loads
 
 from .errors import RunError
@@ -105,7 +104,7 @@ def constant_problems(found: programs.Regions, constants: int) -> Iterator[str]:
 
 def engine_problems(program: programs.Program, target: Target) -> Iterator[str]:
     known = {e.name for e in target.engines} | {"tensor", "vector"}
-    for e in distinct(program.engine_of[program.engine_of >= 0]):
+    for e in np.flatnonzero(np.bincount(program.engine_of + 1)[1:]).tolist():
         if core.ENGINES[e] not in known:
             first = int(np.argmax(program.engine_of == e))
             name = core.ENGINES[e]

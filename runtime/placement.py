@@ -7,7 +7,7 @@ import numpy as np
 from dnncc.isa import core
 from dnncc.isa import image as images
 
-from .accesses import Accesses, Ints
+from .accesses import Accesses, Counts
 from .findings import Finding, Listing, brief
 
 NOWHERE, CONSTANT = -1, -2
@@ -36,19 +36,21 @@ def shared(a: images.Unit, b: images.Unit) -> str:
     return f"{names} both have {a.memory}:{start:#x}..{stop:#x} in {span}"
 
 
-def homes(found: Accesses, image: images.Image) -> Ints:
+def homes(found: Accesses, image: images.Image) -> Counts:
     """The unit that each row lies in while that lives; CONSTANT, or NOWHERE."""
     constants = (found.memory == core.DRAM) & (found.stop <= len(image.rodata))
-    home = np.where(constants, CONSTANT, NOWHERE)
-    for number, unit in enumerate(image.debug.units if image.debug else ()):
-        first, last = np.searchsorted(found.instruction, [unit.first, unit.last + 1])
-        rows = slice(int(first), int(last))
+    home = np.where(constants, np.int32(CONSTANT), np.int32(NOWHERE))
+    units = image.debug.units if image.debug else ()
+    first = found.first_rows([unit.first for unit in units])
+    last = found.first_rows([unit.last + 1 for unit in units])
+    for number, unit in enumerate(units):
+        rows = slice(int(first[number]), int(last[number]))
         here = (found.memory[rows] == unit.memory) & (found.start[rows] >= unit.start)
         home[rows][here & (found.stop[rows] <= unit.stop)] = number
     return home
 
 
-def strays(found: Accesses, home: Ints, listing: Listing) -> Iterator[Finding]:
+def strays(found: Accesses, home: Counts, listing: Listing) -> Iterator[Finding]:
     """Accesses that are not within one buffer of those that live then, nor constants."""
     for row in np.flatnonzero(home == NOWHERE).tolist():
         index = int(found.instruction[row])

@@ -9,7 +9,7 @@ from dnncc.isa import core, dma
 from dnncc.isa import image as images
 from dnncc.isa.parts import Part
 
-from .accesses import Accesses, Ints
+from .accesses import Accesses, Counts, Ints
 from .findings import ARROW, Finding, Listing
 from .placement import NOWHERE
 
@@ -49,7 +49,9 @@ class Moves(NamedTuple):
         return Moves(*(column[rows] for column in self))
 
 
-def moves(found: Accesses, home: Ints, image: images.Image, listing: Listing) -> Iterator[Finding]:
+def moves(
+    found: Accesses, home: Counts, image: images.Image, listing: Listing
+) -> Iterator[Finding]:
     """Loads and stores that are not of the tensor or not of the buffer that their step names."""
     debug, symbols = image.debug, {s.name: s for s in image.symbols}
     bounds = found.bounds(listing.program.count)
@@ -77,7 +79,7 @@ def moves_of(part: Part, unit: Ints) -> tuple[Moves, Shapes]:
     return Moves(part.indices, start, stop, form, unit), Shapes(sizes, strides)
 
 
-def units_of(part: Part, found: Accesses, bounds: Ints, home: Ints) -> Ints:
+def units_of(part: Part, found: Accesses, bounds: Ints, home: Counts) -> Ints:
     """The unit of each block in a scratchpad: the last that a load touches, a store's first."""
     if not len(found):
         return np.full(len(part), NOWHERE)

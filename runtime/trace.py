@@ -12,7 +12,7 @@ import numpy as np
 from dnncc.isa import core
 from dnncc.isa import program as programs
 
-from .accesses import Accesses, Ints
+from .accesses import Accesses, Counts, Ints
 from .findings import ARROW, brief
 from .placement import homes
 from .timing import CAUSE_OF_ENGINE, Timeline, awaited
@@ -161,7 +161,7 @@ def occupancy(about: Verification, timeline: Timeline) -> Iterator[Event]:
             yield from counter(f"{memory.name} in use", "bytes", times, values)
 
 
-def uses(found: Accesses, home: Ints, timeline: Timeline, units: int) -> tuple[Ints, Ints]:
+def uses(found: Accesses, home: Counts, timeline: Timeline, units: int) -> tuple[Ints, Ints]:
     """When each unit is first and last touched; -1 where it never is."""
     rows = np.flatnonzero(home >= 0)
     first, last = np.full(units, timeline.cycles), np.full(units, -1)

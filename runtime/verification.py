@@ -14,7 +14,7 @@ from dnncc.isa.distinct import distinct
 from dnncc.targets import Target
 
 from . import loading, placement, provenance
-from .accesses import Accesses, Ints, accesses
+from .accesses import Accesses, Counts, Ints, accesses
 from .clocks import Clocks
 from .errors import RunError
 from .findings import Finding, Listing
@@ -87,7 +87,7 @@ class Verification:
         return Clocks.of(self.program)
 
     @cached_property
-    def home(self) -> Ints:
+    def home(self) -> Counts:
         return placement.homes(self.accesses, self.image)
 
     def structure(self) -> Iterator[Finding]:
@@ -101,11 +101,12 @@ class Verification:
 
     def waits(self) -> Iterator[Finding]:
         """Only a Program made by hand can have such waits: encoded ones point backwards."""
-        for index, engine in np.argwhere(self.program.waits > self.clocks.issued).tolist():
-            count, name = int(self.program.waits[index, engine]), core.ENGINES[engine]
-            had = int(self.clocks.issued[index, engine])
-            text = f"{self.listing.instruction(index)} waits for {count} of {name}"
-            yield Finding("wait", f"{text}, to which {had} were issued before it", (index,))
+        for engine, name in enumerate(core.ENGINES):
+            count, issued = self.program.waits[:, engine], self.clocks.issued(engine)
+            for index in np.flatnonzero(count > issued).tolist():
+                text = f"{self.listing.instruction(index)} waits for {count[index]} of {name}"
+                text += f", to which {issued[index]} were issued before it"
+                yield Finding("wait", text, (index,))
 
     def bounds(self) -> Iterator[Finding]:
         found = self.accesses
@@ -143,8 +144,8 @@ class Verification:
                 shadow.forget(unit.memory, unit.start, unit.stop)
             for missing in shadow.step(index):
                 yield unwritten_finding(missing, found, self.listing)
-        unused = shadow.unused(self.accesses)
-        yield from (self.unused(i) for i in unused[~np.isin(unused, self.sliced)].tolist())
+        if len(unused := shadow.unused(self.accesses)):
+            yield from (self.unused(i) for i in unused[~np.isin(unused, self.sliced)].tolist())
 
     @cached_property
     def handovers(self) -> Handovers:
@@ -214,7 +215,8 @@ def race_finding(race: Race, about: Verification) -> Finding:
     found, clocks, listing = about.accesses, about.clocks, about.listing
     first, second = int(found.instruction[race.earlier]), int(found.instruction[race.later])
     engine = int(clocks.engine[first])
-    back = int(clocks.issued[second, engine] - clocks.number[first]) + 1
+    issued = clocks.issued(engine)
+    back = int(issued[second] - issued[first])
     wait = lines.wait_text(core.ENGINES[engine], min(back, core.FARTHEST_WAIT)).strip()
     text = (
         f"{listing.instruction(second)} {listing.row(found, race.later)}; "

@@ -5,16 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from ..clocks import ENGINES, Bools, Counts, Ints, vectorised
-from .code import Column, Number, Source, address, numbers, result
+from ..clocks import ENGINES, Bools, Counts, Engines, Ints, vectorised
+from .code import Column, Number, Source, address, result
 
 TRIED = 10_000
 """Instructions whose clocks are compared when the code is new."""
 
-COLUMNS = (
-    *("engine", "waits", "drains", "position", "issued", "known"),
-    *("queue", "first", "last", "barrier", "now"),
-)
+COLUMNS = ("engine", "waits", "drains", "known", "queue", "first", "last", "barrier", "now")
 
 
 class State(ctypes.Structure):
@@ -26,31 +23,33 @@ class State(ctypes.Structure):
     ]
 
 
-def found(engine: Ints, waits: Ints, drains: Bools) -> tuple[Ints, Counts, Counts] | None:
-    """The columns `number`, `issued` and `known` of Clocks; None where there is no code."""
+def found(engine: Engines, waits: Counts, drains: Bools) -> Counts | None:
+    """The column `known` of Clocks; None where there is no code."""
     return result(
         Source("dnncc.runtime", "clocks.c"),
         len(engine),
-        lambda library: run(library, numbers(engine), numbers(waits.T), drains),
-        lambda columns: agrees(columns, engine[:TRIED], waits[:TRIED], drains[:TRIED]),
+        lambda library: run(library, engine, waits, drains),
+        lambda known: agrees(known, engine[:TRIED], waits[:TRIED], drains[:TRIED]),
     )
 
 
-def run(library: Any, engine: Ints, waits: Ints, drains: Bools) -> tuple[Ints, Counts, Counts]:
+def run(library: Any, engine: Engines, waits: Counts, drains: Bools) -> Counts:
     count = len(engine)
-    position, queue = np.zeros((2, count), np.int64)
-    issued, known = np.empty((2, count, ENGINES), np.int32)
-    before = np.cumsum(np.bincount(engine + 1, minlength=ENGINES + 1))
-    first = before[:-1] - before[0]
+    columns = np.ascontiguousarray(engine, np.int8), np.ascontiguousarray(waits.T, np.int32), drains
+    known, queue = np.empty((count, ENGINES), np.int32), np.empty(count, np.int32)
+    first = first_of_queues(engine)
     last, now = np.zeros((ENGINES, ENGINES), np.int32), np.zeros((2, ENGINES), np.int32)
-    columns = (engine, waits, drains, position, issued, known, queue, first, last, *now)
-    library.find(ctypes.byref(State(count, ENGINES, *map(address, columns))))
-    return position, issued, known
+    places = map(address, (*columns, known, queue, first, last, *now))
+    library.find(ctypes.byref(State(count, ENGINES, *places)))
+    return known
 
 
-def agrees(columns: tuple[Ints, Counts, Counts], engine: Ints, waits: Ints, drains: Bools) -> bool:
+def first_of_queues(engine: Engines) -> Ints:
+    """Where each engine's instructions begin if those of one follow those of another."""
+    before = np.cumsum(np.bincount(engine + 1, minlength=ENGINES + 1))
+    return np.asarray(before[:-1] - before[0], np.int64)
+
+
+def agrees(found: Counts, engine: Engines, waits: Counts, drains: Bools) -> bool:
     """What begins a program does not depend on how it goes on."""
-    slow = vectorised(engine, waits, drains)
-    number, issued, known = (column[: len(engine)] for column in columns)
-    same = number == slow.number, issued == slow.issued, known == slow.known
-    return all(equal.all() for equal in same)
+    return np.array_equal(found[: len(engine)], vectorised(engine, waits, drains))

@@ -10,14 +10,15 @@ import numpy.typing as npt
 from .. import hazards
 from ..accesses import Accesses, Ints
 from ..clocks import ENGINES, Clocks
-from .code import Column, Number, Source, address, numbers, result
+from .clocks import first_of_queues
+from .code import Column, Number, Source, address, result
 
 ROOM = 1 << 16
 """Pairs that there is room for at first."""
 
 COLUMNS = (
-    *("engine", "issued", "known", "queue", "first"),
-    *("rows", "memory", "start", "stop", "is_write"),
+    *("engine", "known", "queue", "issued"),
+    *("first", "rows", "start", "stop", "memory", "is_write"),
 )
 
 
@@ -56,11 +57,11 @@ def same(one: Iterable[tuple[Ints, Ints]], other: Iterable[tuple[Ints, Ints]]) -
 
 def run(library: Any, found: Accesses, clocks: Clocks) -> tuple[Ints, Ints]:
     queues = [clocks.queue(engine) for engine in range(ENGINES)]
-    first = np.cumsum([0, *map(len, queues)])[:-1]
-    rows = found.bounds(len(clocks.engine))
-    places = [numbers(c) for c in (found.memory, found.start, found.stop)]
-    order = numbers(clocks.engine), clocks.issued, clocks.known, np.concatenate(queues), first
-    columns: tuple[npt.NDArray[Any], ...] = (*order, rows, *places, found.is_write)
+    queue, first = np.concatenate(queues, dtype=np.int32), first_of_queues(clocks.engine)
+    issued, rows = np.zeros(ENGINES, np.int32), found.bounds(len(clocks.engine))
+    order = np.ascontiguousarray(clocks.engine), np.ascontiguousarray(clocks.known), queue, issued
+    places = first, rows, found.start, found.stop, found.memory, found.is_write
+    columns: tuple[npt.NDArray[Any], ...] = (*order, *places)
     state = State(len(rows) - 1, ENGINES, hazards.MOST_PAIRS, *map(address, columns))
     earlier, later = np.zeros((2, ROOM), np.int64)
     while (count := fill(library, state, earlier, later)) > len(earlier):

@@ -1,0 +1,1 @@
+from runtime.native.handovers import *
