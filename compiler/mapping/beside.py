@@ -1,6 +1,6 @@
 """What a group takes besides the array: its engines side by side, slot by slot, end to end."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import reduce
 from typing import Any, NamedTuple
 
@@ -32,8 +32,9 @@ class Beside(NamedTuple):
 
     Engines overlap but for what is `alone`, and what the array has to wait for between two tiles of
     an operand of which there is one slot (`between`). A slot is free again when its tile was moved,
-    which takes DRAM's latency, too, and worked on: all that is `turn`, and held / `slots`. `code`
-    is the number of instructions, `bytes` what goes over DRAM's buses, code included.
+    which takes DRAM's latency, too, and worked on: all that is `turn`, and held / `slots`, which
+    have an axis more, of memories with their own number of slots, in front. `code` is the number
+    of instructions, `bytes` what goes over DRAM's buses, code included.
     """
 
     overlap: Ints
@@ -46,9 +47,20 @@ class Beside(NamedTuple):
 
     def with_array(self, array: Ints, held: Ints) -> Ints:
         """Cycles of all of it, if the array takes so many, and each tile alone the sum `held`."""
-        turn = self.turn + held // self.slots
+        each = (turn + held // slots for turn, slots in zip(self.turn, self.slots, strict=True))
+        turn = reduce(np.maximum, each)
         busiest = np.maximum(array + self.between, self.overlap)
         return np.asarray(np.maximum(busiest, turn) + self.alone)
+
+    def at(self, shape: tuple[int, ...], points: tuple[Ints, ...]) -> "Beside":
+        """Of some points of a mesh."""
+
+        def taken(column: Ints) -> Ints:
+            return np.broadcast_to(column, shape)[points]
+
+        pace = {name: np.stack([*map(taken, getattr(self, name))]) for name in ("turn", "slots")}
+        rest = {name: taken(c) for name, c in self._asdict().items() if name not in pace}
+        return Beside(**rest, **pace)
 
 
 class Common(NamedTuple):
@@ -64,12 +76,7 @@ class Common(NamedTuple):
     busiest: Ints
     ends: Ints
     turns: Mapping[str, Ints]
-    lanes: Ints
-
-    def turn(self, choice: Choice) -> Ints:
-        """Of all operands the longest, as each has its slots; a lone one counts in other ways."""
-        each = (t // max(choice.room(role), choice.depth) for role, t in self.turns.items())
-        return reduce(np.maximum, each)
+    lanes: Mapping[str, Ints]
 
 
 def common(problem: Problem, choice: Choice, steps: Steps, each: Transfers) -> Common:
@@ -86,38 +93,66 @@ def common(problem: Problem, choice: Choice, steps: Steps, each: Transfers) -> C
     return Common(moves, vector, between, code, busiest, ends, *turns(problem, moves, vector))
 
 
-def beside(problem: Problem, choice: Choice, steps: Steps, shares: Bools, all_: Common) -> Beside:
-    """Engines overlap, so the busiest sets the time, but where there is one slot of everything."""
-    moves, turn = all_.moves, all_.turn(choice)
+def beside(
+    problem: Problem, choice: Choice, steps: Steps, shares: Bools, all_: Common, room: Steps
+) -> Beside:
+    """Engines overlap, so the busiest sets the time, but where there is one slot of everything.
+    `room` is the most tiles that each buffer holds."""
+    moves = all_.moves
+    turn, slots = paces(problem, choice, all_, room)
     alone: Any = start(problem, moves, shares, lead(problem, choice, steps)) + all_.ends
-    overlap = np.maximum(all_.busiest, joined(problem, choice, all_))
+    overlap = np.maximum(all_.busiest, joined(problem, choice, all_, room))
     between = waits_between(problem, choice, all_) + sweep_waits(problem, choice, steps, moves)
     if choice.depth == 1:
         between = between + all_.vector + sum(moves.busy.values())
     bytes_ = moves.bytes + all_.code * CODE_BYTES
-    columns = (overlap, between, turn, choice.depth, alone, all_.code, bytes_)
+    columns = (overlap, between, turn, slots, alone, all_.code, bytes_)
     return Beside(*(np.asarray(column, np.int64) for column in columns))
 
 
-def turns(problem: Problem, moves: Moves, vector: Ints) -> tuple[dict[str, Ints], Ints]:
+def turns(problem: Problem, moves: Moves, vector: Ints) -> tuple[dict[str, Ints], dict[str, Ints]]:
     """What a slot is taken for beside the array's work on its tile, by operand; and that of slots
     that the array has nothing to do with. Of all tiles."""
     load, zero = problem.load, np.zeros((), np.int64)
     on_array = {role for spec in load.inner for role, _ in spec.uses.values()}
     away = moves.turn.get(load.result.role, zero)
     inputs = {r: t for r, t in moves.turn.items() if r != load.result.role}
-    others = reduce(np.maximum, (t for r, t in inputs.items() if r not in on_array), away)
+    others = {r: t + vector for r, t in inputs.items() if r not in on_array}
     scaled = (vector + away * problem.in_place()) * bool(load.inner)
-    return {r: t for r, t in inputs.items() if r in on_array} | {"psum": scaled}, others + vector
+    worked_on = {r: t for r, t in inputs.items() if r in on_array} | {"psum": scaled}
+    return worked_on, others | {load.result.role: away + vector}
 
 
-def joined(problem: Problem, choice: Choice, all_: Common) -> Ints:
+def paces(problem: Problem, choice: Choice, all_: Common, room: Steps) -> tuple[Ints, Ints]:
+    """By memory, how long a slot waits for its next tile, and how many there are. Of all operands
+    the longest, as each has its slots; a lone one counts in other ways."""
+    if not problem.tight:
+        each = (t // max(choice.room(role), choice.depth) for role, t in all_.turns.items())
+        return np.asarray(reduce(np.maximum, each))[None], np.array([choice.depth])
+    made = {a.role: all_.handing for s in problem.load.inner if (a := problem.load.prepared(s))}
+    found: dict[str, tuple[Ints, Ints]] = {}
+    kinds = {a.role: a.kind for a in problem.load.accesses()}
+    for role, turn in {**all_.turns, **made}.items():
+        kind: Any = kinds.get(role, "psum")
+        memory = problem.target.memory_for(kind).name
+        longest, slots = found.get(memory, (turn * 0, np.asarray(choice.depth)))
+        number = room.get(role, slots)
+        found[memory] = np.maximum(longest, turn // number), np.minimum(slots, number)
+    return stacked(t for t, _ in found.values()), stacked(n for _, n in found.values())
+
+
+def stacked(columns: Iterable[Ints]) -> Ints:
+    return np.stack(np.broadcast_arrays(*columns))
+
+
+def joined(problem: Problem, choice: Choice, all_: Common, room: Steps) -> Ints:
     """What slots are taken for that the array has nothing to do with, one after the other. Of a map
     that joins the sums one may do: it comes while the array works."""
-    turn = all_.moves.turn
-    lone = [role for role in problem.load.joining() & turn.keys() if choice.room(role) == 1]
-    each = (turn[role] + all_.vector for role in lone)
-    return reduce(np.maximum, each, all_.lanes // choice.depth)
+    joining = problem.load.joining()
+    lone = {role for role in joining if choice.room(role) == 1}
+    known = room if problem.tight else dict.fromkeys(all_.lanes, np.asarray(choice.depth))
+    each = (t // (1 if role in lone else known[role]) for role, t in all_.lanes.items())
+    return reduce(np.maximum, each)
 
 
 def start(problem: Problem, moves: Moves, shares: Bools, lead: Ints) -> Ints:

@@ -1,6 +1,7 @@
 """The tile buffers of candidate tilings: how many slots, and whether they fit; all vectorised."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,12 @@ from .space import Bools, Choice, Ints, product_of, trips
 from .workload import Access
 
 
-def slots(problem: Problem, access: Access, choice: Choice, count: Steps) -> Ints:
-    """Tiles that its buffer holds: as deep as there are tiles; one where only the lanes use it."""
-    return np.minimum(tiles(problem, access, choice, count), choice.room(access.role))
+def slots(problem: Problem, choice: Choice, steps: Steps) -> dict[str, Ints]:
+    """Tiles that each buffer holds, by role: as deep as there are tiles; one where only the lanes
+    use it. Results in place of psums have as many as these."""
+    count, room = trips(problem.load, steps), rooms(problem, choice, steps)
+    buffers = (a for a in problem.load.accesses() if not a.within)
+    return {a.role: np.minimum(tiles(problem, a, choice, count), room[a.role]) for a in buffers}
 
 
 def tiles(problem: Problem, access: Access, choice: Choice, count: Steps) -> Ints:
@@ -38,19 +42,70 @@ def footprint(
 ) -> dict[str, Ints]:
     """Bytes that the tile buffers take of each scratchpad. What is not `known` is added to it."""
     known = {} if known is None else known
+    room = rooms(problem, choice, steps, known)
     used: dict[str, Ints] = {}
     for access in filter(problem.buffered, problem.load.accesses()):
-        key = access.role, choice.order, access.role in choice.resident
-        if key not in known:
-            count = trips(problem.load, steps)
-            known[key] = slot_bytes(access, choice, steps), tiles(problem, access, choice, count)
-        size, number = known[key]
-        memory = problem.target.memory_for(access.kind).name  # type: ignore[arg-type]
-        room = np.minimum(number, choice.room(access.role))
+        size, number = sized(problem, access, choice, steps, known)
+        memory = memory_of(problem, access)
+        held = np.minimum(number, room[access.role])
         ring = choice.rolls(access)
-        size = ring_bytes(ring, steps, room) if ring else size * room
+        size = ring_bytes(ring, steps, held) if ring else size * held
         used[memory] = used.get(memory, np.int64(0)) + size
     return used
+
+
+def memory_of(problem: Problem, access: Access) -> str:
+    return problem.target.memory_for(access.kind).name  # type: ignore[arg-type]
+
+
+def sized(
+    problem: Problem, access: Access, choice: Choice, steps: Steps, known: Buffers
+) -> tuple[Ints, Ints]:
+    """Bytes of a slot, and `tiles`."""
+    key = access.role, choice.order, access.role in choice.resident
+    if key not in known:
+        count = trips(problem.load, steps)
+        known[key] = slot_bytes(access, choice, steps), tiles(problem, access, choice, count)
+    return known[key]
+
+
+def rooms(
+    problem: Problem, choice: Choice, steps: Steps, known: Buffers | None = None
+) -> dict[str, Ints]:
+    """The most tiles that each buffer holds, by role."""
+    load = problem.load
+    if not choice.fits:
+        return {a.role: np.asarray(choice.room(a.role)) for a in load.accesses()}
+    known = {} if known is None else known
+    sharing: dict[str, list[Access]] = {}
+    for access in filter(problem.buffered, load.accesses()):
+        sharing.setdefault(memory_of(problem, access), []).append(access)
+    found: dict[str, Ints] = {}
+    for memory, some in sharing.items():
+        each = [sized(problem, a, choice, steps, known) for a in some]
+        depth = deepest(
+            each, [choice.slots.get(a.role) for a in some], choice, problem.free[memory]
+        )
+        found |= {a.role: np.asarray(choice.slots.get(a.role, depth)) for a in some}
+    place = {
+        a.role: "psum" if a is load.result and problem.in_place() else a.role
+        for a in load.accesses()
+    }
+    return {role: found.get(of, np.asarray(1)) for role, of in place.items()}
+
+
+def deepest(
+    buffers: Sequence[tuple[Ints, Ints]], fixed: Sequence[int | None], choice: Choice, free: int
+) -> Ints:
+    """The most slots that buffers in one memory have each, if those that are `fixed` do not."""
+    depth: Any = np.ones((), np.int64)
+    for more in range(2, choice.depth + 1):
+        taken = [
+            size * np.minimum(number, alone or more)
+            for (size, number), alone in zip(buffers, fixed, strict=True)
+        ]
+        depth = np.where(reduce(np.add, taken) <= free, more, depth)
+    return np.asarray(depth)
 
 
 def slot_bytes(access: Access, choice: Choice, steps: Steps) -> Ints:

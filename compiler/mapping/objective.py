@@ -89,7 +89,7 @@ def one_search(goal: str, problem: Problem, limit: int, rounds: int) -> Asking[F
         rows = promising(pool, spent, split, SPREAD * limit)
         tiles, tile = np.unique(pool.tile[rows], return_inverse=True)
         steps = {v: s[tiles] for v, s in steps.items()}
-        more = Beside(*(column[rows] for column in pool.beside))
+        more = Beside(*(column[..., rows] for column in pool.beside))
         cycles = yield from asked_cycles(problem, steps)
         pool = Pool(pool.choice[rows], tile, cycles, more)
         spent = spent[rows] + array_energy(problem, steps)[tile]

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .beside import Beside, Common, beside, common
-from .buffers import Buffers, footprint, within
+from .buffers import Buffers, footprint, rooms, within
 from .cost import Problem, transfers
 from .space import Bools, Choice
 
@@ -71,7 +71,8 @@ def fitting(
         alike = choice.order, choice.resident
         if alike not in shared:
             shared[alike] = common(problem, choice, mesh, each)
-        wide = beside(problem, choice, mesh, within(problem, used, 2), shared[alike])
+        room = rooms(problem, choice, mesh, buffers)
+        wide = beside(problem, choice, mesh, within(problem, used, 2), shared[alike], room)
         found.append(Fitting(number, fits, wide))
     return found
 
@@ -104,15 +105,15 @@ def pooled(
     kept = [np.nonzero(one.fits & (c <= most)) for one, c in zip(found, cycles, strict=True)]
     both = [(one, at) for one, at in zip(found, kept, strict=True) if len(at[0])]
     both = both or [(found[0], kept[0])]
-    columns = [[np.broadcast_to(c, legal.shape)[at] for c in one.beside] for one, at in both]
-    joined = Beside(*map(np.concatenate, zip(*columns, strict=True)))
+    columns = [one.beside.at(legal.shape, at) for one, at in both]
+    joined = Beside(*(np.concatenate(c, axis=-1) for c in zip(*columns, strict=True)))
     choice = np.repeat([one.choice for one, _ in both], [len(at[0]) for _, at in both])
     return Pool(choice, np.concatenate([number[at] for _, at in both]), array, joined)
 
 
 def taken(pool: Pool, rows: Bools) -> Pool:
     """Some of its candidates."""
-    more = Beside(*(column[rows] for column in pool.beside))
+    more = Beside(*(column[..., rows] for column in pool.beside))
     return Pool(pool.choice[rows], pool.tile[rows], pool.array, more)
 
 

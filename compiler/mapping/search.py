@@ -45,7 +45,6 @@ from .pool import (
 from .rings import rolling
 from .rounds import Learned, asked_cycles, asked_floor, promising
 from .space import (
-    DEEP,
     LONE,
     LONE_OPERAND,
     SUMS,
@@ -159,12 +158,11 @@ def options_of(problem: Problem) -> list[Choice]:
     tried = worth_trying(problem)
     single = dict.fromkeys(sorted(problem.load.joining()), 1)
     more = ({**slots, **single} for slots in tried if single)
-    return list(choices(problem.load, problem.given, (*tried, *more)))
+    return list(choices(problem.load, problem.given, (*tried, *more), problem.tight))
 
 
 def worth_trying(problem: Problem) -> tuple[Slots, ...]:
-    """Where operands share a memory, one can be worth the room of another's next tile;
-    where a memory of operands is less than what DRAM sends in its latency, more of them help."""
+    """Where operands share a memory, one can be worth the room of another's next tile."""
     target, load = problem.target, problem.load
     psum, ifmap = target.memory_for("psum"), target.memory_for("ifmap")
     if load.psum is None:
@@ -175,7 +173,7 @@ def worth_trying(problem: Problem) -> tuple[Slots, ...]:
         return LONE[::2] if load.sums else LONE  # the last psums of a cascade have one slot anyway
     if ifmap == target.memory_for("weight"):
         return LONE_OPERAND
-    return DEEP if problem.tight else ({},)
+    return ({},)
 
 
 def preferred(pool: Pool, streams: Ints, slack: float = BYTE_SLACK) -> int:
@@ -312,8 +310,7 @@ def exact_cycles(problem: Problem, steps: Steps) -> Asking[Ints]:
 def to_mapping(problem: Problem, choice: Choice, steps: dict[str, int]) -> Mapping:
     one = {v: np.array([s]) for v, s in steps.items()}
     count = trips(problem.load, one)
-    buffers = (a for a in problem.load.accesses() if not a.within)
-    room = {a.role: int(slots(problem, a, choice, count).max()) for a in buffers}
+    room = {role: int(n.max()) for role, n in slots(problem, choice, one).items()}
     order = tuple(v for v in choice.order if count[v][0] > 1)
     given = dict(problem.given.array)
     ring = (choice.ring.access.role,) if choice.ring else ()

@@ -26,8 +26,8 @@ LONE: tuple[Slots, ...] = ({}, SUMS, {"ifmap": 1}, {"ifmap": 1, **SUMS})
 LONE_OPERAND: tuple[Slots, ...] = ({}, {"ifmap": 1}, {"weight": 1})
 """The same, where psums have a memory of their own."""
 
-DEEP: tuple[Slots, ...] = ({}, {"ifmap": 4}, {"ifmap": 4, "weight": 4})
-"""More tiles of operands than of results, where DRAM's latency is long for their memory."""
+MOST = 8
+"""Slots of a buffer that has as many as there is room for."""
 
 DEPTHS, RING_DEPTHS = (4, 3, 2, 1), (3, 2, 1)
 """Slots of buffers that are looked at; a ring is the smaller, the fewer rows are loaded ahead."""
@@ -42,13 +42,18 @@ CHANNELS = ("g", "k", "c")
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What stays the same over a call of the cost model, beside the arrays of tile sizes."""
+    """What stays the same over a call of the cost model, beside the arrays of tile sizes.
+
+    Buffers have `depth` slots each, but those with `slots` of their own. With `fits`, those of a
+    memory have as many as fit, and `depth` at most.
+    """
 
     order: tuple[str, ...]
     resident: tuple[str, ...]
     depth: int
     slots: Slots = field(default_factory=dict)
     ring: Rolling | None = None
+    fits: bool = False
 
     def room(self, role: str) -> int:
         """The most tiles that a buffer holds."""
@@ -126,20 +131,30 @@ def tilings(load: Workload, given: Given = ANY) -> dict[str, Ints]:
 
 
 def choices(
-    load: Workload, given: Given = ANY, uneven: Iterable[Slots] = ({},)
+    load: Workload, given: Given = ANY, uneven: Iterable[Slots] = ({},), tight: bool = False
 ) -> Iterator[Choice]:
     """Loop orders and residencies worth pricing, and how many tiles a buffer holds of the rest:
-    as many of all operands, or two of most and `uneven` numbers of some."""
-    depths = RING_DEPTHS if given.ring else DEPTHS
+    as many of all operands, or two of most and `uneven` numbers of some; where memories are
+    `tight`, also as many as fit."""
     ring = rolling(load) if given.ring else None
     ordered, stored = orders(load, given), residencies(load, given)
-    for depth in (given.depth,) if given.depth else depths:
+    for depth, fits in depths(given, tight):
+        several = fits or depth == 2
         for order in ordered:
-            for whole in stored if depth == 2 or given.depth else ((),):
-                for slots in uneven if depth == 2 and not given.depth else ({},):
-                    if not (whole and 1 in slots.values()):
+            for whole in stored if several or given.depth else ((),):
+                for slots in uneven if several and not given.depth else ({},):
+                    if fits or not (whole and 1 in slots.values()):
                         room = {**slots, **given.slots}
-                        yield Choice(order, given.whole or whole, depth, room, ring)
+                        yield Choice(order, given.whole or whole, depth, room, ring, fits)
+
+
+def depths(given: Given, tight: bool) -> list[tuple[int, bool]]:
+    """Slots that are looked at, and whether they are as many as fit."""
+    if given.depth:
+        return [(given.depth, False)]
+    if given.ring or not tight:
+        return [(depth, False) for depth in (RING_DEPTHS if given.ring else DEPTHS)]
+    return [(MOST, True), (2, False)]
 
 
 def orders(load: Workload, given: Given) -> tuple[tuple[str, ...], ...]:
