@@ -35,30 +35,27 @@ class Places:
 
 def places(part: Part) -> Iterator[Places]:
     """Reads before writes. A region begins where an address field says, or a way behind that, which
-    is the form's: which field it is shows when one after the other is put a byte further."""
+    is the form's: which field it is shows when each is put a power of two further."""
     forms, fields = part.forms, [f for f in part.moving() if f.kind.form in MASKS]
-    kinds = part.take(forms.first).records.copy()
-    for field in fields:
-        kinds[field.name] &= ~MASKS[field.kind.form]
-    shifted = [regions(part, further(kinds, field)) for field in fields]
-    for number, (is_write, region) in enumerate(regions(part, kinds)):
+    kinds = part.take(forms.first).records
+    still, moved = kinds.copy(), kinds.copy()
+    for power, field in enumerate(fields):
+        still[field.name] &= ~MASKS[field.kind.form]
+        moved[field.name] = still[field.name] | 1 << power
+    for (is_write, region), (_, further) in zip(
+        regions(part, still), regions(part, moved), strict=True
+    ):
         memory, first, stop = columns(region, len(kinds))
+        way = columns(further, len(kinds))[1] - first
         held = stop > first
         rows = slice(None) if held.all() else np.flatnonzero(held[forms.form])
         form = forms.form[rows]
         start = first[form]
-        for field, found in zip(fields, shifted, strict=True):
-            follows = columns(found[number][1], len(kinds))[1] > first
+        for power, field in enumerate(fields):
+            follows = way >> power & 1
             if follows.any():
                 start += offsets(part, field)[rows] * follows[form]
         yield Places(is_write, part.indices[rows], form, start, memory, stop - first, region)
-
-
-def further(kinds: Array, field: Field) -> Array:
-    """Where a field is one more."""
-    moved = kinds.copy()
-    moved[field.name] += 1
-    return moved
 
 
 def regions(part: Part, records: Array) -> list[tuple[bool, Region]]:

@@ -157,8 +157,8 @@ def part_errors(part: Part) -> Iterator[tuple[int, str]]:
 def field_errors(field: Field, part: Part) -> Iterator[tuple[int, str]]:
     moves = field.name in part.cls.moving
     values = part.brief[field.name] if moves else part.full[field.name]
-    bad = np.broadcast_to(field.kind.illegal(values), values.shape)
-    for at, _ in first(bad, ""):
+    bad = field.kind.illegal(values)
+    for at, _ in first(bad, "") if bad is not False else ():
         row = at if moves else int(np.argmax(part.template == at))
         yield row, f"{field.name}={values[at]} is not in {field.kind.limits()}"
 
