@@ -9,7 +9,7 @@ import numpy as np
 from ..ir.tile import SLOT_ALIGN
 from .cost import Problem, Steps, elements, held, repetitions, times
 from .rings import Rolling
-from .space import Bools, Choice, Ints, product_of, trips
+from .space import Bools, Choice, Ints, once, product_of, trips
 from .workload import Access
 
 
@@ -109,7 +109,12 @@ def deepest(
 
 
 def slot_bytes(access: Access, choice: Choice, steps: Steps) -> Ints:
-    return aligned(elements(held(access, choice, steps)) * access.dtype.itemsize)
+    whole = access.role in choice.resident
+
+    def made() -> Ints:
+        return aligned(elements(held(access, whole, steps)) * access.dtype.itemsize)
+
+    return once(steps, ("slot", access.role, whole), made)
 
 
 def ring_bytes(ring: Rolling, steps: Steps, slots: Ints) -> Ints:

@@ -18,7 +18,7 @@ from dnncc.targets.floor import link as link_of
 from ..ir.graph import Graph, Tensor
 from .given import ANY, Given
 from .rings import rolling
-from .space import Choice, Fill, product_of, trips
+from .space import Choice, Fill, once, product_of, trips
 from .workload import Access, StepSpec, Workload
 
 Ints = npt.NDArray[np.int64]
@@ -118,10 +118,16 @@ def storage_order(strides: tuple[int, ...]) -> tuple[int, ...]:
 
 def repetitions(access: Access, choice: Choice, count: Steps) -> Ints:
     """How often its tiles are loaded: once per iteration of the loops down to its innermost own."""
-    own = frozenset() if access.role in choice.resident else access.variables()
+    whole = access.role in choice.resident
+    key = "repetitions", access.role, choice.order, whole
+    return once(count, key, lambda: repeated(access, choice.order, whole, count))
+
+
+def repeated(access: Access, order: tuple[str, ...], whole: bool, count: Steps) -> Ints:
+    own = frozenset() if whole else access.variables()
     total: Any = 1
     begun: Any = False
-    for var in reversed(choice.order):
+    for var in reversed(order):
         if var in access.apart:
             continue
         if var in own:
@@ -131,9 +137,9 @@ def repetitions(access: Access, choice: Choice, count: Steps) -> Ints:
     return np.asarray(total, np.int64)
 
 
-def held(access: Access, choice: Choice, steps: Steps) -> tuple[Any, ...]:
+def held(access: Access, whole: bool, steps: Steps) -> tuple[Any, ...]:
     """What one load of it brings: its largest tile, or all of a resident operand."""
-    if access.role in choice.resident:
+    if whole:
         return tuple(d.bound for d in access.box)
     return access.tile_shape(steps)
 
@@ -263,43 +269,66 @@ def one_transfer(problem: Problem, access: Access, what: str, steps: Steps) -> t
     return bus, cost.transfer_cycles(bus, spad, channel(problem, access), port, requests)
 
 
+class Share(NamedTuple):
+    """Of all moves, those of one operand: cycles on its link, `number`, `bytes`, its `turn`, what
+    one of the first ones takes, and `again` in a ring."""
+
+    busy: Ints
+    number: Ints
+    bytes: Ints
+    turn: Ints
+    first: Ints
+    again: Ints | None
+
+
 def dma(problem: Problem, choice: Choice, steps: Steps, each: Transfers) -> Moves:
     """All moves; they depend on the loop order and on what is resident only."""
-    busy: dict[int, Ints] = {}
     zero = np.zeros((), np.int64)
-    turn: dict[str, Ints] = {}
-    number, total = zero, zero
-    early: dict[str, Ints] = {}
-    fill: dict[str, Ints] = {}
-    drain = zero
-    again: dict[str, Ints] = {}
+    found = Moves({}, zero, zero, {}, {}, {}, zero, {})
+    busy, early, fill, number, total, drain = found.busy, found.early, found.fill, zero, zero, zero
     for access in filter(problem.moves, problem.load.accesses()):
-        link, stores = channel(problem, access), access is problem.load.result
-        lane = link_of(problem.target, link, stores)
+        stores, role = access is problem.load.result, access.role
+        lane = link_of(problem.target, channel(problem, access), stores)
         known = not stores and access.tensor in problem.graph.constants
-        repeats: Any = zero
-        turns: Any = zero
-        moves = moved(problem, access, choice, steps)
-        for what, often, full, cut in moves:
-            bus, each_takes = each[access.role, what]
-            share = filled(problem.load, steps, cut)
-            taken = (each_takes * full * share).astype(np.int64)
-            busy[lane] = busy.get(lane, zero) + taken
-            turns = turns + often * (each_takes + cost.first_byte(link, stores))
-            repeats, total = repeats + often, total + (bus * full * share).astype(np.int64)
-        once = each[access.role, kinds(access, choice)[0]][1]
-        busy[lane] = busy[lane] - once * (not known)
-        number = number + repeats
-        if len(moves) > 1:
-            again[access.role] = (moves[0].number - 1) * (once + cost.first_byte(link, stores))
+        share = share_of(problem, access, choice, steps, each)
+        busy[lane] = busy.get(lane, zero) + share.busy - share.first * (not known)
+        number, total = number + share.number, total + share.bytes
+        if share.again is not None:
+            found.again[role] = share.again
         if stores:
-            drain = once
+            drain = share.first
         else:
             first = early if known else fill
             name = engine(problem, access).name
-            first[name] = first.get(name, zero) + once
-        turn[access.role] = np.where(repeats > 1, turns, 0)
-    return Moves(busy, number, total, turn, early, fill, drain, again)
+            first[name] = first.get(name, zero) + share.first
+        found.turn[role] = share.turn
+    return found._replace(number=number, bytes=total, drain=drain)
+
+
+def share_of(
+    problem: Problem, access: Access, choice: Choice, steps: Steps, each: Transfers
+) -> Share:
+    what = kinds(access, choice)
+    key = "share", access.role, choice.order, what
+    return once(steps, key, lambda: new_share(problem, access, choice, steps, each))
+
+
+def new_share(
+    problem: Problem, access: Access, choice: Choice, steps: Steps, each: Transfers
+) -> Share:
+    link, stores = channel(problem, access), access is problem.load.result
+    busy, number, total, turn = (np.zeros((), np.int64) for _ in range(4))
+    moves = moved(problem, access, choice, steps)
+    for what, often, full, cut in moves:
+        bus, each_takes = each[access.role, what]
+        part = filled(problem.load, steps, cut)
+        busy = busy + (each_takes * full * part).astype(np.int64)
+        turn = turn + often * (each_takes + cost.first_byte(link, stores))
+        number, total = number + often, total + (bus * full * part).astype(np.int64)
+    first = each[access.role, moves[0].what][1]
+    once_more = (moves[0].number - 1) * (first + cost.first_byte(link, stores))
+    turn = np.where(number > 1, turn, 0)
+    return Share(busy, number, total, turn, first, once_more if len(moves) > 1 else None)
 
 
 def times(apart: tuple[str, ...], choice: Choice, count: Steps) -> Ints:
@@ -319,9 +348,13 @@ def stored(problem: Problem, choice: Choice, count: Steps) -> Ints:
 
 def filled(load: Workload, steps: Steps, variables: Iterable[str]) -> npt.NDArray[np.float64]:
     """How full tiles are on average: the last one along a loop may be smaller."""
-    own = [v for v in variables if v in steps]
+    own = frozenset(variables).intersection(steps)
+    return once(steps, ("filled", own), lambda: part_of(load, steps, own))
+
+
+def part_of(load: Workload, steps: Steps, own: frozenset[str]) -> npt.NDArray[np.float64]:
     full = product_of(steps, own) * product_of(trips(load, steps), own)
-    return math.prod(load.dims[v] for v in own) / full
+    return np.asarray(math.prod(load.dims[v] for v in own) / full)
 
 
 def vector_cycles(problem: Problem, choice: Choice, steps: Steps) -> Ints:

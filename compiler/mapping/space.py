@@ -1,7 +1,10 @@
 """The mapspace of a workload: candidate tile sizes, loop orders, residency, as arrays."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import operator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import reduce
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +20,7 @@ ORDERS = (("g", "n", "p", "q", "k", "c"), ("g", "k", "n", "p", "q", "c"))
 """Output channels innermost: ifmap tiles stay; pixels innermost: weight tiles stay. Sums of input
 channels are innermost in both, so that psums never leave their memory unfinished."""
 
+T = TypeVar("T")
 Slots = Mapping[str, int]
 
 SUMS = {"psum": 1, "out": 1}
@@ -38,6 +42,24 @@ TRIPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256, 512, 1024, 4096
 
 CHANNELS = ("g", "k", "c")
 """Loops of which an array takes several indices at once."""
+
+
+class Mesh(dict[str, Ints]):
+    """Int64 arrays by loop, an axis each, which broadcast to all combinations. What `once` computes
+    of them is kept, as choices have most of it in common."""
+
+    def __init__(self, axes: Mapping[str, Ints]) -> None:
+        super().__init__(axes)
+        self.known: dict[Hashable, Any] = {}
+
+
+def once(of: Mapping[str, Ints], key: Hashable, make: Callable[[], T]) -> T:
+    """What `make` gives, computed once of a mesh; it must not be written to."""
+    if not isinstance(of, Mesh):
+        return make()
+    if key not in of.known:
+        of.known[key] = make()
+    return of.known[key]  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +129,10 @@ def full(load: Workload, rows: int) -> tuple[int, ...]:
     return tuple(times * rows // taps for times in (1, 2, 4)) if taps > 1 else ()
 
 
-def grid(load: Workload, given: Given = ANY, fill: Fill = EMPTY) -> dict[str, Ints]:
-    """Tile sizes by variable: int64 arrays of an axis each, which broadcast to all combinations."""
+def grid(load: Workload, given: Given = ANY, fill: Fill = EMPTY) -> Mesh:
+    """Tile sizes by variable."""
     axes = [np.array(sizes_of(load, given, v, fill), np.int64) for v in load.dims]
-    return dict(zip(load.dims, np.ix_(*axes), strict=True)) if axes else {}
+    return Mesh(dict(zip(load.dims, np.ix_(*axes), strict=True)) if axes else {})
 
 
 def boxes(load: Workload, steps: Mapping[str, Ints]) -> Bools:
@@ -182,11 +204,11 @@ def residencies(load: Workload, given: Given) -> tuple[tuple[str, ...], ...]:
 
 
 def trips(load: Workload, steps: Mapping[str, Ints]) -> dict[str, Ints]:
-    return {v: -(-load.dims[v] // s) for v, s in steps.items()}
+    return once(steps, "trips", lambda: Mesh({v: -(-load.dims[v] // s) for v, s in steps.items()}))
 
 
 def product_of(count: Mapping[str, Ints], names: Iterable[str]) -> Ints:
-    total: Ints = np.ones((), np.int64)
-    for var in names:
-        total = total * count[var]
-    return np.asarray(total)
+    some, one = frozenset(names), np.ones((), np.int64)
+    return once(
+        count, some, lambda: np.asarray(reduce(operator.mul, (count[v] for v in some), one))
+    )
