@@ -4,6 +4,7 @@ Everything is counted from the decoded records by the functions of `targets`, wh
 uses too. Nothing here depends on values or on when an instruction runs.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,35 +23,46 @@ LOADED, STORED = 0, 1
 PIPELINE = ("head", "tail", "hide")
 
 
+class Price:
+    """A column of Prices, made when it is asked for: int64[count]."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, prices: "Prices", owner: type) -> Ints:
+        return np.asarray(prices.by_form[self.name][prices.form])
+
+
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """Per instruction, int64[count].
+    """Of each instruction the time in the issue unit, `fetch`, and its form, of which the rest is
+    known: tiles are alike, and a program has many instructions of few forms.
 
-    `cycles` its engine's time alone; `head`, `tail`, `hide` how a tensor instruction overlaps with
-    its neighbours; `channel` the DRAM link of a DMA (-1: none), `held` the cycles that it is taken
-    for, `latency` those until its first byte, `fetch` those in the issue unit; `read`, `written`
-    the DRAM bytes asked for, `bus` those moved in whole bursts, `spad` the bytes in and out of
-    on-chip memories; `macs`; and per level of LEVELS the accesses, in operand words.
+    `cycles` is its engine's time alone; `head`, `tail`, `hide` how a tensor instruction overlaps
+    with its neighbours; `channel` the DRAM link of a DMA (-1: none), `held` the cycles that it is
+    taken for, `latency` those until its first byte; `read`, `written` the DRAM bytes asked for,
+    `bus` those moved in whole bursts, `spad` the bytes in and out of on-chip memories; `macs`; and
+    per level of LEVELS the accesses, in operand words.
     """
 
-    cycles: Ints
-    head: Ints
-    tail: Ints
-    hide: Ints
-    channel: Ints
-    held: Ints
-    latency: Ints
     fetch: Ints
-    read: Ints
-    written: Ints
-    bus: Ints
-    spad: Ints
-    macs: Ints
-    mac: Ints
-    rf: Ints
-    noc: Ints
-    glb: Ints
-    dram: Ints
+    form: npt.NDArray[Any]
+    by_form: Mapping[str, Ints]
+
+    cycles, head, tail, hide = Price(), Price(), Price(), Price()
+    channel, held, latency = Price(), Price(), Price()
+    read, written, bus, spad, macs = Price(), Price(), Price(), Price(), Price()
+    mac, rf, noc, glb, dram = Price(), Price(), Price(), Price(), Price()
+
+    @classmethod
+    def of(cls, fetch: Ints, **columns: Ints) -> "Prices":
+        """Of columns that are whole; those that are not given are 0."""
+        zero = np.zeros_like(fetch)
+        return cls(fetch, np.arange(len(fetch)), dict.fromkeys(PRICES, zero) | columns)
+
+    def having(self, **columns: Ints) -> "Prices":
+        """With other columns."""
+        return self.of(self.fetch, **{name: getattr(self, name) for name in PRICES} | columns)
 
     def accesses(self, level: str) -> Ints:
         """Operand words at a level, per instruction."""
@@ -58,16 +70,27 @@ class Prices:
         return found
 
 
+PRICES = tuple(name for name, column in vars(Prices).items() if isinstance(column, Price))
+
+
 def prices(program: programs.Program, target: Target) -> Prices:
     """The prices of all instructions of a program on a target."""
-    columns = {name: np.zeros(program.count, np.int64) for name in Prices.__slots__}
-    columns["channel"] -= 1
-    columns["fetch"] += issue_cycles(program, target)
+    form, before = np.zeros(program.count, np.int32), 0
     for part in program.parts:
-        first, form = part.forms  # places in memories cost nothing
-        for name, values in durations(part, target).items():
-            columns[name][part.indices] = np.broadcast_to(values, len(first))[form]
-    return Prices(**columns)
+        form[part.indices] = before + part.forms.form
+        before += len(part.forms.first)
+    tables = [prices_of_forms(part, target) for part in program.parts]
+    by_form = {name: np.concatenate([table[name] for table in tables]) for name in PRICES}
+    return Prices(issue_cycles(program, target), form, by_form)
+
+
+def prices_of_forms(part: Part, target: Target) -> dict[str, Ints]:
+    """What instructions of each form cost, wherever in their memories they act."""
+    count = len(part.forms.first)
+    table = {name: np.zeros(count, np.int64) for name in PRICES} | {"channel": np.full(count, -1)}
+    for name, values in durations(part, target).items():
+        table[name][:] = values
+    return table
 
 
 def issue_cycles(program: programs.Program, target: Target) -> Ints:

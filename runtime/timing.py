@@ -28,6 +28,7 @@ Not modelled: bank conflicts, ports shared between engines, DRAM pages and refre
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +45,7 @@ from .periods import times_of
 from .pricing import Prices, prices
 
 Ints = npt.NDArray[np.int64]
+Indices = npt.NDArray[np.int32]
 
 CAUSES = ("load", "store", "tensor", "vector", "issue", "dram_latency", "dram_bandwidth", "drained")
 """Why an engine stalls: it waits for an engine of that kind, for its next instruction, for DRAM's
@@ -58,7 +60,7 @@ class Timeline:
     """Times in cycles, int64[count] per instruction; `engine` indexes ENGINES, -1 is control.
 
     `begin` is when an instruction leaves its queue, `start` when its engine is busy with it and no
-    more with the one before, `end` when it retires. `stalls` is int64[count, CAUSES]: what its
+    more with the one before, `end` when it retires. `stalls` is [count, CAUSES]: what its
     engine waited for between the end of the one before and `start`. `cycles` is the end of all.
     """
 
@@ -67,7 +69,7 @@ class Timeline:
     begin: Ints
     start: Ints
     end: Ints
-    stalls: Ints
+    stalls: npt.NDArray[Any]
     cycles: int
     prices: Prices
 
@@ -126,10 +128,10 @@ def blocked(stuck: Stuck, describe: Callable[[int], str]) -> str:
 
 def awaited(
     program: programs.Program, queues: list[Ints], describe: Callable[[int], str] = numbered
-) -> Ints:
-    """int64[count, ENGINES]: the instruction of each engine that is waited for, -1 for none."""
-    waits = np.asarray(program.waits, np.int64)
-    found = np.full((len(core.ENGINES), program.count), -1, np.int64).T
+) -> Indices:
+    """int32[count, ENGINES]: the instruction of each engine that is waited for, -1 for none."""
+    waits = program.waits
+    found = np.full((len(core.ENGINES), program.count), -1, np.int32).T
     for e, queue in enumerate(queues):
         waiting = np.flatnonzero(waits[:, e] > 0)
         counts = waits[waiting, e]
@@ -149,7 +151,7 @@ def last_before(queue: Ints, index: int) -> int:
 
 
 def orders_of(
-    program: programs.Program, target: Target, priced: Prices, queues: list[Ints], waited: Ints
+    program: programs.Program, target: Target, priced: Prices, queues: list[Ints], waited: Indices
 ) -> Orders:
     """What is to be timed."""
     behind, ahead = windows(priced.bus, priced.cycles, priced.channel, queues, target)
@@ -169,7 +171,7 @@ def orders_of(
 
 
 def timeline(
-    engine: Ints, queues: list[Ints], waited: Ints, priced: Prices, times: Times
+    engine: Ints, queues: list[Ints], waited: Indices, priced: Prices, times: Times
 ) -> Timeline:
     """The result of the event loop with the stalls before each instruction."""
     issue, begin, start, end = times
@@ -183,15 +185,16 @@ def timeline(
 
 
 def divide(
-    previous: Ints, issue: Ints, waited: Ints, end: Ints, first_byte: Ints, start: Ints
-) -> Ints:
-    """int64[count, CAUSES]: the gap from `previous` to `start`, cut where each cause ends.
+    previous: Ints, issue: Ints, waited: Indices, end: Ints, first_byte: Ints, start: Ints
+) -> npt.NDArray[Any]:
+    """[count, CAUSES]: the gap from `previous` to `start`, cut where each cause ends.
 
     First the instruction is not there (issue), then its waits hold it (charged to the engine that
     satisfies the last one), then DRAM's latency, then a DRAM link that others use.
     """
     released, culprit = last_released(waited, end)
-    stalls = np.zeros((len(CAUSES), len(end)), np.int64)
+    small = int(end.max(initial=0)) <= np.iinfo(np.int32).max  # memory costs more than arithmetic
+    stalls = np.zeros((len(CAUSES), len(end)), np.int32 if small else np.int64)
     here = np.clip(issue, previous, start)
     free = np.clip(released, here, start)
     first = np.clip(first_byte, free, start)
@@ -202,7 +205,7 @@ def divide(
     return stalls.T
 
 
-def last_released(waited: Ints, end: Ints) -> tuple[Ints, Ints]:
+def last_released(waited: Indices, end: Ints) -> tuple[Ints, Ints]:
     """When the last of what each instruction waits for has ended, and the cause that it is."""
     released, culprit = np.zeros_like(end), np.full_like(end, CAUSE_OF_ENGINE[0])
     for cause, column in zip(CAUSE_OF_ENGINE.tolist(), waited.T, strict=True):

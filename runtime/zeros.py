@@ -124,7 +124,7 @@ def saved(priced: Prices, counter: ZeroCounter, program: programs.Program) -> Pr
             levels = gated_levels(part, zeros, counter.target)
             for level, column in columns.items():
                 column[part.indices] = levels[level]
-    return replace(priced, **columns, **dram_columns(priced, counter, inputs))
+    return priced.having(**columns, **dram_columns(priced, counter, inputs))
 
 
 def gated_levels(part: Part, zeros: Ints, target: Target) -> Row:

@@ -10,7 +10,9 @@ typedef int64_t number;
 
 /* Columns of orders.Orders; `waited` is one engine after the other. */
 struct orders {
-    const number *engine, *waited, *slot, *fetch, *channel, *latency, *held, *behind, *ahead,
+    const number *engine;
+    const int32_t *waited;
+    const number *slot, *fetch, *channel, *latency, *held, *behind, *ahead,
         *cycles, *overlap;
 };
 

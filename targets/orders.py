@@ -1,7 +1,7 @@
 """What is to be timed by events.py, as arrays."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ Ints = npt.NDArray[np.int64]
 class Orders(NamedTuple):
     """What is to be timed; int64[count] unless noted, -1 for no instruction.
 
-    `waited` holds per engine the instruction that has to end first, int64[count, engines], `slot`
+    `waited` holds per engine the instruction that has to end first, [count, engines], `slot`
     the one that has to leave the queue first, `channel` the DRAM channel or -1, `held` the cycles
     that it is taken for, `latency` those from a DRAM request to its first byte, `cycles` the time
     that the engine is busy. A transfer may be asked for `ahead` cycles before the end of the one
@@ -21,7 +21,7 @@ class Orders(NamedTuple):
     """
 
     engine: Ints
-    waited: Ints
+    waited: npt.NDArray[Any]
     slot: Ints
     fetch: Ints
     channel: Ints

@@ -4,6 +4,7 @@ import ctypes
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from dnncc.targets.orders import Ints, Orders, Times
 
@@ -44,7 +45,9 @@ def played(orders: Orders) -> Times | None:
 
 def run(library: Any, orders: Orders) -> Times | None:
     """What the code finds; None if the program is stuck."""
-    columns = [numbers(column.T) for column in orders]
+    engine, waited, *others = orders
+    columns: list[npt.NDArray[Any]] = [numbers(column) for column in (engine, *others)]
+    columns.insert(1, np.ascontiguousarray(waited.T, np.int32))
     times = Times(*np.full((len(Times._fields), len(orders.engine)), UNKNOWN, np.int64))
     queues = orders.queues()
     queue, taken = np.concatenate(queues), np.zeros(int(orders.channel.max()) + 1, np.int64)

@@ -26,11 +26,11 @@ def timeline(rows: list[tuple[Any, ...]]) -> Timeline:
     named = [(core.ENGINES.index(r[0]) if r[0] else -1, *r[1:]) for r in rows]
     columns = dict(zip(COLUMNS, np.array(named, np.int64).T, strict=True))
     zero = np.zeros(len(rows), np.int64)
-    prices = dict.fromkeys(Prices.__slots__, zero) | {"cycles": columns["end"] - columns["start"]}
+    prices = {"fetch": zero, "cycles": columns["end"] - columns["start"]}
     prices |= {name: columns.pop(name) for name in ("head", "tail", "channel")}
     stalls = np.zeros((len(rows), 8), np.int64)
     return Timeline(
-        **columns, stalls=stalls, cycles=int(columns["end"].max()), prices=Prices(**prices)
+        **columns, stalls=stalls, cycles=int(columns["end"].max()), prices=Prices.of(**prices)
     )
 
 
