@@ -226,10 +226,10 @@ class InferenceSession:
         machine, self._grouped = self.ready(feeds, self.plan.touched), feeds
         for piece in self.plan.pieces:
             if not piece.merged:
-                for index in range(piece.first, piece.stop):
+                for index in self.plan.order[piece.first : piece.stop]:
                     self.step(index, machine)
             for instruction in piece.merged:
-                self.perform(instruction, piece.first, machine)
+                self.perform(instruction, self.plan.order[piece.first], machine)
         self._ran = True
         return [machine.symbol(self.symbols[name]).copy() for name in names]
 

@@ -2,14 +2,17 @@
 
 Engines take instructions in order. The lanes prepare the next tile of an input before they finish
 what the array made of this one, or the array would wait for both; so that tile is loaded, too.
+Constants that are filled ahead are loaded among the steps of an earlier nest, spread evenly, as its
+own loads must not wait for all of them at once.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
 
-from ..ir.tile import Compute, Load, Nest, Step, Unrolled, unroll
+from ..ir.tile import Buffer, Compute, Load, Nest, Step, Unrolled, slot_index, unroll
 
 LOADED, PREPARED = 0.25, 0.5
 """Behind the one that it follows."""
@@ -47,3 +50,20 @@ def loads(step: Step, buffer: str) -> bool:
 def earlier(item: Unrolled, order: Any, behind: float) -> Unrolled:
     """Each iteration but the first behind the one before, of those in `order`."""
     return item._replace(order=np.concatenate((item.order[:1], order[:-1] + behind)))
+
+
+def brought_forward(
+    items: Iterable[Unrolled], buffers: Mapping[str, Buffer], starts: Sequence[int]
+) -> Iterator[Unrolled]:
+    """The steps of the last nest, with their places in the program: `starts` are those of the nests
+    up to it, and its end."""
+    for item in items:
+        order = item.order + starts[-2]
+        step = item.step
+        buffer = buffers.get(step.out.buffer) if isinstance(step, Load) else None
+        if isinstance(step, Load) and buffer and buffer.ahead:
+            number = slot_index(step.out, prod(item.env[v].trips for v in step.out.slots), item.env)
+            begin, end = starts[-2 - buffer.ahead : len(starts) - buffer.ahead]
+            place = begin + (end - begin) * (number + 1) / (buffer.slots + 1)
+            order = np.where(number < buffer.slots, place, order)
+        yield item._replace(order=order)

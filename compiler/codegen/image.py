@@ -159,13 +159,11 @@ def units(stream: Stream, target: Target) -> Iterator[isa.Unit]:
 
 
 def nest_spans(stream: Stream) -> tuple[Ints, Ints]:
-    """The first and the last instruction of each nest, int64[nests]."""
-    begin = np.full(len(stream.tile.nests), stream.count, np.int64)
+    """The first and the last instruction of each nest, int64[nests]: it begins behind the one
+    before, though some of its constants may have been loaded earlier."""
     end = np.full(len(stream.tile.nests), -1, np.int64)
-    number = np.arange(stream.count)
-    np.minimum.at(begin, stream.nest_of, number)
-    np.maximum.at(end, stream.nest_of, number)
-    return begin, end
+    np.maximum.at(end, stream.nest_of, np.arange(stream.count))
+    return np.append(0, np.maximum.accumulate(end)[:-1] + 1), end
 
 
 def tensors_of(graph: Graph) -> dict[str, tuple[str, ...]]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from dnncc.targets import Target
 
 from ..ir.tile import Compute, HostCall, Load, Step, Store, TileProgram, Unrolled, size_of
 from . import dma, tensor, vector
-from .ahead import in_order
+from .ahead import brought_forward, in_order
 from .locate import Site
 
 Emit = Callable[[Site, Any, Any], Any]
@@ -61,26 +62,25 @@ def pieces(tile: TileProgram, target: Target) -> list[Piece]:
     """All instructions of the program but the closing Halt, without waits; places are 0, 1, ..."""
     made: list[Piece] = []
     on_array: list[tuple[Compute, Any]] = []
-    start = 0
+    starts = [0, *accumulate(size_of(nest.body) for nest in tile.nests)]
     for number, nest in enumerate(tile.nests):
         site = Site(tile.graph, target, nest, {b.name: b for b in nest.buffers})
-        for item in in_order(nest):
-            made += emitted(site, item, start, number)
+        for item in brought_forward(in_order(nest), site.buffers, starts[: number + 2]):
+            made += emitted(site, item, number)
             if isinstance(item.step, Compute) and item.step.op == "tensor":
                 on_array.append((item.step, made[-1].records))
-        start += size_of(nest.body)
     tensor.map_tiles(target, on_array)
     return renumbered([p for p in made if len(p.order)])
 
 
-def emitted(site: Site, item: Unrolled, start: int, number: int) -> Iterator[Piece]:
+def emitted(site: Site, item: Unrolled, number: int) -> Iterator[Piece]:
     """Of one step; a load into a ring is up to two instructions, one behind the other."""
     step, origin = item.step, (number, describe(item.step))
     if isinstance(step, Load) and site.buffers[step.out.buffer].ring:
         for records, kept in dma.rolled(site, step, item.env):
-            yield Piece(records, item.order[kept] + start, *origin)
+            yield Piece(records, item.order[kept], *origin)
     else:
-        yield Piece(emit_step(site, step, item.env), item.order + start, *origin)
+        yield Piece(emit_step(site, step, item.env), item.order, *origin)
 
 
 def renumbered(made: list[Piece]) -> list[Piece]:

@@ -106,7 +106,8 @@ class Buffer:
     """`slots` tiles of at most `shape` elements in a scratchpad; `address` is -1 until allocated.
 
     `kind` is what it holds: "ifmap", "weight", "params", "psum" or "ofmap". With `ring`, a loop,
-    its one slot is a ring of rows that go on from tile to tile along it (ring.py).
+    its one slot is a ring of rows that go on from tile to tile along it (ring.py). Constants fill
+    their slots for the first time while the nest works that is `ahead` nests before.
     """
 
     name: str
@@ -117,6 +118,7 @@ class Buffer:
     slots: int = 1
     address: int = -1
     ring: str = ""
+    ahead: int = 0
 
     @property
     def slot_bytes(self) -> int:
@@ -305,3 +307,12 @@ def steps(body: tuple[Loop | Step, ...]) -> Iterator[Step]:
             yield from steps(item.body)
         else:
             yield item
+
+
+def operands_of(step: Step) -> Iterator[Operand]:
+    if isinstance(step, Load):
+        yield step.out
+    elif isinstance(step, Store):
+        yield step.source
+    elif isinstance(step, Compute):
+        yield from step.operands.values()

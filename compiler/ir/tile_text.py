@@ -66,6 +66,8 @@ def buffer_operation(buffer: Buffer) -> Operation:
         attrs["address"] = buffer.address
     if buffer.ring:
         attrs["ring"] = buffer.ring
+    if buffer.ahead:
+        attrs["ahead"] = buffer.ahead
     types = (buffer_type(buffer),)
     return Operation("dnncc.buffer", (), (buffer.name,), attrs, result_types=types)
 
@@ -191,7 +193,7 @@ def buffer(op: Operation) -> Buffer:
     dtype, attrs = np.dtype(text.ELEMENTS[kind.element]), op.attrs
     where = attrs.get("address", -1)
     fields = attrs["kind"], attrs["memory"], kind.shape, dtype, attrs["slots"], where
-    return Buffer(name, *fields, attrs.get("ring", ""))
+    return Buffer(name, *fields, attrs.get("ring", ""), attrs.get("ahead", 0))
 
 
 Buffers = Mapping[str, Buffer]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import NamedTuple
 
@@ -25,6 +25,8 @@ from .tile import (
     Step,
     Store,
     TileProgram,
+    operands_of,
+    steps,
 )
 from .verify import VerifyError
 
@@ -35,10 +37,28 @@ def verify_tile(program: TileProgram, target: Target) -> None:
     if len(parts) != len(program.nests):
         raise VerifyError(f"{len(program.nests)} nests for {len(parts)} groups and host parts")
     rooms = Rooms(program.graph, target)
-    for part, nest in zip(parts, program.nests, strict=True):
+    early = filled_early(program)
+    for part, nest, others in zip(parts, program.nests, early, strict=True):
         check_buffers(nest, target)
         NestVerifier(program.graph, nest).check_body(nest.body, {v: 1 for v in nest.dims}, {})
-        rooms.check(part, nest)
+        rooms.check(part, nest, others)
+
+
+def filled_early(program: TileProgram) -> list[list[Buffer]]:
+    """Of each nest, the buffers of later ones that are filled in it, or were before it."""
+    early: list[list[Buffer]] = [[] for _ in program.nests]
+    constants = {*program.graph.constants}
+    for number, nest in enumerate(program.nests):
+        loaded = [s.out for s in steps(nest.body) if isinstance(s, Load)]
+        for buffer in (b for b in nest.buffers if b.ahead):
+            held = {o.tensor for o in loaded if o.buffer == buffer.name}
+            if not held or not held <= constants:
+                raise error(nest, f"'{buffer.name}' is filled ahead, and not with constants")
+            if not 0 < buffer.ahead <= number:
+                raise error(nest, f"'{buffer.name}' is filled {buffer.ahead} nests ahead")
+            for before in early[number - buffer.ahead : number]:
+                before.append(buffer)
+    return early
 
 
 def error(nest: Nest, message: str) -> VerifyError:
@@ -169,15 +189,6 @@ def told(tensor: Value) -> str:
     return f"is {tensor.dtype}{list(tensor.shape)}"
 
 
-def operands_of(step: Step) -> Iterator[Operand]:
-    if isinstance(step, Load):
-        yield step.out
-    elif isinstance(step, Store):
-        yield step.source
-    elif isinstance(step, Compute):
-        yield from step.operands.values()
-
-
 class Room(NamedTuple):
     """Bytes [start, stop) of a memory, and who has them."""
 
@@ -211,12 +222,13 @@ class Rooms:
         size = head.elements * max(tensor.dtype.itemsize, self.target.datapath.operand_bytes)
         return Room(head.address, head.address + size, tensor.name)
 
-    def check(self, node: Node, nest: Nest) -> None:
+    def check(self, node: Node, nest: Nest, others: Sequence[Buffer]) -> None:
+        """While it works, `others` are filled or wait."""
         at = self.place[id(node)]
         alive = [self.graph.tensors[r] for r, (a, b) in self.spans.items() if a <= at <= b]
         for memory, limit in self.bytes.items():
             here = [self.room(t) for t in alive if t.memory == memory]
-            buffers = [b for b in nest.buffers if b.memory == memory]
+            buffers = [b for b in (*nest.buffers, *others) if b.memory == memory]
             here += [self.head(t) for t in alive if t.head and t.head.memory == memory]
             total = sum(r.stop - r.start for r in here) + sum(b.bytes for b in buffers)
             if total > limit:

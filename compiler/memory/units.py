@@ -69,7 +69,7 @@ def slots(program: TileProgram, target: Target) -> list[Row]:
             numbers[b.memory],
             b.address + i * b.slot_bytes,
             b.address + (i + 1) * b.slot_bytes,
-            nest,
+            nest - b.ahead,
             nest,
             f"{b.name}[{i}]",
         )

@@ -1,5 +1,6 @@
 """After it, every tile buffer has an address in its scratchpad, and every storage one in DRAM."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -13,6 +14,9 @@ from .context import Context, target_of
 
 DRAM_ALIGN = 64
 
+Rooms = Sequence[Mapping[str, int]]
+"""Of some nests, the bytes at the bottom of each memory that tiles may have."""
+
 REMEMBERED = 24
 """Buffers that came before which a new one avoids; what was earlier is long done."""
 
@@ -20,11 +24,12 @@ REMEMBERED = 24
 def allocate(program: TileProgram, ctx: Context) -> TileProgram:
     free = [n.attrs["free"] if n.op == "group" else {} for n in program.graph.nodes
             if n.op in ("group", "host")]  # fmt: skip
-    taken: list[Taken] = []
-    nests = []
-    for nest, room in zip(program.nests, free, strict=True):
-        buffers = least_recent(nest, room, taken) or from_the_bottom(nest)
-        taken = [*taken, *map(Taken.by, buffers)][-REMEMBERED:]
+    nests: list[Nest] = []
+    for number, nest in enumerate(program.nests, 1):
+        buffers = least_recent(nest, free[:number], nests)
+        if not buffers:
+            nest = replace(nest, buffers=tuple(replace(b, ahead=0) for b in nest.buffers))
+            buffers = least_recent(nest, free[:number], nests) or from_the_bottom(nest)
         nests.append(replace(nest, buffers=buffers))
     return TileProgram(place_in_dram(program.graph, target_of(ctx)), tuple(nests))
 
@@ -41,19 +46,22 @@ class Taken(NamedTuple):
         return cls(buffer.memory, buffer.address, buffer.address + buffer.bytes)
 
 
-def least_recent(nest: Nest, free: dict[str, int], taken: list[Taken]) -> tuple[Buffer, ...]:
+def least_recent(nest: Nest, free: Rooms, before: Sequence[Nest]) -> tuple[Buffer, ...]:
     """Each buffer, the largest first, where nothing was or what has been there longest ago, so that
     it can be filled while the nests before are at work; nothing if that leaves none a place."""
     placed: dict[str, Buffer] = {}
+    past = [Taken.by(b) for n in before[-REMEMBERED:] for b in n.buffers][-REMEMBERED:]
     for buffer in sorted(nest.buffers, key=lambda b: -b.bytes):
-        size = buffer.bytes
-        own = [Taken.by(b) for b in placed.values() if b.memory == buffer.memory]
-        past = [t for t in taken if t.memory == buffer.memory]
-        starts = [s for s in candidates(size, [*own, *past], free[buffer.memory])
+        size, memory, begin = buffer.bytes, buffer.memory, len(before) - buffer.ahead
+        alive = (*placed.values(), *(b for n in before[begin:] for b in n.buffers))
+        own = [Taken.by(b) for b in alive if b.memory == memory]
+        mine = [t for t in past if t.memory == memory]
+        room = min(bytes_of[memory] for bytes_of in free[begin:])
+        starts = [s for s in candidates(size, [*own, *mine], room)
                   if not any(overlap(t, s, size) for t in own)]  # fmt: skip
         if not starts:
             return ()
-        best = min(starts, key=lambda s: (newest(past, s, size), s))
+        best = min(starts, key=lambda s: (newest(mine, s, size), s))
         placed[buffer.name] = replace(buffer, address=best)
     return tuple(placed[b.name] for b in nest.buffers)
 

@@ -166,7 +166,8 @@ class Room:
 
     def largest_gap(self, first: int, last: int) -> Span:
         """Free bytes in nests first..last - 1, from a multiple of the alignment to another."""
-        buffers = [b for nest in self.nests[first:last] for b in nest.buffers]
+        alive = ((n - b.ahead, n, b) for n, nest in enumerate(self.nests) for b in nest.buffers)
+        buffers = [b for begin, end, b in alive if begin < last and first <= end]
         spans = [(b.address, b.address + b.bytes) for b in buffers if b.memory == self.memory]
         spans += [place for place, (a, b) in self.taken if a < last and first < b]
         largest, end = (0, 0), 0

@@ -28,6 +28,7 @@ from .pack_parameters import pack_parameters
 from .part_pools import part_pools
 from .partition import partition
 from .place_buffers import nothing_resident, place_buffers
+from .prefetch import prefetch
 from .recenter import recenter
 from .reorder_ops import reorder_ops
 from .synchronize import one_by_one, synchronize
@@ -101,6 +102,7 @@ PIPELINE: tuple[Pass, ...] = (
     within(Level.GRAPH, place_buffers, nothing_resident),
     within(Level.GRAPH, choose_mapping, needed="loops are tiled as the mapping says"),
     Pass("tile_loops", tile_loops, Level.TILE, Level.GRAPH, needed="what follows works on loops"),
+    within(Level.TILE, prefetch, unchanged),
     within(Level.TILE, allocate, needed="instructions address memory"),
     within(Level.TILE, keep_parts, unchanged),
     Pass("emit", emit, Level.STREAM, Level.TILE, needed="a binary holds instructions"),

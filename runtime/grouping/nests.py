@@ -122,6 +122,7 @@ def connect(steps: list[Step]) -> None:
     """Fill in sources and readers; operands that a load brought become blocks of DRAM."""
     writing = [s for s in steps if s.cls is not dma.Store]
     asked = [(s, name, rows) for s in steps for name, rows in s.reads().items() if len(rows)]
+    require(bool(asked), "nothing is read on chip")
     writes = [touched(s.operands[s.result], 2 * s.indices + 1) for s in writing]
     reads = [touched(*read_by(s, n, r)) for s, n, r in asked]
     writers = last_writers(joined(reads), joined(writes))

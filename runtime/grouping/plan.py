@@ -21,6 +21,8 @@ from dnncc.isa.distinct import distinct
 from .merging import Extent, Merger, Scratch
 from .nests import Step, connect, steps_of
 from .operands import Bools, Ints, Ungrouped, require
+from .ranges import union
+from .runs import by_nests, reordered
 
 LARGEST_DRAM = 1 << core.MEMORY_SHIFT
 """Bytes of DRAM that a merged instruction's operand can name."""
@@ -38,10 +40,11 @@ class Piece:
 
 @dataclass(eq=False)
 class Plan:
-    """Pieces in program order, bytes of the memories that they need beside the target's, symbols
-    that do not hold at the end what they would without merging, and per memory of the target the
-    ranges of bytes that anything touches."""
+    """Pieces in the order of `order`, the numbers of instructions; bytes of the memories that they
+    need beside the target's, symbols that do not hold at the end what they would without merging,
+    and per memory of the target the ranges of bytes that anything touches."""
 
+    order: list[int]
     pieces: list[Piece]
     scratch: list[int]
     stale: set[str] = field(default_factory=set)
@@ -59,14 +62,16 @@ def plan(program: programs.Program, image: images.Image, sizes: Sequence[int]) -
     if image.debug is None or image.dram_bytes > LARGEST_DRAM:
         return None
     scratch = Scratch(len(sizes))
-    left_out = LeftOut(program, image, sizes)
+    node_of, step_of = (np.asarray(c, np.int64) for c in (image.debug.node_of, image.debug.step_of))
+    order = by_nests(program, node_of)
+    left_out = LeftOut(reordered(program, order), image, sizes, step_of[order])
     pieces = []
     try:
-        for first, stop in nests(np.asarray(image.debug.node_of)):
+        for first, stop in nests(node_of[order]):
             pieces.append(left_out.follow(first, stop, scratch))
     except Ungrouped:
         return None
-    return Plan(pieces, scratch.sizes, left_out.symbols(), left_out.touched(pieces))
+    return Plan(order.tolist(), pieces, scratch.sizes, left_out.symbols(), left_out.touched(pieces))
 
 
 def nests(node_of: Ints) -> Iterator[tuple[int, int]]:
@@ -80,10 +85,9 @@ class LeftOut:
     """Which bytes on chip hold, after some nests, not what they would."""
 
     def __init__(
-        self, program: programs.Program, image: images.Image, sizes: Sequence[int]
+        self, program: programs.Program, image: images.Image, sizes: Sequence[int], step_of: Ints
     ) -> None:
-        self.program, self.image = program, image
-        self.step_of = np.asarray(image.debug.step_of if image.debug else (), np.int64)
+        self.program, self.image, self.step_of = program, image, step_of
         self.stale: list[Bools] = [np.zeros(0, bool), *(np.zeros(s, bool) for s in sizes[1:])]
         self.constants = len(image.rodata)
         self.ranges: list[tuple[int, int, int]] = []
@@ -189,17 +193,6 @@ def strided(mask: Bools, start: int, sizes: Any, strides: Any, element: int) -> 
     steps = tuple(int(s) * element for s in strides)
     shape = (*(int(n) for n in sizes), element)
     return np.ndarray(shape, bool, mask, start, (*steps, 1))
-
-
-def union(start: Ints, stop: Ints) -> Iterator[tuple[int, int]]:
-    """Ranges that cover the same bytes and do not meet."""
-    if not len(start):
-        return
-    order = np.argsort(start, kind="stable")
-    start, reach = start[order], np.maximum.accumulate(stop[order])
-    cuts = np.flatnonzero(start[1:] > reach[:-1]) + 1
-    lows, highs = start[np.concatenate(([0], cuts))], reach[np.concatenate((cuts - 1, [-1]))]
-    yield from zip(lows.tolist(), highs.tolist(), strict=True)
 
 
 def check_apart(reads: list[Extent], writes: list[Extent]) -> None:

@@ -1,0 +1,61 @@
+"""Loads that were brought forward, back with their nest: then each nest is a run of instructions.
+
+Constants may be loaded while an earlier nest works. Executed later, such a load leaves the same if
+nothing between touches what it writes, or writes what it reads; that is looked up in the decoded
+records, and where it is not so, the order stays.
+"""
+
+import numpy as np
+
+from dnncc.isa.distinct import distinct
+from dnncc.isa.program import Part, Program
+
+from .operands import Ints
+from .ranges import met
+
+
+def by_nests(program: Program, node_of: Ints) -> Ints:
+    """An order of the instructions that leaves the same, each node's in one run: int64[n]."""
+    later = np.minimum.accumulate(node_of[::-1])[::-1]
+    early = node_of > later
+    if not early.any() or touched_between(program, node_of, np.where(early, later, -1)):
+        return np.arange(len(node_of))
+    return np.argsort(node_of, kind="stable")
+
+
+def touched_between(program: Program, node_of: Ints, among: Ints) -> bool:
+    """Whether an instruction that stands `among` an earlier node's, if that is not -1, cannot be
+    moved to its own."""
+    regions = program.regions
+    owner, there = node_of[regions.instruction], among[regions.instruction]
+    moved = np.flatnonzero(there >= 0)
+    pair = owner[moved] * (len(node_of) + 1) + there[moved]
+    for one in distinct(pair):
+        mine = moved[pair == one]
+        passed = mine[0] + np.flatnonzero(owner[mine[0] :] < owner[mine[0]])
+        for memory in distinct(regions.memory[mine]):
+            some, others = (r[regions.memory[r] == memory] for r in (mine, passed))
+            if clash(program, some, others):
+                return True
+    return False
+
+
+def clash(program: Program, some: Ints, others: Ints) -> bool:
+    """Whether regions of one memory share a byte that one of the two writes."""
+    start, stop, writes = program.regions.start, program.regions.stop, program.regions.is_write
+    all_of, written = (some, some[writes[some]])
+    changed = others[writes[others]]
+    hit = met(start[changed], stop[changed], (start[all_of], stop[all_of])).any()
+    return bool(hit or met(start[others], stop[others], (start[written], stop[written])).any())
+
+
+def reordered(program: Program, order: Ints) -> Program:
+    """The program with its instructions in that order; waits are as they were counted."""
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    parts = []
+    for part in program.parts:
+        turn = np.argsort(rank[part.indices])
+        parts.append(Part(part.cls, rank[part.indices][turn], part.records[turn]))
+    offsets, opcodes = program.offsets[order], program.opcodes[order]
+    return Program(offsets, opcodes, program.engine_of[order], program.waits[order], tuple(parts))
