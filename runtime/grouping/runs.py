@@ -1,12 +1,14 @@
 """Loads that were brought forward, back with their nest: then each nest is a run of instructions.
 
 Constants may be loaded while an earlier nest works. Executed later, such a load leaves the same if
-nothing between touches what it writes, or writes what it reads; that is looked up in the decoded
-records, and where it is not so, the order stays.
+nothing between touches what it writes, or writes what it reads, and the host does not run; that is
+looked up in the decoded records, and where it is not so, the order stays. What is of no node stays
+behind what it is behind.
 """
 
 import numpy as np
 
+from dnncc.isa.core import CONTROL
 from dnncc.isa.distinct import distinct
 from dnncc.isa.program import Part, Program
 
@@ -16,6 +18,7 @@ from .ranges import met
 
 def by_nests(program: Program, node_of: Ints) -> Ints:
     """An order of the instructions that leaves the same, each node's in one run: int64[n]."""
+    node_of = np.where(node_of < 0, np.maximum.accumulate(node_of), node_of)
     later = np.minimum.accumulate(node_of[::-1])[::-1]
     early = node_of > later
     if not early.any() or touched_between(program, node_of, np.where(early, later, -1)):
@@ -27,12 +30,16 @@ def touched_between(program: Program, node_of: Ints, among: Ints) -> bool:
     """Whether an instruction that stands `among` an earlier node's, if that is not -1, cannot be
     moved to its own."""
     regions = program.regions
+    control = np.flatnonzero(program.engine_of == CONTROL)
     owner, there = node_of[regions.instruction], among[regions.instruction]
     moved = np.flatnonzero(there >= 0)
     pair = owner[moved] * (len(node_of) + 1) + there[moved]
     for one in distinct(pair):
         mine = moved[pair == one]
-        passed = mine[0] + np.flatnonzero(owner[mine[0] :] < owner[mine[0]])
+        first, node = regions.instruction[mine[0]], owner[mine[0]]
+        if (node_of[control[control > first]] < node).any():
+            return True
+        passed = mine[0] + np.flatnonzero(owner[mine[0] :] < node)
         for memory in distinct(regions.memory[mine]):
             some, others = (r[regions.memory[r] == memory] for r in (mine, passed))
             if clash(program, some, others):
