@@ -6,11 +6,13 @@ looked up in the decoded records, and where it is not so, the order stays. What 
 behind what it is behind.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from dnncc.isa.core import CONTROL
 from dnncc.isa.distinct import distinct
-from dnncc.isa.program import Part, Program
+from dnncc.isa.program import Program
 
 from .operands import Ints
 from .ranges import met
@@ -62,7 +64,7 @@ def reordered(program: Program, order: Ints) -> Program:
     rank[order] = np.arange(len(order))
     parts = []
     for part in program.parts:
-        turn = np.argsort(rank[part.indices])
-        parts.append(Part(part.cls, rank[part.indices][turn], part.records[turn]))
+        numbers = rank[part.indices]
+        parts.append(replace(part.take(np.argsort(numbers)), indices=np.sort(numbers)))
     offsets, opcodes = program.offsets[order], program.opcodes[order]
     return Program(offsets, opcodes, program.engine_of[order], program.waits[order], tuple(parts))
