@@ -135,6 +135,9 @@ class OfPsums:
     def out_strides(self) -> tuple[Any, ...]:
         return self.out_sn, self.out_sk, self.out_sp, self.out_sq
 
+    def out_sizes(self) -> tuple[Any, ...]:
+        return self.sizes()
+
     def elements(self) -> Any:
         return self.n * self.k * self.p * self.q
 
@@ -148,11 +151,11 @@ class OfPsums:
         return region_if(np.asarray(self.table) != 0, self.table, size)
 
     def writes(self) -> Iterator[Region]:
-        yield region(self.out, self.sizes(), self.out_strides(), dtype_size(self.out_dtype))
+        yield region(self.out, self.out_sizes(), self.out_strides(), dtype_size(self.out_dtype))
 
     def misshapen(self) -> Iterator[tuple[Any, str]]:
         yield too_many(*self.sizes()), "the tile is too large"
-        yield collides(self.sizes(), self.out_strides()), "elements of out coincide"
+        yield collides(self.out_sizes(), self.out_strides()), "elements of out coincide"
 
     def requantized(self, machine: Machine, zero: int, low: int, high: int, code: int) -> Array:
         """The psums [batch, n, k, p, q], biased and scaled as the mode says."""
@@ -169,7 +172,7 @@ class OfPsums:
         return requantize(sums, scale, zero, low, high, DTYPES[code])
 
     def result(self, machine: Machine) -> Array:
-        return view(machine, self.out, self.sizes(), self.out_strides(), self.out_dtype)
+        return view(machine, self.out, self.out_sizes(), self.out_strides(), self.out_dtype)
 
     def finished(self, machine: Machine, values: Array) -> Array:
         """What is left of the last values."""
@@ -186,6 +189,8 @@ class Requantize(OfPsums, Instruction, opcode=0x30, engine="vector"):
     and `high`, which are cut to what out_dtype holds.
     With a `table`, of 256 elements of out_dtype, that value, of 16 bits, only is an index: out is
     table[value - first], as of Map.
+    The channels are `groups` of as many each, k = g * (k / groups) + j, and lie at g * out_sg +
+    j * out_sk: as a shuffle of channels wants them, between each other (ShuffleNet, CVPR 2018).
     """
 
     moving = ("psum", "params", "out")
@@ -208,6 +213,14 @@ class Requantize(OfPsums, Instruction, opcode=0x30, engine="vector"):
     high: I16 = 127
     first: I16 = 0
     table: OptionalAddress = 0
+    groups: Size16 = 1
+    out_sg: U32 = 0
+
+    def out_sizes(self) -> tuple[Any, ...]:
+        return self.n, self.groups, self.k // self.groups, self.p, self.q
+
+    def out_strides(self) -> tuple[Any, ...]:
+        return self.out_sn, self.out_sg, self.out_sk, self.out_sp, self.out_sq
 
     def reads(self) -> Iterator[Region]:
         yield from self.begun()
@@ -216,6 +229,7 @@ class Requantize(OfPsums, Instruction, opcode=0x30, engine="vector"):
     def faults(self) -> Iterator[tuple[Any, str]]:
         yield from self.misshapen()
         yield self.low > self.high, "low is above high"
+        yield self.k % self.groups != 0, "its channels are not as many in each group"
         unscaled = self.mode == UNSCALED
         yield unscaled & (self.out_dtype != INT32), "sums that are not scaled are int32"
         yield unscaled & (self.table != 0), "sums that are not scaled are no index"
@@ -224,7 +238,8 @@ class Requantize(OfPsums, Instruction, opcode=0x30, engine="vector"):
         out = self.result(machine)
         code = INT16 if self.table else self.out_dtype
         values = self.requantized(machine, self.zero, self.low, self.high, code)
-        out[...] = self.finished(machine, values)
+        values = self.finished(machine, values)
+        out[...] = values.reshape(len(values), *out.shape[1:])
 
 
 class Residual(OfPsums, Instruction, opcode=0x36, engine="vector"):

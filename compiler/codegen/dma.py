@@ -1,7 +1,8 @@
 """Moves between DRAM and tile buffers."""
 
 from collections.abc import Iterator
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from dnncc.isa import dma
 
 from ..ir.ring import Ring
 from ..ir.tile import Env, Load, Operand, Store
-from .locate import Located, Site, aligned, count_of, in_dram, locate, order_of, part_in_dram
+from .locate import Located, Site, count_of, in_dram, locate, order_of, part_in_dram
 
 
 def load(site: Site, step: Load, env: Env) -> Any:
@@ -44,13 +45,38 @@ def store(site: Site, step: Store, env: Env) -> Any:
     return dma.Store.records(count_of(env), queue=int(engine.name[-1]), **fields)
 
 
+class Axis(NamedTuple):
+    """Of a block: how many indices it has of a dimension, and their strides on both sides."""
+
+    size: Any
+    dram: Any
+    spad: Any
+
+    def continues(self, other: "Axis") -> bool:
+        """Whether its indices follow the last one of the `other`, wherever the block is."""
+        sides = (other.dram == self.dram * self.size, other.spad == self.spad * self.size)
+        return all(np.all(same) for same in sides)
+
+
+def four(axes: list[Axis]) -> list[Axis]:
+    """The same block, on four axes: without those of one index, neighbours as one."""
+    axes = [Axis(1, 0, 0)] * (4 - len(axes)) + axes
+    while len(axes) > 4:
+        lone = next((i for i, axis in enumerate(axes) if np.all(axis.size == 1)), None)
+        if lone is not None:
+            axes = axes[:lone] + axes[lone + 1 :]
+            continue
+        at = next(i for i, (a, b) in enumerate(pairwise(axes)) if b.continues(a))
+        (outer, inner), rest = axes[at : at + 2], axes[at + 2 :]
+        axes = [*axes[:at], inner._replace(size=outer.size * inner.size), *rest]
+    return axes
+
+
 def block(inside: Located, tile: Located, order: tuple[int, ...]) -> dict[str, Any]:
-    """The fields that say where a block lies on both sides, dimensions in storage order but for
-    those before the last four, of which it has one index."""
+    """The fields that say where a block lies on both sides, dimensions in storage order."""
     order = tuple(sorted(order, key=lambda i: i >= len(order) - 4))
-    sizes = aligned(tuple(inside.sizes[i] for i in order), 1)
-    dram = aligned(tuple(inside.strides[i] for i in order), 0)
-    spad = aligned(tuple(tile.strides[i] for i in order), 0)
+    axes = four([Axis(inside.sizes[i], inside.strides[i], tile.strides[i]) for i in order])
+    sizes, dram, spad = zip(*axes, strict=True)
     fields = {"dram": inside.address, "spad": tile.address}
     fields |= {f"d{i}": size for i, size in enumerate(sizes)}
     fields |= {f"dram_s{i}": stride for i, stride in enumerate(dram)}

@@ -13,7 +13,11 @@ from .locate import Located, Site, aligned, count_of, locate
 
 
 def requantize(site: Site, step: Compute, env: Env) -> Any:
-    return vector.Requantize.records(count_of(env), **from_psums(site, step, env))
+    fields = from_psums(site, step, env)
+    if "g" in step.attrs["axes"]:
+        count, fields["out_sg"] = locate(site, step.operands["out"], env).axis("ngkpq", "g")
+        fields |= {"groups": count, "k": count * fields["k"]}
+    return vector.Requantize.records(count_of(env), **fields)
 
 
 def residual(site: Site, step: Compute, env: Env) -> Any:

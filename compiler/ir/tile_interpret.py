@@ -310,15 +310,19 @@ def from_psums(run: Interpreter, step: Compute, cls: Any, *side: Array) -> None:
         more.append(run.tile(step.operands["table"]))
         fields["table"] = address(3 + len(more))
     axes, out = attrs.pop("axes"), step.operands["out"]
-    shape = tuple(int(named(run.extents(out), axes, a).size) for a in "nkpq")
+    n, groups, k, p, q = (int(named(run.extents(out), axes, a).size) for a in GROUPED)
+    shape = n, groups * k, p, q
     result = np.zeros(shape, out.dtype)
     tiles = [run.tile(step.operands[name]) for name in ("psum", "params")]
     cls(
         psum=address(1), params=address(2), out=address(3), **fields,
         **dict(zip("nkpq", shape, strict=True)), **attrs, out_dtype=core.dtype_code(out.dtype),
     ).execute(Tiles([tiles[0].copy(), tiles[1], result, *more]))  # fmt: skip
-    run.put(out, arranged(result, "nkpq", axes).copy())
+    made = arranged(result.reshape(n, groups, k, p, q), GROUPED, axes)
+    run.put(out, made.copy())
 
+
+GROUPED = "ngkpq"
 
 MOST = 4
 """Dimensions of a block of elements; a step takes one index of each dimension before these."""

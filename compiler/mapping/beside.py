@@ -120,7 +120,8 @@ def turns(problem: Problem, moves: Moves, vector: Ints) -> tuple[dict[str, Ints]
     others = {r: t + vector for r, t in inputs.items() if r not in on_array}
     scaled = (vector + away * problem.in_place()) * bool(load.inner)
     worked_on = {r: t for r, t in inputs.items() if r in on_array} | {"psum": scaled}
-    return worked_on, others | {load.result.role: away + vector}
+    result = {load.result.role: away + vector}
+    return (worked_on | result, others) if load.gathered() else (worked_on, others | result)
 
 
 def paces(problem: Problem, choice: Choice, all_: Common, room: Steps) -> tuple[Ints, Ints]:
@@ -152,7 +153,7 @@ def joined(problem: Problem, choice: Choice, all_: Common, room: Steps) -> Ints:
     lone = {role for role in joining if choice.room(role) == 1}
     known = room if problem.tight else dict.fromkeys(all_.lanes, np.asarray(choice.depth))
     each = (t // (1 if role in lone else known[role]) for role, t in all_.lanes.items())
-    return reduce(np.maximum, each)
+    return reduce(np.maximum, each, np.zeros((), np.int64))
 
 
 def start(problem: Problem, moves: Moves, shares: Bools, lead: Ints) -> Ints:

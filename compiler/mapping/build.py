@@ -39,6 +39,8 @@ class Builder:
     """What a region of vector steps covers: its result's box, or more that it folds."""
     temps: list[Access] = field(default_factory=list)
     sums: list[Access] = field(default_factory=list)
+    gathers: tuple[str, ...] = ()
+    """Loops over parts of a result's tile, beside those of sums."""
     held: dict[str, str] = field(default_factory=dict)
     """Which of `temps` holds a value that does not leave the group."""
 
@@ -50,9 +52,23 @@ class Builder:
         self.inputs.append(Access(role, name, box, kind, dtype, self.apart))
         return role, name
 
+    def part(self, role: str, within: str, box: Box, tensor: str = "") -> Use:
+        """Of a tile that is read, or held."""
+        whole = next(a for a in (*self.inputs, *self.temps) if a.role == within)
+        made = Access(role, tensor, box, whole.kind, whole.dtype, self.apart, within)
+        self.temps.append(made)
+        return role, ""
+
     def accumulate(self, box: Box) -> tuple[str, str]:
         self.psum = Access("psum", "", box, "psum", PSUM_DTYPE, self.reduction)
         return "psum", ""
+
+    def gather(self, role: str, part: Box, loops: tuple[str, ...]) -> Use:
+        """The result's tile is put together in these loops, of parts such as this one."""
+        name, self.gathers = self.group.outputs[0], loops
+        dtype = scratchpad_dtype(self.tensor(name).dtype, self.target)
+        self.temps.append(Access(role, "", part, "ofmap", dtype, self.reduction, OUT))
+        return role, name
 
     def substitute(self, images: Mapping[str, Dim]) -> None:
         """For loops of the boxes so far, ranges that are affine images of those to come."""
@@ -87,7 +103,8 @@ class Builder:
     def finish(self) -> Workload:
         name = self.group.outputs[0]
         dtype = scratchpad_dtype(self.tensor(name).dtype, self.target)
-        result = Access(OUT, name, self.box, "ofmap", dtype, self.reduction)
+        around = (*self.reduction, *self.gathers)
+        result = Access(OUT, name, self.box, "ofmap", dtype, around)
         return Workload(
             self.dims,
             tuple(self.inputs),
@@ -111,12 +128,17 @@ def scalar_quant(tensor: Tensor) -> tuple[float, int]:
 
 
 def requantize(
-    build: Builder, node: Node, axes: str, role: str = "params", channels: Dim | None = None
+    build: Builder,
+    node: Node,
+    axes: str,
+    role: str = "params",
+    channels: Dim | None = None,
+    out: Use | None = None,
 ) -> None:
-    """The last step, from psums to the node's result, with the table of biases and scales of its
-    `channels`, or those along axis k."""
+    """The last step, from psums to the node's result, or `out`, with the table of biases and scales
+    of its `channels`, or those along axis k."""
     channels = channels or next(d for d, axis in zip(build.box, axes, strict=True) if axis == "k")
-    uses = {"psum": ("psum", ""), "out": (OUT, node.outputs[0])}
+    uses = {"psum": ("psum", ""), "out": out or (OUT, node.outputs[0])}
     build.outer.append(requantizing(build, node, axes, channels, uses, role))
 
 

@@ -228,7 +228,7 @@ def moved(problem: Problem, access: Access, choice: Choice, steps: Steps) -> lis
     """All moves of an operand; rows of a ring are counted to the row."""
     load, count = problem.load, trips(problem.load, steps)
     if access is load.result:
-        number = stored(problem, choice, count)
+        number = times(access.apart, choice, count)
         return [Moved(TILE, number, number, access.variables())]
     number = repetitions(access, choice, count)
     ring = choice.rolls(access)

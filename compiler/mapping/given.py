@@ -164,7 +164,7 @@ def check_order(problem: Problem) -> None:
     fits = [[v for v in order if v in given.order] for order in load.orders]
     if load.orders and list(given.order) not in fits:
         legal = " or ".join(" ".join(order) for order in load.orders)
-        raise given.refusal("order", f"the loops of this cascade are in the order {legal}")
+        raise given.refusal("order", f"its loops are in the order {legal}")
     inner = [var in load.reduction for var in given.order] if not load.orders else []
     if inner != sorted(inner):
         sums = ", ".join(load.reduction)

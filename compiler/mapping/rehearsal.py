@@ -110,11 +110,12 @@ class Nest:
         return sum(v not in self.load.reduction for v in self.order)
 
     def can_be_rehearsed(self) -> bool:
-        """One step on the array at most, and loops of sums inside all others; few iterations; no
-        rows that stay."""
+        """One step on the array at most, and loops of sums inside all others; tiles that are not
+        used in parts; few iterations; no rows that stay."""
         inner = [spec.op for spec in self.load.inner]
         summed = set(self.order[: self.outside]) & set(self.load.reduction)
-        plain = inner in ([], ["tensor"]) and not self.load.sums and not summed
+        plain = inner in ([], ["tensor"]) and not summed
+        plain = plain and not any(a.within for a in self.load.accesses())
         return plain and not self.mapping.ring and self.inner(0) <= LONGEST
 
     def depth(self, access: Access) -> int:

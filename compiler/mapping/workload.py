@@ -94,6 +94,10 @@ class Workload:
         after = (replace(spec, apart=self.reduction) for spec in self.outer)
         return (*self.inner, *after)
 
+    def gathered(self) -> bool:
+        """Whether a tile of the result has room for what steps on the array are still to make."""
+        return self.result.apart != self.reduction
+
     def is_last(self, access: Access) -> bool:
         """Whether it holds the sums over slices of a cascade, or is used when these are done."""
         return bool(self.sums) and "slice" in access.apart

@@ -194,7 +194,7 @@ def lower_expand(build: Builder, node: Node, frame: Frame) -> None:
     every = Dim.whole(build.tensor(name).shape[1])
     held, piece = (frame.n, every, *frame.under), (frame.n, every, frame.row, frame.under[1])
     build.read("ifmap", name, held)
-    add_part(build, "ifmap_row", "ifmap", piece, name)
+    build.part("ifmap_row", "ifmap", piece, name)
     hold(build, "hidden", node, (frame.n, frame.channels, *frame.under))
     out = (frame.n, frame.channels, frame.row, frame.under[1])
     weights = read_weights(build, node, frame.channels, every)
@@ -215,7 +215,7 @@ def lower_spatial(build: Builder, chain: Chain, frame: Frame) -> None:
     if chain.expand is None:
         use = build.read("ifmap", node.inputs[0], ifmap)
     else:
-        use = add_part(build, "hidden_part", "hidden", ifmap)
+        use = build.part("hidden_part", "hidden", ifmap)
     out = (frame.n, filters, *frame.pixels)
     result = "" if chain.project is None else f"hidden{number}"
     if result:
@@ -241,13 +241,6 @@ def hold(build: Builder, role: str, node: Node, box: Box) -> None:
     build.temps.append(Access(role, "", box, "ofmap", dtype, ("row", "part")))
 
 
-def add_part(build: Builder, role: str, within: str, box: Box, tensor: str = "") -> tuple[str, str]:
-    """A part of a tile."""
-    whole = next(a for a in (*build.inputs, *build.temps) if a.role == within)
-    build.temps.append(Access(role, tensor, box, whole.kind, whole.dtype, build.apart, within))
-    return role, ""
-
-
 def multiply(
     build: Builder,
     node: Node,
@@ -271,7 +264,7 @@ def multiply(
     psum = f"sums{number}"
     build.sums.append(Access(psum, "", out, "psum", PSUM_DTYPE, build.apart))
     uses["psum"] = (psum, "")
-    to = add_part(build, f"{held}_made", held, out)
+    to = build.part(f"{held}_made", held, out)
     step = StepSpec("tensor", uses, array_attrs(build, node), build.apart)
     lanes = {"psum": (psum, ""), "out": to}
     build.inner += [step, requantizing(build, node, "nkpq", out[1], lanes, f"params{number}")]

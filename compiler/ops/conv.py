@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..ir.graph import Array, Node
-from ..ir.tile import Dim
+from ..ir.tile import Box, Dim
 from ..mapping.build import Builder, requantize, scalar_quant, weight_zeros
+from ..mapping.cost import layout
 from ..mapping.workload import StepSpec
 from .match import Match, Refused
 from .op import Op, Tensors, array_reason, window_reason
@@ -83,19 +84,57 @@ class Conv2d(Op, name="conv2d", onnx=("Conv",)):
             seen(build, node, build.box[2], 0),
             seen(build, node, build.box[3], 1),
         )
+        between = bool(node.attrs.get("apart")) and are_innermost(build, node)
         weights = read_weights(build, node, out, Dim(c, (("c", 1),)))
         uses = {
             **weights,
-            "ifmap": build.read("ifmap", node.inputs[0], ifmap),
+            "ifmap": read_ifmap(build, node, ifmap, between),
             "psum": build.accumulate(build.box),
         }
         build.inner.append(StepSpec("tensor", uses, array_attrs(build, node)))
-        axes = "nkpq"
-        if node.attrs.get("apart"):  # an instruction has one stride for channels
-            build.single, axes = ("g",), "ngkpq"
-            each = Dim(groups, (("g", 1),)), Dim(k, (("k", 1),))
-            build.box = (build.box[0], *each, *build.box[2:])
-        requantize(build, node, axes, channels=out)
+        if node.attrs.get("apart"):
+            finish_apart(build, node, out, between)
+        else:
+            requantize(build, node, "nkpq")
+
+
+def are_innermost(build: Builder, node: Node) -> bool:
+    """Whether groups that are apart lie closer to each other than pixels do."""
+    strides = layout(build.tensor(node.outputs[0]))
+    return strides[1] < strides[-1]
+
+
+def read_ifmap(build: Builder, node: Node, box: Box, between: bool) -> tuple[str, str]:
+    """The channels of a group; if those of results lie `between` each other, as a part of all."""
+    name = node.inputs[0]
+    if not between:
+        return build.read("ifmap", name, box)
+    build.read("ifmap", name, (box[0], Dim.whole(box[1].bound), *box[2:]))
+    return build.part("ifmap_group", "ifmap", box)
+
+
+def finish_apart(build: Builder, node: Node, channels: Dim, between: bool) -> None:
+    """Groups on an axis of their own.
+
+    Where they lie `between` each other, a tile of one would be single elements in DRAM's bursts: a
+    tile of the result has all groups, and is stored when the last one is in it. Where they do not,
+    a tile has one: a store has not the axes for several.
+    """
+    groups, k = node.attrs["group"], channels.bound // node.attrs["group"]
+    group, filters = Dim(groups, (("g", 1),)), Dim(k, (("k", 1),))
+    n, _, *pixels = build.box
+    build.box, out = (n, group, filters, *pixels), None
+    if between:
+        out = build.gather("group", build.box, ("g",))
+        build.box = (n, Dim.whole(groups), filters, *pixels)
+        build.orders = AROUND_GROUPS
+    else:
+        build.single = ("g",)
+    requantize(build, node, "ngkpq", channels=channels, out=out)
+
+
+AROUND_GROUPS = ("n", "p", "q", "k", "g", "c"), ("k", "n", "p", "q", "g", "c")
+"""Orders of loops in which a tile of the result has all groups before the next one begins."""
 
 
 def seen(build: Builder, node: Node, out: Dim, axis: int) -> Dim:

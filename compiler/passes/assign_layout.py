@@ -4,10 +4,10 @@ Where the target's array takes several channels of a pixel at once, feature maps
 innermost and their rows outermost: then what a tile of rows takes is one run of bytes, and a
 layer's first rows are there before its last. Where it takes rows, maps are planes. Where an address
 cannot express a view, the storage order of the value's producer is chosen so that it can; channels
-that are shuffled between groups are stored so by the convolution before, where maps are planes;
-where that is not enough, a `copy` stands in a group of its own. The parts of what is put together
-(concatenations, interleaved tensors) are written to their places in it. The graph's outputs are
-dense, in ONNX order, and no view of an input. Constants have no View.
+that are shuffled between groups are stored so by the convolution before; where that is not enough,
+a `copy` stands in a group of its own. The parts of what is put together (concatenations,
+interleaved tensors) are written to their places in it. The graph's outputs are dense, in ONNX
+order, and no view of an input. Constants have no View.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ class Plan:
     def mend(self, name: str, reader: Node | None) -> None:
         """See to it that `name` is row-major: by the order of its root, else by a copy."""
         found = root_order(self.graph, name)
-        apart = None if self.channels_innermost else groups_apart(self.graph, name)
+        apart = groups_apart(self.graph, name)
         if found is not None and self.is_free(found[0]):
             self.orders[found[0]] = found[1]
         elif apart is not None:
@@ -152,6 +152,7 @@ class Plan:
 
 
 CHANNELS_INNERMOST: Order = (0, 2, 3, 1)
+GROUPS_INNERMOST: Order = (0, 3, 4, 2, 1)
 WINDOWED = frozenset({"conv2d", "maxpool", "avgpool"})
 
 
@@ -163,6 +164,8 @@ def natural_orders(graph: Graph) -> dict[str, Order]:
     for node in reversed(graph.nodes):
         read |= {i for i in node.inputs if node.op == "slice" and node.outputs[0] in read}
     for node in graph.nodes:
+        if node.op == "group" and node.body[-1].attrs.get("apart"):
+            orders[node.outputs[0]] = GROUPS_INNERMOST
         if not can_choose(node) or len(graph.tensors[node.outputs[0]].shape) != 4:
             continue
         if is_windowed(node) or node.outputs[0] in read:

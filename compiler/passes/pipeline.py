@@ -17,6 +17,7 @@ from .canonicalize import canonicalize
 from .cascade import cascade
 from .choose_mapping import choose_mapping
 from .context import Context
+from .copy_shuffles import copy_shuffles
 from .emit import emit
 from .fold_constants import fold_constants
 from .form_regions import form_regions
@@ -95,6 +96,7 @@ PIPELINE: tuple[Pass, ...] = (
     within(Level.GRAPH, partition, needed="ONNX nodes would be left that nothing runs"),
     within(Level.GRAPH, assign_layout, needed="values would have no place in memory"),
     within(Level.GRAPH, pack_parameters, needed="the engines read biases and scales as tables"),
+    within(Level.GRAPH, copy_shuffles, unchanged),
     within(Level.GRAPH, reorder_ops, unchanged),
     within(Level.GRAPH, cascade, unchanged),
     within(Level.GRAPH, part_pools, unchanged),

@@ -123,7 +123,8 @@ class Tiler:
             yield from sorted(loads, key=lambda placed: len(placed.loops))
             yield Placed(self.loops(spec), self.compute(spec))
         if self.problem.moves(self.load.result):
-            yield Placed(self.around(self.load.reduction), Store(self.operand(self.load.result)))
+            result = self.load.result
+            yield Placed(self.around(result.apart), Store(self.operand(result)))
 
     def place(self, access: Access, specs: Sequence[StepSpec]) -> int:
         """The step before which it is loaded: the first that uses it, if the lanes do, or that may

@@ -50,6 +50,14 @@ def box(tiles: Operand) -> Box:
     return Box(first, sizes, block)
 
 
+def with_channels(whole: Box) -> Box:
+    """Of results [n, g, k, p, q] the box [n, g * k, p, q]; its block still has all five axes."""
+    n, g, k, p, q = whole.sizes
+    channel = whole.first[:, 1] * k + whole.first[:, 2]
+    first = np.column_stack((whole.first[:, 0], channel, whole.first[:, 3:]))
+    return Box(first, (n, g * k, p, q), whole.block)
+
+
 def common_strides(tiles: Operand) -> Ints:
     """Those of tiles with more than one index along a dimension, else whatever they hold there."""
     strides = np.zeros(tiles.sizes.shape[1], np.int64)

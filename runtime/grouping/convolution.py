@@ -38,7 +38,8 @@ SMALL = 1 << 14
 
 @dataclass(frozen=True)
 class Epilogue:
-    """A Requantize step: mode and limits, its table, its result."""
+    """A Requantize step: mode and limits, its table, its result; the strides of this have an axis
+    of `groups`, if there are any."""
 
     mode: int
     zero: int
@@ -46,6 +47,11 @@ class Epilogue:
     high: int
     params: Block
     out: Block
+    groups: int = 0
+
+    def sizes(self, n: int, k: int, *plane: int) -> tuple[int, ...]:
+        """Of the result."""
+        return (n, self.groups, k // self.groups, *plane) if self.groups else (n, k, *plane)
 
 
 @dataclass(eq=False)
@@ -65,7 +71,7 @@ class Convolution:
         n, g, k, c, p, q = self.sums.sizes
         held = (self.sums.rows.valid, self.sums.columns.valid)
         x = block(machine, self.sums.ifmap, (n, g, c, *held))
-        out = block(machine, self.epilogue.out, (n, g * k, p, q))
+        out = block(machine, self.epilogue.out, self.epilogue.sizes(n, g * k, p, q))
         if len(x) == 1:
             self.run(x[0], out[0], machine)
             return
@@ -73,8 +79,9 @@ class Convolution:
             self.run(x[:, image], out[:, image], machine)
 
     def run(self, x: Array, out: Array, machine: Machine) -> None:
-        """[images, G, C, H, W] to [images, G * K, P, Q], as many images at a time as are useful."""
-        _, g, _, c, p, q = self.sums.sizes
+        """[images, G, C, H, W] to [images, G * K, P, Q], as many images at a time as are useful; to
+        groups that are apart by way of that."""
+        _, g, k, c, p, q = self.sums.sizes
         terms = g * c * p * q * self.window.taps[0] * self.window.taps[1]
         step = max(1, COLUMN_BYTES // (4 * terms))
         order = self.order(x)
@@ -83,7 +90,13 @@ class Convolution:
         compute = getattr(self, order)
         for first in range(0, len(x), step):
             some = slice(first, first + step)
-            compute(x[some], out[some], found, machine.buffers)
+            last = out[some]
+            if not self.epilogue.groups:
+                compute(x[some], last, found, machine.buffers)
+                continue
+            made = machine.buffers.take("apart", (len(last), g * k, p, q), out.dtype)
+            compute(x[some], made, found, machine.buffers)
+            last[...] = made.reshape(last.shape)
 
     def order(self, x: Array) -> str:
         """How to compute, by the order in which the ifmap lies in memory."""

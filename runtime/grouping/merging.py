@@ -1,13 +1,13 @@
 """A nest's steps, each merged into one large instruction; Ungrouped where that is not exact."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from dnncc.isa import core, dma, elementwise, pool, tensor, vector
 
-from .boxes import Block, Box, affine, box
+from .boxes import Block, Box, affine, box, with_channels
 from .chains import Sums, add_up, windows_of
 from .convolution import Convolution, Epilogue
 from .lookup import Pairs, Single
@@ -93,7 +93,10 @@ class Merger:
         return [i for step in reversed(made) for i in made[step]]
 
     def instructions(self, step: Step) -> list[Any]:
-        self.boxes[step] = found = box(self.placed(step))
+        whole = box(self.placed(step))
+        self.boxes[step] = found = with_channels(whole) if step.apart else whole
+        if step.apart:
+            return [self.shuffled(step, whole)]
         if step.cls in (vector.Requantize, vector.Residual):
             return self.from_psums(step, found)
         if step.cls is pool.Pool:
@@ -111,15 +114,18 @@ class Merger:
         reading = step.readers[0]
         order = np.argsort(reading.made)
         require(np.array_equal(reading.made[order], np.arange(len(step))), "results read twice")
-        require(np.array_equal(reading.rows, np.arange(len(reading.step))), "parts of results")
-        near = reading.step.operands[reading.name].take(order)
-        require(near.sizes.prod(axis=1) == out.sizes.prod(axis=1), "a part of a result")
-        return through(out, near, self.far(step, reading).take(order))
+        rows = reading.rows[order]
+        near = reading.step.operands[reading.name].take(rows)
+        if not step.apart:
+            every = np.arange(len(reading.step))
+            require(np.array_equal(reading.rows, every), "parts of results")
+            require(near.sizes.prod(axis=1) == out.sizes.prod(axis=1), "a part of a result")
+        return through(out, near, self.far(step, reading, rows))
 
-    def far(self, step: Step, reading: Reading) -> Operand:
+    def far(self, step: Step, reading: Reading, rows: Ints) -> Operand:
         if reading.step.cls is not dma.Store:
-            return self.tiles(reading.step, reading.name)
-        far = reading.step.operands["dram"]
+            return self.tiles(reading.step, reading.name).take(rows)
+        far = reading.step.operands["dram"].take(rows)
         require(narrows(step, far), "a store that widens")
         return far
 
@@ -183,6 +189,14 @@ class Merger:
         limits = limits_of(step, "x_")
         x = self.between(found, limits)
         return [self.scaled(step, found, x, limits), self.combined(step, found, x, last), *made]
+
+    def shuffled(self, step: Step, whole: Box) -> Convolution:
+        """Sums whose groups of channels go between each other."""
+        out, table = self.real(whole.block, whole.sizes, written=True), "table" in step.operands
+        source, _ = step.sources.get("psum", (step, None))
+        require(source.cls is tensor.Tensor and not table, "groups of no convolution")
+        made: Convolution = self.scaled(step, self.boxes[step], out, limits_of(step))
+        return replace(made, epilogue=replace(made.epilogue, groups=whole.sizes[1]))
 
     def between(self, found: Box, limits: Limits) -> Block:
         """A memory for values of all tiles that stay in the lanes."""

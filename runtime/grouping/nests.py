@@ -11,7 +11,7 @@ from dnncc.isa.distinct import distinct
 
 from .operands import Ints, Operand, operands, require, through
 from .rings import in_rings, rows_of, together
-from .writers import OUTSIDE, joined, last_writers, touched
+from .writers import OUTSIDE, joined, last_writers, overlapping, touched
 
 SAME: dict[type[core.Instruction], tuple[str, ...]] = {
     tensor.Tensor: (
@@ -56,6 +56,11 @@ class Step:
 
     def __len__(self) -> int:
         return len(self.indices)
+
+    @property
+    def apart(self) -> bool:
+        """Whether its results have an axis of groups, between each other."""
+        return self.cls is vector.Requantize and self.operands["out"].sizes.shape[1] > 4
 
     @property
     def result(self) -> str:
@@ -122,6 +127,7 @@ def connect(steps: list[Step]) -> None:
     """Fill in sources and readers; operands that a load brought become blocks of DRAM."""
     writing = [s for s in steps if s.cls is not dma.Store]
     asked = [(s, name, rows) for s in steps for name, rows in s.reads().items() if len(rows)]
+    asked = [row for row in asked if not gathered(row[0], writing)]
     require(bool(asked), "nothing is read on chip")
     writes = [touched(s.operands[s.result], 2 * s.indices + 1) for s in writing]
     reads = [touched(*read_by(s, n, r)) for s, n, r in asked]
@@ -136,6 +142,28 @@ def connect(steps: list[Step]) -> None:
         source = int(np.searchsorted(ends, part[0], side="right")) - 1
         require((part >= ends[source]) & (part < ends[source + 1]), f"{name} of several sources")
         link(reader, name, rows, writing[source], part - ends[source])
+
+
+def gathered(store: Step, writing: list[Step]) -> bool:
+    """Whether what is stored was put together from groups that are apart; then they are linked.
+
+    Back in time, a store is what a group's results come from. Together they are as many elements as
+    the tile has, and lie in it; that none is there twice is seen where they are put together.
+    """
+    parts = next((s for s in writing if s.apart), None)
+    if store.cls is not dma.Store or parts is None:
+        return False
+    out, tile = parts.operands["out"], store.operands["spad"]
+    tiles = touched(tile, -2 * store.indices)
+    others = joined([touched(s.operands[s.result], s.indices) for s in writing if s is not parts])
+    require(~overlapping(tiles, others), "results of several steps")
+    rows = last_writers(touched(out, -2 * parts.indices - 1), tiles)
+    require(rows != OUTSIDE, "groups that are not stored")
+    count = np.zeros(len(store), np.int64)
+    np.add.at(count, rows, out.sizes.prod(axis=1))
+    require(count == tile.sizes.prod(axis=1), "groups that are missing")
+    parts.readers.append(Reading(store, "spad", rows, np.arange(len(parts))))
+    return True
 
 
 def is_ring(step: Step, name: str) -> bool:

@@ -121,9 +121,20 @@ def from_psums(item: vector.Requantize | vector.Residual) -> Mapping[str, tuple[
     return {
         "psum": (at(item.psum), item.sizes(), item.psum_strides(), PSUM),
         "params": (at(item.params), (item.k, words), (words, 1), PSUM),
-        "out": (at(item.out), item.sizes(), item.out_strides(), item.out_dtype),
+        "out": (at(item.out), *results(item), item.out_dtype),
         "table": (at(item.table), (elementwise.TABLE_ENTRIES,), (1,), item.out_dtype),
     }
+
+
+def results(item: vector.Requantize | vector.Residual) -> tuple[Any, Any]:
+    """Sizes and strides of results; with an axis of groups where these are apart. A store has no
+    axis for one image then."""
+    if isinstance(item, vector.Residual):
+        return item.sizes(), item.out_strides()
+    of_image, *strides = item.out_strides()
+    if np.any(item.out_sg):
+        return item.out_sizes(), (np.where(item.n == 1, 0, of_image), *strides)
+    return item.sizes(), (of_image, *strides[1:])
 
 
 def through(block: Operand, near: Operand, far: Operand) -> Operand:

@@ -54,6 +54,18 @@ def test_requantize_fp32(machine: Any, rng: Any, code: int) -> None:
     assert np.array_equal(machine.get(OUT, (2 * 60,), CODES[code]).ravel(), expected)
 
 
+def test_groups_of_channels_lie_between_each_other(machine: Any, rng: Any) -> None:
+    psum = rng.integers(-120, 120, (2, 6, 4))
+    table = np.zeros((2, 6), vector.PARAMS[vector.FP32])
+    table["scale"] = 1.0
+    machine.put(A, psum, "<i4")
+    machine.put(B, table.view("u1").reshape(2, -1), "u1")
+    fields = {"k": 6, "q": 4, "groups": 3, "out_sg": 1, "out_sk": 3, "out_sq": 6}
+    vector.Requantize(psum=A, params=B, out=OUT, **fields).execute(machine)
+    shuffled = psum.reshape(2, 3, 2, 4).transpose(0, 3, 2, 1)
+    assert np.array_equal(machine.get(OUT, (4, 2, 3), "i1"), shuffled)
+
+
 def test_requantize_fixed_reads_its_table(machine: Any, rng: Any) -> None:
     psum = rng.integers(-(2**20), 2**20, (2, 4, 6))
     table = np.zeros((2, 4), vector.PARAMS[vector.FIXED])

@@ -1,6 +1,7 @@
 """A shuffle of channels between groups is where the convolution before it stores them."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,15 +14,29 @@ from tests.compiler.small import Sketch
 from tests.oracle import run
 
 SEEDS = int(os.environ.get("DNNCC_SEEDS", "6"))
-PLANAR = ("eyeriss-like", "shidiannao-like")
+TARGETS = (
+    *("eyeriss-like", "shidiannao-like", "tpu-like", "gemmini-like", "gemmini-like-os"),
+    *("diannao-like", "nvdla-like-small", "nvdla-like-full"),
+)
+SMALL = """
+extends = "gemmini-like"
+name = "small"
+
+[[memory]]
+name = "accumulator"
+bytes = {room}
+"""
 
 
-def shuffled(seed: int, groups: int, batch: int = 1) -> tuple[Any, dict[str, Any]]:
-    """A convolution in groups, the shuffle, and a depthwise convolution."""
+def shuffled(
+    seed: int, groups: int, batch: int = 1, channels: tuple[int, int, int] | None = None
+) -> tuple[Any, dict[str, Any]]:
+    """A convolution in groups, the shuffle, and a depthwise convolution. `channels` that a group
+    makes and reads, and rows of its input, are random if they are not given."""
     rng = np.random.default_rng(seed)
-    each, depth, side = (int(rng.integers(1, high)) for high in (6, 5, 9))
+    each, depth, side = channels or (int(rng.integers(1, high)) for high in (6, 5, 9))
     taps, stride = int(rng.integers(1, 4)), int(rng.integers(1, 3))
-    sketch, channels = Sketch(), each * groups
+    sketch, wide = Sketch(), each * groups
     rows = (side + 2 * (taps // 2) - taps) // stride + 1
 
     def conv(x: str, name: str, shape: tuple[int, ...], **attrs: Any) -> str:
@@ -30,14 +45,14 @@ def shuffled(seed: int, groups: int, batch: int = 1) -> tuple[Any, dict[str, Any
         return sketch.add("Conv", [x, weight], f"{name}_y", **attrs)
 
     first = {"group": groups, "pads": [taps // 2] * 4, "strides": [stride] * 2}
-    y = conv(sketch.real("x"), "a", (channels, depth, taps, taps), **first)
+    y = conv(sketch.real("x"), "a", (wide, depth, taps, taps), **first)
     x = sketch.real(sketch.integer(y, "t"))
-    for name, shape in (("split", (batch, groups, each)), ("joined", (batch, channels))):
+    for name, shape in (("split", (batch, groups, each)), ("joined", (batch, wide))):
         if name == "joined":
             x = sketch.add("Transpose", [x], "turned", perm=[0, 2, 1, 3, 4])
         to = sketch.constant(f"{name}_to", np.array([*shape, rows, rows], np.int64))
         x = sketch.add("Reshape", [x, to], name)
-    z = conv(x, "b", (channels, 1, 3, 3), group=channels, pads=[1] * 4)
+    z = conv(x, "b", (wide, 1, 3, 3), group=wide, pads=[1] * 4)
     ins = {"x": (np.int8, (batch, depth * groups, side, side))}
     model = sketch.model(ins, [sketch.integer(z, "z")])
     return model, {"x": rng.integers(-128, 128, ins["x"][1]).astype(np.int8)}
@@ -47,16 +62,57 @@ def copies(graph: Graph) -> int:
     return sum(inner.op == "copy" for node in graph.nodes for inner in node.body)
 
 
-@pytest.mark.parametrize("target", [*PLANAR, "tpu-like", "gemmini-like"])
+@pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_shuffles(seed: int, target: str) -> None:
-    """Where maps are planes it costs nothing; where channels are innermost it is a copy."""
-    model, feeds = shuffled(seed, 2 + seed % 3, 1 + seed % 2)
+    """Whatever stores the groups apart, and however it is executed."""
+    model, feeds = shuffled(seed, (2, 3, 4, 8)[seed % 4], 1 + seed % 2)
     artifact = dnncc.compile(model, target, strict=True)
+    session = load(artifact.image)
+    for grouped in (True, False):
+        (got,) = session.run(None, feeds, grouped=grouped)
+        np.testing.assert_array_equal(got, run(model, feeds)["z"])
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_it_is_no_copy_where_tiles_have_room(target: str) -> None:
+    artifact = dnncc.compile(shuffled(1, 3, channels=(3, 2, 6))[0], target, strict=True)
+    assert copies(artifact.graph) == 0
+
+
+@pytest.mark.parametrize(
+    ("room", "level", "copied"), [(16, 0, 1), (64, 0, 0), (128, 2, 1), (8192, 2, 0)]
+)
+def test_small_memories(tmp_path: Path, room: int, level: int, copied: int) -> None:
+    """Where a tile with all groups has no room, or costs more than it saves, a copy shuffles."""
+    (tmp_path / "small.toml").write_text(SMALL.format(room=room))
+    model, feeds = shuffled(5, 8, channels=(4, 4, 5))
+    artifact = dnncc.compile(model, str(tmp_path / "small.toml"), strict=True, level=level)
     (got,) = load(artifact.image).run(None, feeds)
     np.testing.assert_array_equal(got, run(model, feeds)["z"])
-    if target in PLANAR:
-        assert copies(artifact.graph) == 0
+    assert copies(artifact.graph) == copied
+
+
+@pytest.mark.parametrize("target", ["tpu-like", "nvdla-like-small"])
+def test_tiles_of_some_channels_and_groups(target: str) -> None:
+    """A tile of the result is stored when all groups are in it."""
+    model, feeds = shuffled(2, 4, channels=(6, 3, 7))
+    want = run(model, feeds)["z"]
+    for steps in ({"k": 2, "p": 3, "q": 2}, {"g": 3, "p": 2}, {"g": 1, "c": 2}, {"k": 5, "g": 1}):
+        artifact = dnncc.compile(model, target, mapping={"N_a_y": {"steps": steps}}, strict=True)
+        session = load(artifact.image)
+        for grouped in (True, False):
+            np.testing.assert_array_equal(session.run(None, feeds, grouped=grouped)[0], want)
+
+
+@pytest.mark.parametrize("target", ["tpu-like", "nvdla-like-small", "diannao-like", "eyeriss-like"])
+def test_it_is_executed_at_once(target: str) -> None:
+    """All tiles as one convolution: on chip, and by way of stores of what several steps made."""
+    model, _ = shuffled(2, 4, channels=(6, 3, 8))
+    mapping = {"N_a_y": {"steps": {"k": 3, "p": 4, "g": 1}}}
+    plan = load(dnncc.compile(model, target, mapping=mapping, strict=True).image).plan
+    assert plan is not None
+    assert [piece.why for piece in plan.pieces if not piece.merged][:-1] == []
 
 
 def test_a_map_that_is_read_as_it_was_is_copied() -> None:
