@@ -7,6 +7,7 @@ the same instruction, and leave their stretch at the same one. What was not so i
 
 from collections.abc import Iterator
 from functools import cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,8 @@ from . import short
 from .core import WORD_BYTES, IsaError, instruction_set
 
 Int64 = npt.NDArray[np.int64]
+Words = npt.NDArray[Any]
+Bytes = npt.NDArray[np.uint8]
 
 STRETCH = 1024
 """Words that one walk goes through; many instructions."""
@@ -49,13 +52,13 @@ def instruction_bytes() -> dict[int, int]:
     return sizes
 
 
-def find_starts(text: bytes) -> tuple[Int64, npt.NDArray[np.uint8]]:
+def find_starts(text: bytes) -> tuple[Int64, Bytes]:
     """Byte offset and opcode of each instruction. Raises IsaError where there is none."""
     if not text or len(text) % WORD_BYTES:
         raise IsaError(f".text has {len(text)} bytes, not a positive multiple of {WORD_BYTES}")
     opcodes = np.frombuffer(text, np.uint8)[::WORD_BYTES]
     length = word_counts()[opcodes]
-    starts = reached(np.maximum(length, 1))
+    starts = reached(np.maximum(length, np.uint8(1)))
     undefined = np.flatnonzero(length[starts] == 0)
     if len(undefined):
         at = int(starts[undefined[0]])
@@ -66,22 +69,23 @@ def find_starts(text: bytes) -> tuple[Int64, npt.NDArray[np.uint8]]:
 
 
 @cache
-def word_counts() -> Int64:
+def word_counts() -> Bytes:
     """Words that an instruction takes, by its first byte; 0 where that is none."""
-    words = np.zeros(1 << 8, np.int64)
+    words = np.zeros(1 << 8, np.uint8)
     for opcode, size in instruction_bytes().items():
         words[opcode] = size // WORD_BYTES
     return words
 
 
-def reached(length: Int64) -> Int64:
+def reached(length: Bytes) -> Int64:
     """The words that one comes to from the first, each leading to that `length` after it."""
     if len(length) < LONG:
         return one_by_one(length)
-    follows = np.arange(len(length) + int(length.max()))  # who is past the end stays there
-    follows[: len(length)] += length
-    stops = np.append(np.arange(STRETCH, len(length), STRETCH), len(length))
-    begins = np.append(0, stops[:-1])
+    few = np.int32 if len(length) < 1 << 31 else np.int64
+    follows: Words = np.arange(len(length) + int(length.max()), dtype=few)
+    follows[: len(length)] += length  # who is past the end stays there
+    stops = np.append(np.arange(STRETCH, len(length), STRETCH), len(length)).astype(few)
+    begins = np.append(few(0), stops[:-1])
     if not settle(follows, begins, stops):
         return one_by_one(length)
     marked = np.zeros(len(follows), np.bool_)
@@ -90,7 +94,7 @@ def reached(length: Int64) -> Int64:
     return np.flatnonzero(marked[: len(length)])
 
 
-def one_by_one(length: Int64) -> Int64:
+def one_by_one(length: Bytes) -> Int64:
     """As `reached`: 0.05 us an instruction, of 0.3 that doubling the reach of all words takes."""
     starts, lengths, at = [], length.tolist(), 0
     while at < len(lengths):
@@ -99,7 +103,7 @@ def one_by_one(length: Int64) -> Int64:
     return np.array(starts, np.int64)
 
 
-def settle(follows: Int64, begins: Int64, stops: Int64) -> bool:
+def settle(follows: Words, begins: Words, stops: Words) -> bool:
     """Set, in place, where each stretch is entered; False if that takes more than ROUNDS."""
     ends, new = stops.copy(), np.arange(len(begins))
     for _ in range(ROUNDS):
@@ -111,7 +115,7 @@ def settle(follows: Int64, begins: Int64, stops: Int64) -> bool:
     return False
 
 
-def walk(follows: Int64, at: Int64, stops: Int64) -> Iterator[Int64]:
+def walk(follows: Words, at: Words, stops: Words) -> Iterator[Words]:
     """Where each walk is, step by step, until it is at its stop or past it."""
     yield at
     while np.any(at < stops):

@@ -85,6 +85,12 @@ class Accesses:
         np.cumsum(np.bincount(self.instruction, minlength=count), out=bounds[1:])
         return bounds
 
+    def reach(self, memories: int) -> Ints:
+        """The end of the last byte that is touched in each memory."""
+        reach = np.zeros(memories, np.int64)
+        np.maximum.at(reach, self.memory, self.stop)
+        return reach
+
     def first_rows(self, instructions: Sequence[int]) -> Ints:
         """The first row of each of some instructions, or of one behind it."""
         most = np.iinfo(self.instruction.dtype).max

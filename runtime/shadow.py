@@ -109,6 +109,5 @@ def plain(found: Accesses) -> Sequence[Sequence[Any]]:
 
 def reached(found: Accesses) -> list[int]:
     """Bytes of each memory up to the last that any row touches."""
-    sizes = np.zeros(images.MOST_MEMORIES, np.int64)
-    np.maximum.at(sizes, found.memory, found.stop)
-    return sizes.tolist()
+    sizes: list[int] = found.reach(images.MOST_MEMORIES).tolist()
+    return sizes

@@ -114,7 +114,10 @@ class Verification:
         sizes[: 1 + len(self.target.memories)] = [
             self.image.dram_bytes, *(m.bytes for m in self.target.memories),
         ]  # fmt: skip
-        for row in np.flatnonzero((found.stop > sizes[found.memory]) | (found.start < 0)).tolist():
+        outside = found.start < 0
+        if np.any(found.reach(len(sizes)) > sizes):
+            outside |= found.stop > sizes[found.memory]
+        for row in np.flatnonzero(outside).tolist():
             index, size = int(found.instruction[row]), int(sizes[found.memory[row]])
             text = f"{self.listing.instruction(index)} {self.listing.row(found, row)}"
             yield Finding("bounds", f"{text} of a memory of {size} bytes", (index,))
@@ -154,12 +157,17 @@ class Verification:
         units = self.image.debug.units if self.image.debug else ()
         writes_constants = (self.home == placement.CONSTANT) & self.accesses.is_write
         astray = (self.home == placement.NOWHERE) | writes_constants
-        if astray.any() or any(placement.overlaps(units, self.listing)):
+        if astray.any() or self.overlaps:
             return Handovers(np.zeros(0, np.int64), np.arange(len(self.accesses)))
         inputs = {(s.memory, s.address, s.stop) for s in self.image.symbols if s.kind == "input"}
         tensor = np.array([bool(u.tensors) for u in units], np.bool_)
         given = np.array([(u.memory, u.start, u.stop) in inputs for u in units], np.bool_)
         return handovers(self.accesses, self.home, Kinds(tensor, given))
+
+    @cached_property
+    def overlaps(self) -> list[Finding]:
+        units = self.image.debug.units if self.image.debug else ()
+        return list(placement.overlaps(units, self.listing))
 
     @cached_property
     def sliced(self) -> Ints:
@@ -199,7 +207,7 @@ class Verification:
         debug = self.image.debug
         if debug is None or not debug.units or len(debug.step_of) != self.program.count:
             return
-        yield from placement.overlaps(debug.units, self.listing)
+        yield from self.overlaps
         yield from placement.strays(self.accesses, self.home, self.listing)
         yield from provenance.moves(self.accesses, self.home, self.image, self.listing)
 

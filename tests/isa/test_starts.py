@@ -10,7 +10,7 @@ from dnncc.isa import starts
 def test_many_walks_find_what_one_finds(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(seed)
     count = int(rng.integers(1, 3000))
-    length = rng.integers(1, 1 + rng.integers(1, 13), count)
+    length = rng.integers(1, 1 + rng.integers(1, 13), count, np.uint8)
     expected = starts.one_by_one(length)
     monkeypatch.setattr(starts, "LONG", 0)
     monkeypatch.setattr(starts, "STRETCH", int(rng.integers(13, 100)))
@@ -20,7 +20,7 @@ def test_many_walks_find_what_one_finds(seed: int, monkeypatch: pytest.MonkeyPat
 
 
 def test_walks_that_never_meet_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    length = np.full(1000, 7)
+    length = np.full(1000, 7, np.uint8)
     monkeypatch.setattr(starts, "LONG", 0)
     monkeypatch.setattr(starts, "STRETCH", 30)
     with monkeypatch.context() as patched:
