@@ -2,12 +2,13 @@
 differ in where these begin."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from .core import MEMORY_SHIFT, Array, Field, Region
+from .core import MEMORY_SHIFT, Array, Region
 from .parts import Part
 
 Int64 = npt.NDArray[np.int64]
@@ -16,21 +17,45 @@ MASKS = {"dram": np.uint32(0xFFFF_FFFF), "address": np.uint32((1 << MEMORY_SHIFT
 """By form of an address field, the bits that are a byte of a memory."""
 
 
+class Moves(NamedTuple):
+    """An address field, by row, and by form whether a region begins where it says."""
+
+    values: Array
+    mask: np.uint32
+    follows: Int64
+
+
 @dataclass(frozen=True, slots=True)
 class Places:
     """A region of all instructions of a class, where it is not empty.
 
-    `indices` are the instructions, `form` the form of each, `start` the first byte. `memory`, and
-    `bytes` from the first to the last, are by form; so is `region`, which lies at some place.
+    `indices` are the instructions, `form` the form of each. By form are its `memory`, its `bytes`
+    from the first to the last, and the `first` where all addresses are 0; so is `region`, which
+    lies at some place.
     """
 
     is_write: bool
     indices: Int64
     form: Int64
-    start: Int64
+    first: Int64
+    moves: tuple[Moves, ...]
     memory: Int64
     bytes: Int64
     region: Region
+
+    @property
+    def start(self) -> Int64:
+        """The first byte of each, int64[rows]."""
+        start = self.first[self.form]
+        for values, mask, follows in self.moves:
+            start += values & mask if follows.all() else (values & mask) * follows[self.form]
+        return start
+
+    def within(self, first: int, stop: int) -> Self:
+        """Of the instructions first..stop - 1."""
+        rows = slice(*np.searchsorted(self.indices, (first, stop)))
+        moves = tuple(move._replace(values=move.values[rows]) for move in self.moves)
+        return replace(self, indices=self.indices[rows], form=self.form[rows], moves=moves)
 
 
 def places(part: Part) -> Iterator[Places]:
@@ -49,13 +74,13 @@ def places(part: Part) -> Iterator[Places]:
         way = columns(further, len(kinds))[1] - first
         held = stop > first
         rows = slice(None) if held.all() else np.flatnonzero(held[forms.form])
-        form = forms.form[rows]
-        start = first[form]
-        for power, field in enumerate(fields):
-            follows = way >> power & 1
-            if follows.any():
-                start += offsets(part, field)[rows] * follows[form]
-        yield Places(is_write, part.indices[rows], form, start, memory, stop - first, region)
+        moves = tuple(
+            Moves(part.brief[field.name][rows], MASKS[field.kind.form], way >> power & 1)
+            for power, field in enumerate(fields)
+            if np.any(way >> power & 1)
+        )
+        indices, form = part.indices[rows], forms.form[rows]
+        yield Places(is_write, indices, form, first, moves, memory, stop - first, region)
 
 
 def regions(part: Part, records: Array) -> list[tuple[bool, Region]]:
@@ -67,11 +92,6 @@ def regions(part: Part, records: Array) -> list[tuple[bool, Region]]:
 
 def columns(region: Region, count: int) -> list[Int64]:
     return [np.broadcast_to(column, count).astype(np.int64) for column in region]
-
-
-def offsets(part: Part, field: Field) -> Int64:
-    """The byte of its memory that an address field names."""
-    return (part.brief[field.name] & MASKS[field.kind.form]).astype(np.int64)
 
 
 def ordered(count: int, tables: Sequence[Int64]) -> Iterator[Int64]:

@@ -89,8 +89,9 @@ class Program:
         is_write, columns = np.zeros(total, np.bool_), np.zeros((4, total), np.int64)
         orders = ordered(self.count, [table.indices for table in tables])
         for table, at in zip(tables, orders, strict=True):
-            is_write[at], stop = table.is_write, table.start + table.bytes[table.form]
-            held = (table.indices, table.memory[table.form], table.start, stop)
+            is_write[at], start = table.is_write, table.start
+            stop = start + table.bytes[table.form]
+            held = (table.indices, table.memory[table.form], start, stop)
             for column, values in zip(columns, held, strict=True):
                 column[at] = values
         return Regions(columns[0], is_write, *columns[1:])

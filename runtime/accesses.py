@@ -5,7 +5,7 @@ work at the same time. Here each is a row of columns: runs of bytes in a frame o
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -122,7 +122,7 @@ def of_places(tables: Sequence[Places], count: int) -> Accesses:
     found = nothing(sum(len(table.indices) for table in tables), frames)
     done = 0
     for first in range(0, count, CHUNK):
-        some = [within(table, first, first + CHUNK) for table in tables]
+        some = [table.within(first, first + CHUNK) for table in tables]
         order = ordered(min(CHUNK, count - first), [t.indices - first for t in some])
         for table, kind, at in zip(some, kinds, order, strict=True):
             fill(found, table, kind, at + done)
@@ -138,19 +138,13 @@ def nothing(rows: int, frames: Frames) -> Accesses:
     return Accesses(instruction, is_write, memory, start, stop, frame, frames)
 
 
-def within(table: Places, first: int, stop: int) -> Places:
-    """Of the instructions first..stop - 1."""
-    rows = slice(*np.searchsorted(table.indices, (first, stop)))
-    indices, form, start = table.indices[rows], table.form[rows], table.start[rows]
-    return replace(table, indices=indices, form=form, start=start)
-
-
 def fill(found: Accesses, table: Places, kind: Ints, at: Ints) -> None:
     """Write the rows `at`, in place."""
     form = table.form
     found.instruction[at], found.is_write[at] = table.indices, table.is_write
     found.memory[at], found.frame[at] = table.memory[form], kind[form]
-    found.start[at], found.stop[at] = table.start, table.start + table.bytes[form]
+    start = table.start
+    found.start[at], found.stop[at] = start, start + table.bytes[form]
 
 
 def joined(tables: Sequence[Accesses]) -> Accesses:
@@ -189,7 +183,8 @@ def of_symbol(index: int, is_write: bool, symbol: images.Symbol) -> Places:
     if 0 < len(symbol.shape) <= DIMENSIONS:
         region = blocks.Block.at(*where, symbol.shape, symbol.strides, symbol.element_bytes)
     one, size = np.zeros(1, np.int64), symbol.stop - symbol.address
-    return Places(is_write, one + index, one, one + where[1], one + where[0], one + size, region)
+    memory, start = one + symbol.memory, one + symbol.address
+    return Places(is_write, one + index, one, start, (), memory, one + size, region)
 
 
 def of_host(
