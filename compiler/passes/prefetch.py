@@ -23,21 +23,25 @@ from dnncc.targets.floor import link, links
 from ..codegen.locate import count_of
 from ..ir.graph import Graph
 from ..ir.ring import Ring
-from ..ir.tile import Buffer, Load, Nest, Store, TileProgram, Unrolled, operands_of, unroll
+from ..ir.tile import Buffer, Env, Load, Nest, Operand, Store, TileProgram, operands_of, unroll
 from ..mapping.bound import floors
 from .context import Context, target_of
 
 ENOUGH = 0.5
 """Of the cycles of loads that the link is the limit of, what must be spare where they go."""
 
+PARTS = ("group", "host")
+"""Nodes that a nest is made of."""
+
 Floats = npt.NDArray[np.float64]
 
 
-class Constant(NamedTuple):
-    """A buffer of a nest that one step fills, with parts of a constant: the link that they come
-    over, and the cycles that each takes there."""
+class Moved(NamedTuple):
+    """A load or store of a nest: its operand, whether every tile is moved once, and the link that
+    they go over, with the cycles that each takes there."""
 
-    buffer: Buffer
+    operand: Operand
+    once: bool
     link: int
     cycles: Floats
 
@@ -68,30 +72,27 @@ class Spare:
 
 
 def prefetch(program: TileProgram, ctx: Context) -> TileProgram:
-    target = target_of(ctx)
+    target, graph = target_of(ctx), program.graph
     nests = list(program.nests)
-    found = [list(constants(nest, program.graph, target)) for nest in nests]
-    if not any(found):
-        return program
-    spare = spare_of(program, target, floors(program.graph, target, ctx.known))
-    for number, some in enumerate(found):
-        for constant in some:
-            nests[number] = with_buffer(nests[number], ahead(number, constant, spare))
-    return TileProgram(program.graph, tuple(nests))
+    moves = [list(moves_of(nest, graph, target)) for nest in nests]
+    spare = spare_of(program, target, moves, floors(graph, target, ctx.known))
+    for number, some in enumerate(moves):
+        for buffer, moved in constants(nests[number], some, graph):
+            nests[number] = with_buffer(nests[number], ahead(number, buffer, moved, spare))
+    return TileProgram(graph, tuple(nests))
 
 
-def ahead(nest: int, constant: Constant, spare: Spare) -> Buffer:
+def ahead(nest: int, buffer: Buffer, moved: Moved, spare: Spare) -> Buffer:
     """The buffer as it is, or filled ahead."""
-    buffer, link, cycles = constant
-    tiles = len(cycles)
+    cycles, tiles = moved.cycles, len(moved.cycles)
     more = (tiles - buffer.slots) * buffer.slot_bytes
     fits = more <= spare.bytes[nest].get(buffer.memory, 0)
-    waits = bool(spare.cycles[nest, link] < 0)
+    waits = bool(spare.cycles[nest, moved.link] < 0)
     for slots in (tiles, buffer.slots) if waits and fits and more > 0 else (buffer.slots,):
         wanted, time = replace(buffer, slots=slots), float(cycles[:slots].sum())
-        if distance := spare.nearest(nest, wanted, link, time * (ENOUGH if waits else 1)):
+        if distance := spare.nearest(nest, wanted, moved.link, time * (ENOUGH if waits else 1)):
             wanted = replace(wanted, ahead=distance)
-            spare.take(nest, wanted, link, time)
+            spare.take(nest, wanted, moved.link, time)
             spare.bytes[nest][buffer.memory] -= wanted.bytes - buffer.bytes
             return wanted
     return buffer
@@ -102,30 +103,27 @@ def with_buffer(nest: Nest, buffer: Buffer) -> Nest:
     return replace(nest, buffers=tuple(buffers))
 
 
-def constants(nest: Nest, graph: Graph, target: Target) -> Iterator[Constant]:
-    """Of which every tile is loaded once."""
-    buffers = {buffer.name: buffer for buffer in nest.buffers}
-    loads = [(item, item.step.out) for item in unroll(nest) if isinstance(item.step, Load)]
-    filled = Counter(operand.buffer for _, operand in loads)
-    for item, operand in loads:
-        once = count_of(item.env) == prod(item.env[v].trips for v in operand.slots)
-        if operand.tensor in graph.constants and filled[operand.buffer] == 1 and once:
-            yield Constant(buffers[operand.buffer], *moved(item, nest, graph, target))
+def constants(nest: Nest, moves: list[Moved], graph: Graph) -> Iterator[tuple[Buffer, Moved]]:
+    """Buffers that one step fills with parts of a constant, each of which is loaded once."""
+    buffers, filled = {b.name: b for b in nest.buffers}, Counter(m.operand.buffer for m in moves)
+    for moved in moves:
+        name = moved.operand.buffer
+        if moved.operand.tensor in graph.constants and filled[name] == 1 and moved.once:
+            yield buffers[name], moved
 
 
-def spare_of(program: TileProgram, target: Target, least: list[Floor]) -> Spare:
+def spare_of(
+    program: TileProgram, target: Target, moves: list[list[Moved]], least: list[Floor]
+) -> Spare:
     """While the array or the lanes work, as long as they must, links that need less are idle."""
-    graph, nests = program.graph, program.nests
-    nodes = [i for i, node in enumerate(graph.nodes) if node.op in ("group", "host")]
-    cycles = np.zeros((len(nests), links(target)))
-    cycles += np.array([max(least[i].array, least[i].vector) for i in nodes], float)[:, None]
-    for row, nest in zip(cycles, nests, strict=True):
-        for item in unroll(nest):
-            if isinstance(item.step, Load | Store):
-                number, taken = moved(item, nest, graph, target)
-                row[number] -= taken.sum()
-    free = [graph.nodes[i].attrs.get("free", {}) for i in nodes]
-    return Spare(cycles, [left(nest, room) for nest, room in zip(nests, free, strict=True)])
+    parts = [(n, f) for n, f in zip(program.graph.nodes, least, strict=True) if n.op in PARTS]
+    cycles = np.zeros((len(parts), links(target)))
+    cycles += np.array([max(f.array, f.vector) for _, f in parts], float)[:, None]
+    for row, some in zip(cycles, moves, strict=True):
+        for moved in some:
+            row[moved.link] -= moved.cycles.sum()
+    free = [node.attrs.get("free", {}) for node, _ in parts]
+    return Spare(cycles, [left(nest, room) for nest, room in zip(program.nests, free, strict=True)])
 
 
 def left(nest: Nest, free: dict[str, int]) -> dict[str, int]:
@@ -133,18 +131,27 @@ def left(nest: Nest, free: dict[str, int]) -> dict[str, int]:
     return {memory: size - used[memory] for memory, size in free.items()}
 
 
-def moved(item: Unrolled, nest: Nest, graph: Graph, target: Target) -> tuple[int, Floats]:
-    """The link that a load or store moves tiles over, and the cycles that each takes."""
-    stores = isinstance(item.step, Store)
-    (operand,) = operands_of(item.step)
-    buffer = next((b for b in nest.buffers if b.name == operand.buffer), None)
-    kind: Any = buffer.kind if buffer else "ofmap"
-    engine = target.store_engine(kind) if stores else target.load_engine(kind)
-    channel, tensor = target.channel_of(engine.name), graph.tensors[operand.tensor]
-    extents = tuple(d.range(item.env) for d in operand.box)
+def moves_of(nest: Nest, graph: Graph, target: Target) -> Iterator[Moved]:
+    """All loads and stores."""
+    buffers = {buffer.name: buffer for buffer in nest.buffers}
+    for item in unroll(nest):
+        if not isinstance(item.step, Load | Store):
+            continue
+        (operand,), stores = operands_of(item.step), isinstance(item.step, Store)
+        buffer, count = buffers.get(operand.buffer), count_of(item.env)
+        kind: Any = buffer.kind if buffer else "ofmap"
+        engine = target.store_engine(kind) if stores else target.load_engine(kind)
+        channel = target.channel_of(engine.name)
+        size = bytes_of(operand, buffer, item.env, graph)
+        cycles = np.broadcast_to(cost.ceil_div(size, channel.bytes_per_cycle), count)
+        once = count == prod(item.env[v].trips for v in operand.slots)
+        yield Moved(operand, once, link(target, channel, stores), cycles)
+
+
+def bytes_of(operand: Operand, buffer: Buffer | None, env: Env, graph: Graph) -> Any:
+    """What is moved in each iteration: of a ring, its new rows."""
+    extents = tuple(d.range(env) for d in operand.box)
     if buffer and buffer.ring:
-        ring = Ring.of(operand, buffer, item.env)
+        ring = Ring.of(operand, buffer, env)
         extents = ring.with_rows(ring.fresh)
-    size: Any = prod((e.size for e in extents), start=tensor.dtype.itemsize)
-    every = np.broadcast_to(cost.ceil_div(size, channel.bytes_per_cycle), count_of(item.env))
-    return link(target, channel, stores), every
+    return prod((e.size for e in extents), start=graph.tensors[operand.tensor].dtype.itemsize)
