@@ -65,7 +65,8 @@ def pieces(tile: TileProgram, target: Target) -> list[Piece]:
     starts = [0, *accumulate(size_of(nest.body) for nest in tile.nests)]
     for number, nest in enumerate(tile.nests):
         site = Site(tile.graph, target, nest, {b.name: b for b in nest.buffers})
-        for item in brought_forward(in_order(nest), site.buffers, starts[: number + 2]):
+        items = in_order(nest, target)
+        for item in brought_forward(items, site.buffers, starts[: number + 2]):
             made += emitted(site, item, number)
             if isinstance(item.step, Compute) and item.step.op == "tensor":
                 on_array.append((item.step, made[-1].records))

@@ -267,7 +267,10 @@ class Body:
     def place(self, number: int) -> Ints:
         """Of all instances of a line, in program order over all lines."""
         line, inner = self.lines[number], self.nest.inner(self.lines[number].depth)
-        iteration = (np.arange(len(line.cycles)) + line.after) * inner - line.after
+        early = number in self.inputs and [x.engine for x in self.lines].count(line.engine) == 1
+        ahead = self.nest.mapping.slots[self.inputs[number].role] - 1 if early else 0
+        instance = np.maximum(np.arange(len(line.cycles)) - ahead, 0)
+        iteration = (instance + line.after) * inner - line.after
         return iteration * len(self.lines) + number
 
 
@@ -289,7 +292,7 @@ def orders(body: Body) -> Orders:
     counts = [len(line.cycles) for line in lines]
     place = np.concatenate([body.place(number) for number in range(len(lines))])
     rank = np.empty_like(place)
-    rank[np.argsort(place)] = np.arange(len(place))
+    rank[np.argsort(place, kind="stable")] = np.arange(len(place))
     starts = np.cumsum([0, *counts])
 
     def column(name: str) -> Ints:
