@@ -1,5 +1,6 @@
 """Tiles of the array that add up to one: from Tensor and Requantize steps to one convolution."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,7 +63,11 @@ def windows_of(step: Step, first: Ints) -> tuple[Axis, Axis]:
     return found[0], found[1]
 
 
-def add_up(step: Step, results: Step, box: Box) -> Sums:
+Whole = Callable[[Operand, Ints], Block]
+"""The block of all of an operand's tiles, of which each begins at some index."""
+
+
+def add_up(step: Step, results: Step, box: Box, whole: Whole = affine) -> Sums:
     """What the tiles of `step` compute together; `results` finishes them into a box's cells."""
     owner, depth = chains(step, results)
     n, channel, p, q = box.first[owner].T
@@ -71,7 +76,7 @@ def add_up(step: Step, results: Step, box: Box) -> Sums:
     cells = np.column_stack((box.first[owner], depth))
     total = partition(cells, np.column_stack((sizes, c)))
     rows, columns = windows_of(step, np.stack((p, q), axis=1))
-    place = Placed(step, n, channel, depth, rows, columns)
+    place = Placed(step, n, channel, depth, rows, columns, whole)
     return merged(place, total)
 
 
@@ -88,11 +93,12 @@ class Placed(NamedTuple):
     c: Ints
     rows: Axis
     columns: Axis
+    whole: Whole
 
     def operand(self, name: str, *first: Any) -> Block:
         count = len(self.step)
         index = np.stack([column_of(f, count) for f in first], axis=1)
-        return affine(self.step.operands[name], index)
+        return self.whole(self.step.operands[name], index)
 
 
 def merged(tiles: Placed, total: tuple[int, ...]) -> Sums:

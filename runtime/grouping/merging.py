@@ -10,6 +10,7 @@ from dnncc.isa import core, dma, elementwise, pool, tensor, vector
 from .boxes import Block, Box, affine, box, with_channels
 from .chains import Sums, add_up, windows_of
 from .convolution import Convolution, Epilogue
+from .gathering import Copy, common_code, parts
 from .lookup import Pairs, Single
 from .nests import SAME, Reading, Step
 from .operands import Ints, Operand, require, through
@@ -72,11 +73,14 @@ SCALED = (
 
 @dataclass(eq=False)
 class Merger:
-    """Merges the steps of one nest; `constants` is where DRAM's constants end."""
+    """Merges the steps of one nest; `constants` is where DRAM's constants end. Results of the steps
+    in `staying` are left on chip, too, if they are stored."""
 
     steps: list[Step]
     scratch: Scratch
     constants: int
+    staying: set[Step] = field(default_factory=set)
+    copies: list[Copy] = field(default_factory=list)
     boxes: dict[Step, Box] = field(default_factory=dict)
     frames: dict[tuple[Step, str], Block] = field(default_factory=dict)
     reads: list[Extent] = field(default_factory=list)
@@ -90,13 +94,17 @@ class Merger:
         for step in sorted(computing, key=lambda s: -int(s.indices[0])):
             if step.cls is not tensor.Tensor:
                 made[step] = self.instructions(step)
-        return [i for step in reversed(made) for i in made[step]]
+        return [*self.copies, *(i for step in reversed(made) for i in made[step])]
 
     def instructions(self, step: Step) -> list[Any]:
+        if step in self.staying:
+            found = self.boxes[step] = box(step.operands["out"])
+            return [*self.made(step, found), self.stored(step, found)]
         whole = box(self.placed(step))
         self.boxes[step] = found = with_channels(whole) if step.apart else whole
-        if step.apart:
-            return [self.shuffled(step, whole)]
+        return [self.shuffled(step, whole)] if step.apart else self.made(step, found)
+
+    def made(self, step: Step, found: Box) -> list[Any]:
         if step.cls in (vector.Requantize, vector.Residual):
             return self.from_psums(step, found)
         if step.cls is pool.Pool:
@@ -122,6 +130,12 @@ class Merger:
             require(near.sizes.prod(axis=1) == out.sizes.prod(axis=1), "a part of a result")
         return through(out, near, self.far(step, reading, rows))
 
+    def stored(self, step: Step, found: Box) -> Copy:
+        """The same results in DRAM."""
+        there = box(self.placed(step))
+        require(there.sizes == found.sizes and (there.first == found.first).all(), "parts of them")
+        return Copy(found.block, self.real(there.block, there.sizes, written=True), found.sizes)
+
     def far(self, step: Step, reading: Reading, rows: Ints) -> Operand:
         if reading.step.cls is not dma.Store:
             return self.tiles(reading.step, reading.name).take(rows)
@@ -132,21 +146,29 @@ class Merger:
     def frame(self, reader: Step, name: str) -> Block:
         """A memory of its own for all tiles of an operand; Requantize wants its sums in order."""
         if (reader, name) not in self.frames:
-            require(reader.cls is not pool.Pool, "results that a pool reads")
             require(reader.cls is not tensor.Tensor, "results that the array reads")
-            whole, (source, _) = self.boxes[reader], reader.sources[name]
-            code = narrowest(source)
-            strides = dense(whole, name == "psum")
-            size = int(np.prod(whole.sizes) * core.SIZES[code])
+            (_, sizes), like = self.span(reader), self.boxes[reader].block.strides
+            code = narrowest(reader.sources[name][0])
+            strides = dense(sizes, () if name == "psum" else like)
+            size = int(np.prod(sizes) * core.SIZES[code])
             self.frames[reader, name] = Block(self.scratch.take(size), 0, strides, code)
         return self.frames[reader, name]
 
     def tiles(self, reader: Step, name: str) -> Operand:
         """An operand's tiles in their frame."""
-        frame, first = self.frame(reader, name), self.boxes[reader].first
+        frame, (first, _) = self.frame(reader, name), self.span(reader)
         start = (first * frame.strides).sum(axis=1) * core.SIZES[frame.code]
-        sizes, strides = reader.operands["out"].sizes.T, frame.strides
-        return Operand.at(len(first), (frame.memory, start), sizes, strides, frame.code)
+        sizes = reader.operands["x" if reader.cls is pool.Pool else "out"].sizes.T
+        return Operand.at(len(first), (frame.memory, start), sizes, frame.strides, frame.code)
+
+    def span(self, reader: Step) -> tuple[Ints, tuple[int, ...]]:
+        """Where the tiles begin that a step reads, and the sizes of all of them together."""
+        found = self.boxes[reader]
+        if reader.cls is not pool.Pool:
+            return found.first, found.sizes
+        rows, columns = windows_of(reader, found.first[:, 2:])
+        first = np.column_stack((found.first[:, :2], rows.first, columns.first))
+        return first, (*found.sizes[:2], rows.valid, columns.valid)
 
     # Merged instructions
 
@@ -159,7 +181,21 @@ class Merger:
         """The block of all that a step's tiles read."""
         if name in step.sources:
             return self.frame(step, name)
-        return self.real(affine(step.operands[name], first), sizes)
+        return self.real(self.whole(step.operands[name], first), sizes)
+
+    def whole(self, tiles: Operand, first: Ints) -> Block:
+        """The block of all tiles: put together of what is on chip and in DRAM, if need be."""
+        if (tiles.memory == tiles.memory[0]).all():
+            return affine(tiles, first)
+        found = parts(tiles, first)
+        code, sizes = common_code(found), tuple((first + tiles.sizes).max(axis=0).tolist())
+        place = Block(self.scratch.take(int(np.prod(sizes) * core.SIZES[code])), 0, (), code)
+        place = replace(place, strides=dense(sizes, found[0].block.strides))
+        for part in found:
+            start = int(np.dot(part.at, place.strides) * core.SIZES[code])
+            source = self.real(part.block, part.sizes)
+            self.copies.append(Copy(source, replace(place, start=start), part.sizes))
+        return place
 
     def scaled(self, step: Step, found: Box, out: Block, limits: Limits) -> Any:
         """All psums, requantised to `out`."""
@@ -171,7 +207,7 @@ class Merger:
         source, _ = step.sources["psum"]
         if source.cls is tensor.Tensor:
             epilogue = Epilogue(mode, *limits, params=params, out=out)
-            return self.convolved(source, add_up(source, step, found), epilogue)
+            return self.convolved(source, add_up(source, step, found, self.whole), epilogue)
         psum = self.frame(step, "psum")
         fields = {f"out_s{axis}": stride for axis, stride in zip("nkpq", out.strides, strict=True)}
         return vector.Requantize(
@@ -202,7 +238,8 @@ class Merger:
         """A memory for values of all tiles that stay in the lanes."""
         code = smallest(I16, limits.low, limits.high)
         size = int(np.prod(found.sizes) * core.SIZES[code])
-        return Block(self.scratch.take(size), 0, dense(found, False), code)
+        strides = dense(found.sizes, found.block.strides)
+        return Block(self.scratch.take(size), 0, strides, code)
 
     def combined(self, step: Step, found: Box, x: Block, out: Block) -> Pairs:
         side = self.operand(step, "side", found.first, found.sizes)
@@ -254,8 +291,7 @@ class Merger:
     def pooled(self, step: Step, found: Box) -> list[Any]:
         n, c, p, q = found.sizes
         rows, columns = windows_of(step, found.first[:, 2:])
-        first = np.column_stack((found.first[:, :2], rows.first, columns.first))
-        x = self.operand(step, "x", first, (n, c, rows.valid, columns.valid))
+        x = self.operand(step, "x", *self.span(step))
         out = self.real(found.block, found.sizes, written=True)
         fields: dict[str, Any] = {f"x_s{a}": s for a, s in zip("nchw", x.strides, strict=True)}
         fields |= {f"out_s{a}": s for a, s in zip("ncpq", out.strides, strict=True)}
@@ -269,12 +305,11 @@ class Merger:
         return [pool.Pool(**{**shared(step, out), **fields, "x_dtype": x.code})]
 
 
-def dense(whole: Box, in_order: bool) -> tuple[int, ...]:
-    """Strides without gaps, of dimensions in the order of the box's unless they are to stay."""
-    sizes, held = whole.sizes, whole.block.strides
+def dense(sizes: tuple[int, ...], like: tuple[int, ...]) -> tuple[int, ...]:
+    """Strides without gaps: dimensions in the order of others, or in their own."""
     order = list(range(len(sizes)))
-    if not in_order:
-        order.sort(key=lambda d: (sizes[d] > 1, -held[d]))
+    if like:
+        order.sort(key=lambda d: (sizes[d] > 1, -like[d]))
     strides, step = [0] * len(sizes), 1
     for d in reversed(order):
         strides[d], step = step, step * sizes[d]

@@ -49,6 +49,7 @@ class Step:
 
     cls: type[core.Instruction]
     indices: Ints
+    records: Any
     item: Any
     operands: dict[str, Operand]
     sources: dict[str, tuple["Step", Ints]] = field(default_factory=dict)
@@ -79,6 +80,10 @@ class Step:
         if self.cls is tensor.Tensor:
             found["psum"] = np.flatnonzero(column_of(self.item.accumulate, len(self)))
         return found
+
+    def some(self, rows: Ints) -> "Step":
+        """Of some of its instructions, not yet connected."""
+        return step(self.cls, self.indices[rows], self.records[rows])
 
     def constant(self, name: str) -> Any:
         """A field of SAME."""
@@ -120,11 +125,34 @@ def step(cls: type[core.Instruction], indices: Ints, records: Any) -> Step:
     if cls is dma.Load:
         framed = item.top | item.bottom | item.left | item.right
         require((framed == 0) & (item.d0 * item.d1 * item.d2 * item.d3 > 0), "loads of frames")
-    return Step(cls, indices, item, operands(item, len(indices)))
+    return Step(cls, indices, records, item, operands(item, len(indices)))
+
+
+class Read(NamedTuple):
+    """Rows of `step` read, as operand `name`, what rows `made` of the steps number `source` wrote,
+    or what was there before the nest (OUTSIDE)."""
+
+    step: Step
+    name: str
+    rows: Ints
+    source: Ints
+    made: Ints
 
 
 def connect(steps: list[Step]) -> None:
     """Fill in sources and readers; operands that a load brought become blocks of DRAM."""
+    for read in traced(steps):
+        sources = distinct(read.source)
+        if len(sources) > 1:
+            gather(steps, read, sources)
+        elif sources[0] == OUTSIDE:
+            require(not is_ring(read.step, read.name), "a ring of before the nest")
+        else:
+            link(read.step, read.name, read.rows, steps[int(sources[0])], read.made)
+
+
+def traced(steps: list[Step]) -> list[Read]:
+    """What each operand that is read on chip comes from; of rings, row by row."""
     writing = [s for s in steps if s.cls is not dma.Store]
     asked = [(s, name, rows) for s in steps for name, rows in s.reads().items() if len(rows)]
     asked = [row for row in asked if not gathered(row[0], writing)]
@@ -132,16 +160,30 @@ def connect(steps: list[Step]) -> None:
     writes = [touched(s.operands[s.result], 2 * s.indices + 1) for s in writing]
     reads = [touched(*read_by(s, n, r)) for s, n, r in asked]
     writers = last_writers(joined(reads), joined(writes))
-    ends = np.cumsum([0, *(len(s) for s in writing)])
-    for (reader, name, rows), part in zip(
-        asked, np.split(writers, np.cumsum([len(r.start) for r in reads])[:-1]), strict=True
-    ):
-        if np.all(part == OUTSIDE):
-            require(not is_ring(reader, name), "a ring of before the nest")
-            continue
-        source = int(np.searchsorted(ends, part[0], side="right")) - 1
-        require((part >= ends[source]) & (part < ends[source + 1]), f"{name} of several sources")
-        link(reader, name, rows, writing[source], part - ends[source])
+    begins = np.cumsum([0, *(len(s) for s in writing)])
+    numbers = np.array([*(steps.index(s) for s in writing), OUTSIDE])
+    parts = np.split(writers, np.cumsum([len(r.start) for r in reads])[:-1])
+    found = []
+    for (reader, name, rows), part in zip(asked, parts, strict=True):
+        at = np.searchsorted(begins, part, side="right") - 1
+        source = np.where(part == OUTSIDE, OUTSIDE, numbers[at])
+        found.append(Read(reader, name, rows, source, part - begins[at]))
+    return found
+
+
+def gather(steps: list[Step], read: Read, sources: Ints) -> None:
+    """Some of an operand's tiles were there before the nest, loads brought the others."""
+    reader, name = read.step, read.name
+    brought = [int(s) for s in sources if s != OUTSIDE]
+    require([steps[s].cls is dma.Load for s in brought], f"{name} of several sources")
+    inner = is_ring(reader, name) or reader.cls is dma.Store or len(read.rows) < len(reader)
+    require(not inner, f"{name} of several sources")
+    whole = reader.operands[name]
+    for source in brought:
+        rows = np.flatnonzero(read.source == source)
+        near, far = (steps[source].operands[s].take(read.made[rows]) for s in ("spad", "dram"))
+        whole = whole.with_rows(rows, through(whole.take(rows), near, far))
+    reader.operands[name] = whole
 
 
 def gathered(store: Step, writing: list[Step]) -> bool:

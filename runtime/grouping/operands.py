@@ -55,8 +55,17 @@ class Operand:
         return np.asarray(self.start + (last + 1) * self.element)
 
     def take(self, rows: Any) -> Self:
-        columns = (self.memory, self.start, self.sizes, self.strides, self.code)
-        return type(self)(*(c[rows] for c in columns))
+        return type(self)(*(c[rows] for c in self.columns()))
+
+    def with_rows(self, rows: Ints, others: Self) -> Self:
+        """With other blocks in those rows."""
+        found = [c.copy() for c in self.columns()]
+        for column, other in zip(found, others.columns(), strict=True):
+            column[rows] = other
+        return type(self)(*found)
+
+    def columns(self) -> tuple[Ints, Ints, Ints, Ints, Ints]:
+        return self.memory, self.start, self.sizes, self.strides, self.code
 
 
 def column(value: Any, count: int) -> Ints:

@@ -9,7 +9,7 @@ and the program is when nobody reads a tile that was left out.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from dnncc.isa import image as images
 from dnncc.isa import program as programs
 from dnncc.isa.distinct import distinct
 
+from .classes import classes, staying
 from .merging import Extent, Merger, Scratch
 from .nests import Step, connect, steps_of
 from .operands import Bools, Ints, Ungrouped, require
@@ -96,22 +97,34 @@ class LeftOut:
         """Merge a nest if that is possible. Raises Ungrouped if it reads what was left out."""
         scratch.reset()
         try:
-            steps = steps_of(self.program, first, stop, self.step_of)
-            connect(steps)
-            merger = Merger(steps, scratch, self.constants)
-            merged = merger.merge()
-            check_apart(merger.reads, merger.writes)
+            merged = self.merged(first, stop, scratch)
         except Ungrouped as reason:
             self.plain(first, stop)
             return Piece(first, stop, (), str(reason))
-        for extent in merger.reads:
+        for extent in merged.reads:
             require(not self.view(extent).any(), "a tile of an earlier nest is read")
-        self.leave(steps)
-        for extent in merger.writes:
+        for steps in merged.steps:
+            self.leave(steps)
+        for extent in merged.writes:
             self.view(extent)[...] = False
-        for extent in (*merger.reads, *merger.writes):
+        for extent in (*merged.reads, *merged.writes):
             self.ranges.append((extent.block.memory, extent.block.start, extent.stop))
-        return Piece(first, stop, tuple(merged))
+        return Piece(first, stop, tuple(merged.made))
+
+    def merged(self, first: int, stop: int, scratch: Scratch) -> "Merged":
+        """A nest as a whole, or by classes of its tiles. Raises Ungrouped."""
+        found = Merged([], [], [], [])
+        try:
+            found.add(steps_of(self.program, first, stop, self.step_of), scratch, self.constants)
+        except Ungrouped as reason:
+            found = Merged([], [], [], [])
+            every = steps_of(self.program, first, stop, self.step_of)
+            several = classes(every)
+            require(bool(several), str(reason))
+            for steps in several:
+                found.add(steps, scratch, self.constants, every)
+        check_apart(found.reads, found.writes)
+        return found
 
     def leave(self, steps: list[Step]) -> None:
         """Mark what loads and tiles would have written."""
@@ -187,6 +200,28 @@ class LeftOut:
     def symbols(self) -> set[str]:
         parts = ((s.name, part) for s in self.image.symbols for part in s.parts())
         return {name for name, part in parts if self.of_symbol(part).any()}
+
+
+class Merged(NamedTuple):
+    """What stands for some steps, and what it reads and writes."""
+
+    steps: list[list[Step]]
+    made: list[Any]
+    reads: list[Extent]
+    writes: list[Extent]
+
+    def add(
+        self, steps: list[Step], scratch: Scratch, constants: int, every: Sequence[Step] = ()
+    ) -> None:
+        """Those of a class of tiles; where there are several, the results of one may stay on chip
+        though they are stored. `every` step of the nest is not connected. Raises Ungrouped."""
+        scratch.reset()
+        connect(steps)
+        merger = Merger(steps, scratch, constants, staying(steps, every) if every else set())
+        self.made.extend(merger.merge())
+        self.steps.append(steps)
+        self.reads.extend(merger.reads)
+        self.writes.extend(merger.writes)
 
 
 def strided(mask: Bools, start: int, sizes: Any, strides: Any, element: int) -> Bools:
