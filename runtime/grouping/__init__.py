@@ -6,15 +6,30 @@ the place of all tiles of a step, and `plan` decides for a program. `convolution
 what merged instructions become where the ISA's own `execute` is slower.
 """
 
-from . import boxes, chains, convolution, factors, lookup, merging, nests, operands, planes, writers
+from . import (
+    boxes,
+    chains,
+    classes,
+    convolution,
+    factors,
+    gathering,
+    lookup,
+    merging,
+    nests,
+    operands,
+    planes,
+    writers,
+)
 from .plan import Plan, plan
 
 __all__ = [
     "Plan",
     "boxes",
     "chains",
+    "classes",
     "convolution",
     "factors",
+    "gathering",
     "lookup",
     "merging",
     "nests",

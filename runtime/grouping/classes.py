@@ -13,7 +13,7 @@ from dnncc.isa import dma, tensor
 from dnncc.isa.distinct import distinct
 
 from .nests import Read, Step, is_ring, traced
-from .operands import Bools, Ints
+from .operands import Bools, Ints, require
 from .writers import Touched, joined, overlapping, touched
 
 MOST = 62
@@ -87,9 +87,12 @@ def ends(steps: list[Step], reads: list[Read], at: dict[Step, int]) -> Ints:
 
 def staying(steps: list[Step], every: Sequence[Step]) -> set[Step]:
     """Those whose results are stored, and are still where they were made when `every` step of the
-    nest is done."""
-    ends = (s for s in steps if s.result == "out" and s.readers)
-    stored = (s for s in ends if all(r.step.cls is dma.Store for r in s.readers))
+    nest is done; of what is not stored that is required."""
+    made = [s for s in steps if "out" in s.operands]
+    left = (s for s in made if not s.readers)
+    require(all(lasts(step, every) for step in left), "results that are written over")
+    read = (s for s in made if s.readers and not s.apart)
+    stored = (s for s in read if all(r.step.cls is dma.Store for r in s.readers))
     return {step for step in stored if lasts(step, every)}
 
 

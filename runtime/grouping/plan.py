@@ -62,17 +62,19 @@ def plan(program: programs.Program, image: images.Image, sizes: Sequence[int]) -
     """None where there is nothing to merge, or where merging would show."""
     if image.debug is None or image.dram_bytes > LARGEST_DRAM:
         return None
-    scratch = Scratch(len(sizes))
     node_of, step_of = (np.asarray(c, np.int64) for c in (image.debug.node_of, image.debug.step_of))
     order = by_nests(program, node_of)
-    left_out = LeftOut(reordered(program, order), image, sizes, step_of[order])
-    pieces = []
-    try:
-        for first, stop in nests(node_of[order]):
-            pieces.append(left_out.follow(first, stop, scratch))
-    except Ungrouped:
-        return None
-    return Plan(order.tolist(), pieces, scratch.sizes, left_out.symbols(), left_out.touched(pieces))
+    executed, bounds = reordered(program, order), list(nests(node_of[order]))
+    for kept in (False, True):
+        scratch = Scratch(len(sizes))
+        left_out = LeftOut(executed, image, sizes, step_of[order], kept)
+        try:
+            pieces = [left_out.follow(first, stop, scratch) for first, stop in bounds]
+        except Ungrouped:
+            continue
+        ranges = left_out.touched(pieces)
+        return Plan(order.tolist(), pieces, scratch.sizes, left_out.symbols(), ranges)
+    return None
 
 
 def nests(node_of: Ints) -> Iterator[tuple[int, int]]:
@@ -83,12 +85,18 @@ def nests(node_of: Ints) -> Iterator[tuple[int, int]]:
 
 
 class LeftOut:
-    """Which bytes on chip hold, after some nests, not what they would."""
+    """Which bytes on chip hold, after some nests, not what they would. With `kept`, results that
+    are stored are left on chip wherever they stay there."""
 
     def __init__(
-        self, program: programs.Program, image: images.Image, sizes: Sequence[int], step_of: Ints
+        self,
+        program: programs.Program,
+        image: images.Image,
+        sizes: Sequence[int],
+        step_of: Ints,
+        kept: bool,
     ) -> None:
-        self.program, self.image, self.step_of = program, image, step_of
+        self.program, self.image, self.step_of, self.kept = program, image, step_of, kept
         self.stale: list[Bools] = [np.zeros(0, bool), *(np.zeros(s, bool) for s in sizes[1:])]
         self.constants = len(image.rodata)
         self.ranges: list[tuple[int, int, int]] = []
@@ -115,16 +123,20 @@ class LeftOut:
         """A nest as a whole, or by classes of its tiles. Raises Ungrouped."""
         found = Merged([], [], [], [])
         try:
-            found.add(steps_of(self.program, first, stop, self.step_of), scratch, self.constants)
+            every = self.steps(first, stop) if self.kept else []
+            found.add(self.steps(first, stop), scratch, self.constants, every)
         except Ungrouped as reason:
             found = Merged([], [], [], [])
-            every = steps_of(self.program, first, stop, self.step_of)
+            every = self.steps(first, stop)
             several = classes(every)
             require(bool(several), str(reason))
             for steps in several:
                 found.add(steps, scratch, self.constants, every)
         check_apart(found.reads, found.writes)
         return found
+
+    def steps(self, first: int, stop: int) -> list[Step]:
+        return steps_of(self.program, first, stop, self.step_of)
 
     def leave(self, steps: list[Step]) -> None:
         """Mark what loads and tiles would have written."""

@@ -9,7 +9,15 @@ import pytest
 from dnncc.isa import core, elementwise, numerics, vector
 from dnncc.isa import image as images
 from dnncc.runtime import load, machine
-from dnncc.runtime.grouping import boxes, convolution, factors, lookup, operands, writers
+from dnncc.runtime.grouping import (
+    boxes,
+    convolution,
+    factors,
+    gathering,
+    lookup,
+    operands,
+    writers,
+)
 
 S8, U8, I16 = 0, 1, 2
 
@@ -218,8 +226,20 @@ def test_a_tile_that_a_later_nest_reads_is_not_left_out(build: Any, symbol: Any)
     """The second nest stores the first one's copy, which the first has stored, too."""
     rows = [*moved(build), build.store(64, 256, 16, after_vector=1)]
     session = load(copies(build, symbol, rows, [0] * 6 + [1]))
+    assert session.plan is not None
+    assert [len(piece.merged) for piece in session.plan.pieces] == [2, 0, 0]
+    (y,) = session.run(None, FEEDS, grouped=True)
+    assert session._grouped and (y == FEEDS["x"]).all()
+
+
+def test_a_tile_that_is_written_over_before_a_later_nest_reads_it(build: Any, symbol: Any) -> None:
+    """The second nest stores what the second half of the first one left in its only slot."""
+    rows = moved(build)
+    rows[4:] = [build.copy(8, 64, 8, after_load0=1), build.store(64, 264, 8, after_vector=1)]
+    session = load(copies(build, symbol, [*rows, build.store(64, 256, 8)], [0] * 6 + [1]))
     assert session.plan is None
-    assert (session.run(None, FEEDS, grouped=True)[0] == FEEDS["x"]).all()
+    (y,) = session.run(None, FEEDS, grouped=True)
+    assert y.tolist() == [[*range(8, 16), *range(8, 16)]]
 
 
 def test_a_nest_that_reads_what_it_writes_stays(build: Any, symbol: Any) -> None:
@@ -246,3 +266,64 @@ def test_scales_that_are_no_finite_numbers_saturate_as_one_by_one() -> None:
             convolution.scale_in_place(real, scales, 3, (-128, 127))
         expected = numerics.requantize(psum, scales, 3, -128, 127, np.dtype("i1"))
         np.testing.assert_array_equal(real.astype(np.int8), expected)
+
+
+# Maps in part
+
+
+def in_part(build: Any, stored: bool) -> list[Any]:
+    """x to y by way of a map of which the first half stays at 32; it may be stored at 512, too."""
+    first = [build.load(0, 0, 8), build.copy(0, 32, 8, after_load0=1)]
+    if stored:
+        first += [build.store(32, 512, 8, after_vector=1)]
+    return [
+        *first,
+        build.load(8, 8, 8),
+        build.copy(8, 64, 8, after_load0=1),
+        build.store(64, 520, 8, after_vector=1),
+        build.copy(32, 96, 8),
+        build.store(96, 256, 8, after_vector=1),
+        build.load(520, 16, 8, after_store0=1),
+        build.copy(16, 104, 8, after_load0=1),
+        build.store(104, 264, 8, after_vector=1),
+    ]
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_tiles_on_chip_and_tiles_in_dram_are_merged_each(
+    build: Any, symbol: Any, stored: bool
+) -> None:
+    nodes = [0] * (5 + stored) + [1] * 5
+    image = copies(build, symbol, in_part(build, stored), nodes)
+    assert image.debug is not None
+    steps = np.arange(len(nodes) + 1, dtype=np.int32) == (2 if stored else -1)
+    debug = replace(image.debug, steps=("step", "store map"), step_of=steps.astype(np.int32))
+    session = load(replace(image, debug=debug))
+    assert session.plan is not None
+    names = [type(i).__name__ for piece in session.plan.pieces for i in piece.merged]
+    assert names.count("Single") == 3  # one of a whole that copies put together
+    assert "Copy" in names
+    (y,) = session.run(None, FEEDS, grouped=True)
+    assert session._grouped and (y == FEEDS["x"]).all()
+
+
+def test_a_whole_is_put_together_of_what_lies_apart() -> None:
+    """Rows 0..3 of 6 bytes in memory 1, the others in DRAM, in rows of 10."""
+    blocks = tiles([100, 40], [[4, 6], [2, 6]], [6, 1])
+    blocks = replace(
+        blocks,
+        memory=np.array([1, 0]),
+        strides=np.array([[6, 1], [10, 1]]),
+        start=np.array([100, 40]),
+    )
+    found = gathering.parts(blocks, np.array([[0, 0], [4, 0]]))
+    assert [(p.block.memory, p.sizes, p.at) for p in found] == [
+        (0, (2, 6), (4, 0)),
+        (1, (4, 6), (0, 0)),
+    ]
+
+
+def test_what_is_in_two_places_is_not_taken_for_one() -> None:
+    blocks = replace(tiles([100, 40], [[4, 6], [3, 6]], [6, 1]), memory=np.array([1, 0]))
+    with pytest.raises(operands.Ungrouped, match="two places"):
+        gathering.parts(blocks, np.array([[0, 0], [3, 0]]))
