@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from zlib import crc32
 
 NETWORK, TARGET = "resnet50", "diannao-like"
 
@@ -49,11 +50,13 @@ def main() -> None:
 
 
 def compiled(cache: Path) -> Path:
-    """Once for all times that it is asked for."""
+    """Once for all times that it is asked for while the encoding is what it is."""
     import dnncc
     from benchmarks import networks
+    from dnncc.isa import core
 
-    path = cache / f"{NETWORK}_{TARGET}.elf"
+    layouts = [cls.record.descr for cls in core.instruction_set().values()]
+    path = cache / f"{NETWORK}_{TARGET}_{crc32(repr(layouts).encode()):08x}.elf"
     if not path.is_file():
         dnncc.compile(networks.light(NETWORK, cache)[1], TARGET).save(path)
     return path

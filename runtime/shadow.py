@@ -33,7 +33,7 @@ class Shadow:
 
     def __init__(self, found: Accesses, image: images.Image, count: int) -> None:
         self.rows = list(zip(*plain(found), strict=True))
-        self.ends = found.bounds(count).tolist()
+        self.rows_of = by_instruction(found)
         self.used: Bools = np.zeros(FIRST + count, np.bool_)
         self.memories = [np.zeros(size, SHADOW) for size in reached(found)]
         self.memories[0][: len(image.rodata)] = GIVEN
@@ -43,7 +43,7 @@ class Shadow:
     def step(self, index: int) -> list[Unwritten]:
         """Execute an instruction; what it reads unwritten counts as given from then on."""
         wrong = []
-        for row in range(self.ends[index], self.ends[index + 1]):
+        for row in self.rows_of.get(index, ()):
             writers = self.writers(row)
             if self.rows[row][0]:
                 writers[...] = FIRST + index
@@ -93,6 +93,14 @@ class Shadow:
             offsets = ((np.arange(size) * stride)[:, None] + offsets).reshape(-1)
         missing = offsets[self.writers(row).reshape(-1) == UNWRITTEN]
         return Unwritten(row, start + int(missing.min()), len(missing))
+
+
+def by_instruction(found: Accesses) -> dict[int, range]:
+    """The rows of each instruction that has any."""
+    first = np.flatnonzero(np.diff(found.instruction, prepend=-1))
+    edges = [*first.tolist(), len(found)]
+    rows = map(range, edges[:-1], edges[1:])
+    return dict(zip(found.instruction[first].tolist(), rows, strict=True))
 
 
 def plain(found: Accesses) -> Sequence[Sequence[Any]]:
