@@ -66,6 +66,29 @@ def convolve(net: Network, x: Value) -> Value | None:
     return multiply(net, x, w_shape, shape, attrs | {"group": group}) if small(shape) else None
 
 
+def shuffle(net: Network, x: Value) -> Value | None:
+    """A convolution in groups, whose channels are shuffled between these, as in ShuffleNet."""
+    attrs, channels = window(net, x), x.shape[1]
+    groups = [g for g in range(2, channels + 1) if channels % g == 0]
+    if attrs is None or not groups or net.wide and not x.is_exact:
+        return None
+    group, each = net.choose(groups), int(net.rng.integers(1, 5))
+    plane = extents(x, attrs)
+    shape = (1, group * each, *plane)
+    if not small(shape):
+        return None
+    w_shape = (shape[1], channels // group, *attrs["kernel_shape"])
+    y = multiply(net, x, w_shape, shape, attrs | {"group": group})
+    split = (1, group, each, *plane)
+    y = moved(net, y, "Reshape", split, extra=[net.constant(np.array(split, np.int64))])
+    perm = [0, 2, 1, *range(3, len(split))]
+    y = moved(net, y, "Transpose", tuple(split[a] for a in perm), perm=perm)
+    y = moved(net, y, "Reshape", shape, extra=[net.constant(np.array(shape, np.int64))])
+    if not net.maybe(3):
+        del net.values[-4:-1]  # so that nobody else reads what is between
+    return y
+
+
 def multiply(
     net: Network, x: Value, w_shape: tuple[int, ...], shape: tuple[int, ...], attrs: dict[str, Any]
 ) -> Value:
@@ -316,5 +339,5 @@ def classify(net: Network, x: Value) -> Value:
 
 GROWTHS: tuple[Growth, ...] = (
     convolve, convolve, convolve, convolve, convolve, pool, pool, combine, combine, concatenate,
-    cut, split, turn, reshape, activate, learned, pad,
+    cut, split, turn, reshape, activate, learned, pad, shuffle,
 )  # fmt: skip
