@@ -22,6 +22,7 @@ from .emit import emit
 from .fold_constants import fold_constants
 from .form_regions import form_regions
 from .fuse import fuse, singletons
+from .interleave_shuffles import interleave_shuffles
 from .keep_parts import keep_parts
 from .legalize import legalize
 from .lower_floats import lower_floats
@@ -94,6 +95,7 @@ PIPELINE: tuple[Pass, ...] = (
     within(Level.GRAPH, form_regions, unchanged),
     within(Level.GRAPH, fuse, singletons),
     within(Level.GRAPH, partition, needed="ONNX nodes would be left that nothing runs"),
+    within(Level.GRAPH, interleave_shuffles, unchanged),
     within(Level.GRAPH, assign_layout, needed="values would have no place in memory"),
     within(Level.GRAPH, pack_parameters, needed="the engines read biases and scales as tables"),
     within(Level.GRAPH, copy_shuffles, unchanged),
