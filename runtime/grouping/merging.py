@@ -7,7 +7,7 @@ import numpy as np
 
 from dnncc.isa import core, dma, elementwise, pool, tensor, vector
 
-from .boxes import Block, Box, affine, box, with_channels
+from .boxes import Block, Box, affine, box, partition, with_channels
 from .chains import Sums, add_up, windows_of
 from .convolution import Convolution, Epilogue
 from .gathering import Copy, common_code, parts
@@ -100,7 +100,7 @@ class Merger:
         if step in self.staying:
             found = self.boxes[step] = box(step.operands["out"])
             return [*self.made(step, found), self.stored(step, found)]
-        whole = box(self.placed(step))
+        whole = self.box(step)
         self.boxes[step] = found = with_channels(whole) if step.apart else whole
         return [self.shuffled(step, whole)] if step.apart else self.made(step, found)
 
@@ -112,6 +112,23 @@ class Merger:
         return self.elementwise(step, found)
 
     # Where results go
+
+    def box(self, step: Step) -> Box:
+        """That of its results: in a frame, the index of a tile is that of the one that reads it. An
+        address may say less, as of a dimension of one index the stride may be any."""
+        tiles = self.placed(step)
+        reading = step.readers[0] if step.readers else None
+        if reading is None or reading.step.cls is dma.Store:
+            return box(tiles)
+        frame, (first, _) = self.frame(reading.step, reading.name), self.span(reading.step)
+        first = first[reading.rows[np.argsort(reading.made)]]
+        if first.shape != tiles.sizes.shape:
+            return box(tiles)
+        start = frame.start + (first * frame.strides).sum(axis=1) * tiles.element
+        same = (tiles.sizes == 1) | (tiles.strides == frame.strides)
+        if not (same.all() and (tiles.start == start).all()):
+            return box(tiles)
+        return Box(first, partition(first, tiles.sizes), frame)
 
     def placed(self, step: Step) -> Operand:
         """A step's results where the nest leaves them, or in the memory to its next step."""
