@@ -110,7 +110,8 @@ def pools_of_parts(edit: Editor, parting: Parting) -> Iterator[Node]:
         start += edit.tensors[part].shape[1]
     yield from made
     parts = tuple(node.outputs[0] for node in made)
-    yield Node("concat", parts, pool.outputs, whole.attrs, loc=whole.loc)
+    loc = tuple(dict.fromkeys((*pool.loc, *whole.loc)))
+    yield Node("concat", parts, pool.outputs, whole.attrs, loc=loc)
 
 
 def own_storage(edit: Editor, part: str, whole: str) -> None:

@@ -62,6 +62,7 @@ def test_each_part_is_pooled_by_its_convolution() -> None:
     """Maps that DRAM would have to hold are not there at all."""
     model, feeds = branches(np.random.default_rng(0), 0, [64, 64], 16, 55)
     artifact = dnncc.compile(model, "nvdla-like-full", strict=True)
+    assert all("N_pooled" in n.loc for n in artifact.graph.nodes if n.op == "concat")
     assert pooled_tiles(artifact.graph) >= 1
     (got,) = load(artifact.image).run(None, feeds)
     np.testing.assert_array_equal(got, run(model, feeds)["z"])
