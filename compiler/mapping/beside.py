@@ -114,7 +114,8 @@ def turns(problem: Problem, moves: Moves, vector: Ints) -> tuple[dict[str, Ints]
     """What a slot is taken for beside the array's work on its tile, by operand; and that of slots
     that the array has nothing to do with. Of all tiles."""
     load, zero = problem.load, np.zeros((), np.int64)
-    on_array = {role for spec in load.inner for role, _ in spec.uses.values()}
+    parts = {a.role: a.within or a.role for a in load.accesses()}
+    on_array = {parts[role] for spec in load.inner for role, _ in spec.uses.values()}
     away = moves.turn.get(load.result.role, zero)
     inputs = {r: t for r, t in moves.turn.items() if r != load.result.role}
     others = {r: t + vector for r, t in inputs.items() if r not in on_array}

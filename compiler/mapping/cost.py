@@ -365,11 +365,12 @@ def vector_cycles(problem: Problem, choice: Choice, steps: Steps) -> Ints:
     by_role = {a.role: a for a in load.accesses()}
     for spec in load.outer:
         counted = by_role[spec.uses["x" if spec.op == "reduce" else "out"][0]]
-        every: Any = math.prod(d.bound for d in counted.box)
+        tile = elements(counted.tile_shape(steps)) * taps(spec)
+        every: Any = math.prod(d.bound for d in counted.box) * taps(spec)
         if counted in load.temps and load.inner:
-            shared = filled(load, steps, counted.variables())
-            every = (elements(counted.tile_shape(steps)) * tiles * shared).astype(np.int64)
-        total = total + cost.vector_cycles(every * taps(spec), unit.lanes, 0)
+            every = tile * tiles * filled(load, steps, counted.variables())
+        once = cost.vector_cycles(tile, unit.lanes, 0)
+        total = total + np.ceil(every / tile * once).astype(np.int64)
         total = total + tiles * spec.stages * unit.latency_cycles
     return np.asarray(total)
 
