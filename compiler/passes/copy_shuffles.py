@@ -2,7 +2,8 @@
 
 Elsewhere the convolution before stores its groups between each other (assign_layout). A tile of its
 result then has all groups, which takes room that other tiles have without: where results have
-little, a convolution in usual order and a copy can be faster, or the only way.
+little, a convolution in usual order and a copy can be faster, or the only way. For energy, bytes
+that go to DRAM once less decide: there, a copy is the last resort.
 """
 
 from collections.abc import Iterable, Iterator
@@ -43,7 +44,8 @@ def copy_shuffles(graph: Graph, ctx: Context) -> Graph:
     every = list(compared(graph, with_copies(graph, names), names, ctx))
     needed = {s.name for s in every if not fit(s.apart)}
     open_ = [s for s in every if s.name not in needed and fit(s.copied)]
-    slow = slower(open_, ctx) if ctx.effort >= THOROUGH else set()
+    timed = ctx.effort >= THOROUGH and ctx.goal != "energy"
+    slow = slower(open_, ctx) if timed else set()
     return with_copies(graph, needed | slow)
 
 
