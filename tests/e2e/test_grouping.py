@@ -13,6 +13,11 @@ SMALL = tuple(name for name in QUANTISED if not name.startswith("coral_mobilenet
 OTHERS = ("diannao-like", "shidiannao-like", "gemmini-like", "nvdla-like-small")
 CASES = [(name, target) for name in SMALL for target in (*TARGETS, ODD)]
 CASES += [(SMALL[0], target) for target in OTHERS]
+IN_PART = ("mcunet_vww_int8", "coral_mobilenet_v2_224_int8")
+"""Of maps of which a part stays on chip; the other one has a pool behind a convolution, too."""
+
+CASES += [(name, "shidiannao-like") for name in QUANTISED if name in IN_PART]
+CASES += [(name, "eyeriss-like") for name in QUANTISED if name == IN_PART[1]]
 BATCH = 3
 
 
@@ -58,6 +63,12 @@ def test_all_nests_of_tensor_steps_are_merged(
     session = compiled(name, target).session
     assert session.plan is not None
     assert {piece.why for piece in session.plan.pieces if not piece.merged} <= ONE_BY_ONE
+
+
+@pytest.mark.parametrize("name", [name for name in QUANTISED if name in IN_PART])
+def test_some_of_these_are_in_part(name: str) -> None:
+    session = compiled(name, "shidiannao-like").session
+    assert any(symbol.head for symbol in session.symbols.values())
 
 
 def test_tensors_that_groups_leave_out_are_computed() -> None:
