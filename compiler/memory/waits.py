@@ -71,21 +71,23 @@ def one_by_one(
 
     `last[e]` is what engine e's next instruction can rely on, last[CONTROL] what all can that come
     after the last control instruction; `ended` is what each retired instruction could, so that
-    waiting for it is knowing as much.
+    waiting for it is knowing as much. Of those before `begin`, these are the ones in reach.
     """
     span = slice(begin, end)
-    ended = [knows[:begin][engine[:begin] == e].tolist() for e in range(ENGINES)]
+    queues = [np.flatnonzero(engine[:begin] == e) for e in range(ENGINES)]
+    gone = np.array([max(len(queue) - core.FARTHEST_WAIT, 0) for queue in queues])
+    ended = [knows[q[first:]].tolist() for q, first in zip(queues, gone, strict=True)]
     barrier = knows[:begin][engine[:begin] == core.CONTROL][-1:].tolist() or [[0] * ENGINES]
     last = [np.max([*barrier, *mine[-1:]], axis=0).tolist() for mine in (*ended, barrier)]
     row, of = np.nonzero(needs[span] > 0)
-    needed, waited = (n[span][row, of].tolist() for n in (needs, reach))
-    asked = zip(of.tolist(), needed, waited, strict=True)
+    needed, place = needs[span][row, of], reach[span][row, of] - 1 - gone[of]
+    asked = zip(of.tolist(), needed.tolist(), place.tolist(), strict=True)
     number = np.bincount(row, minlength=end - begin).tolist()
     kept: list[tuple[int, int]] = []
     clocks: list[list[int]] = []
     for index, (own, count) in enumerate(zip(engine[span].tolist(), number, strict=True), begin):
         mine, given = last[own].copy(), last[own]
-        told = {e: (n, ended[e][at - 1]) for e, n, at in islice(asked, count) if n > given[e]}
+        told = {e: (n, ended[e][at]) for e, n, at in islice(asked, count) if n > given[e]}
         for other in enough(told):
             kept.append((index, other))
             mine = list(map(max, mine, told[other][1]))
