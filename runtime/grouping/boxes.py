@@ -11,11 +11,13 @@ from .operands import Ints, Operand, require
 
 @dataclass(frozen=True, eq=False)
 class Box:
-    """Tiles of one box: the first index of each int64[n, dims]; the box's sizes, its place."""
+    """Tiles of one box: the first index of each int64[n, dims]; the box's sizes, its place. Along
+    dimensions in `shared` some results are made twice, of the same operands."""
 
     first: Ints
     sizes: tuple[int, ...]
     block: "Block"
+    shared: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,13 @@ def common_strides(tiles: Operand) -> Ints:
     return strides
 
 
-def partition(first: Ints, sizes: Ints) -> tuple[int, ...]:
-    """The sizes of the box of which all tiles are the cells of a grid."""
+PLANE = (2, 3)
+"""Rows and columns of results [n, k, p, q]."""
+
+
+def partition(first: Ints, sizes: Ints, shared: tuple[int, ...] = ()) -> tuple[int, ...]:
+    """The sizes of the box of which all tiles are the cells of a grid; along dimensions in `shared`
+    they may reach into the next one."""
     total, number, cells = [], np.zeros(len(first), np.int64), 1
     for d in range(first.shape[1]):
         starts, at = np.unique(first[:, d], return_inverse=True)
@@ -77,7 +84,12 @@ def partition(first: Ints, sizes: Ints) -> tuple[int, ...]:
         widths[at] = sizes[:, d]
         require(widths[at] == sizes[:, d], "tiles of several sizes in a row")
         ends = np.cumsum(widths)
-        require(starts == ends - widths, "tiles with gaps between them")
+        if d in shared:
+            ends = np.maximum.accumulate(starts + widths)
+            met = starts <= np.concatenate(([0], ends[:-1]))
+        else:
+            met = starts == ends - widths
+        require(met, "tiles with gaps between them")
         total.append(int(ends[-1]))
         number, cells = number * len(starts) + at, cells * len(starts)
     require(len(first) == cells == len(distinct(number)), "cells that are missing or twice there")

@@ -74,7 +74,7 @@ def add_up(step: Step, results: Step, box: Box, whole: Whole = affine) -> Sums:
     c = column_of(step.item.c, len(step))
     sizes = np.stack([results_of(results, owner, name) for name in ("n", "k", "p", "q")], axis=1)
     cells = np.column_stack((box.first[owner], depth))
-    total = partition(cells, np.column_stack((sizes, c)))
+    total = partition(cells, np.column_stack((sizes, c)), box.shared)
     rows, columns = windows_of(step, np.stack((p, q), axis=1))
     place = Placed(step, n, channel, depth, rows, columns, whole)
     return merged(place, total)

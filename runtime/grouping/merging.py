@@ -7,7 +7,7 @@ import numpy as np
 
 from dnncc.isa import core, dma, elementwise, pool, tensor, vector
 
-from .boxes import Block, Box, affine, box, partition, with_channels
+from .boxes import PLANE, Block, Box, affine, box, partition, with_channels
 from .chains import Sums, add_up, windows_of
 from .convolution import Convolution, Epilogue
 from .gathering import Copy, common_code, parts
@@ -128,7 +128,8 @@ class Merger:
         same = (tiles.sizes == 1) | (tiles.strides == frame.strides)
         if not (same.all() and (tiles.start == start).all()):
             return box(tiles)
-        return Box(first, partition(first, tiles.sizes), frame)
+        shared = PLANE if reading.step.cls is pool.Pool and is_summed(step) else ()
+        return Box(first, partition(first, tiles.sizes, shared), frame, shared)
 
     def placed(self, step: Step) -> Operand:
         """A step's results where the nest leaves them, or in the memory to its next step."""
@@ -354,6 +355,12 @@ def indexed(step: Step, found: Box, x: Block, out: Block) -> elementwise.Map:
 
 def located(name: str, place: Block) -> dict[str, Any]:
     return {name: place.address} | {f"{name}_s{i}": s for i, s in enumerate(place.strides)}
+
+
+def is_summed(step: Step) -> bool:
+    """Whether its results are of the array's sums and constants alone."""
+    source, _ = step.sources.get("psum", (step, None))
+    return step.cls is vector.Requantize and source.cls is tensor.Tensor
 
 
 def narrows(step: Step, far: Operand) -> bool:

@@ -55,6 +55,16 @@ def test_what_is_no_box(first: list[int], sizes: list[list[int]]) -> None:
         boxes.box(tiles(first, sizes, [10, 1]))
 
 
+def test_cells_that_reach_into_the_next_are_a_box_where_that_may_be() -> None:
+    first, sizes = np.array([[0, 0], [0, 3], [3, 0], [3, 3]]), np.array([[4, 3], [4, 2]] * 2)
+    assert boxes.partition(first, sizes, shared=(0,)) == (7, 5)
+    for shared in ((), (1,)):
+        with pytest.raises(operands.Ungrouped):
+            boxes.partition(first, sizes, shared)
+    with pytest.raises(operands.Ungrouped):  # a row is missing
+        boxes.partition(first, sizes - [2, 0], shared=(0,))
+
+
 def test_operands_follow_their_tiles_or_not() -> None:
     index = np.array([[0, 0], [0, 3], [4, 0], [4, 3]])
     sizes = [[4, 3], [4, 3], [4, 3], [4, 3]]
