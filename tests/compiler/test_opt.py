@@ -30,7 +30,7 @@ def dump(folder: Path, name: str) -> Path:
         ("import", "fold_constants,canonicalize,legalize", "legalize"),
         ("legalize", "fuse,partition,assign_layout,pack_parameters,reorder_ops", "reorder_ops"),
         ("choose_mapping", "tile_loops", "tile_loops"),
-        ("tile_loops", "allocate", "allocate"),
+        ("tile_loops", "prefetch,allocate", "allocate"),
     ],
 )
 def test_passes_on_text_make_what_the_compiler_makes(
