@@ -15,7 +15,7 @@ import pytest
 
 from dnncc.isa import core, elf
 from dnncc.isa.image import HostPart, Image
-from dnncc.runtime import cli
+from dnncc.runtime import RunError, cli, load
 from tests.errors.small import ODD, SHAPE, feeds, refused, small_binary, small_image
 
 Capture = pytest.CaptureFixture[str]
@@ -165,13 +165,23 @@ def test_an_instruction_that_does_not_exist(bench: Bench) -> None:
 
 
 def test_every_word_of_the_program_is_checked(bench: Bench) -> None:
-    """All bits of any word set: refused when it is loaded, before anything runs."""
+    """All bits of any word set: refused when it is loaded, before anything runs; but for a word
+    that may be so, such as the dilations and the padding of a filter with one tap."""
     words = len(image().text) // core.WORD_BYTES
-    refusals = 0
-    for word in range(0, words, max(1, words // 40)):
-        bench.path.write_bytes(remade(text=text_with(word, (1 << 64) - 1)))
-        refusals += bool(bench.says_of_input())
-    assert refusals >= 20
+    texts = [text_with(word, (1 << 64) - 1) for word in range(0, words, max(1, words // 40))]
+    spoilt = [text for text in texts if not is_legal(text)]
+    assert len(spoilt) >= max(20, len(texts) - 2)
+    for text in spoilt:
+        bench.path.write_bytes(remade(text=text))
+        assert bench.says_of_input()
+
+
+def is_legal(text: bytes) -> bool:
+    try:
+        load(replace(image(), text=text))
+    except RunError:
+        return False
+    return True
 
 
 def test_an_empty_program(bench: Bench) -> None:
