@@ -142,3 +142,8 @@ def test_instructions_go_back_to_their_nest_only_where_that_leaves_the_same() ->
     told = node_of.astype(np.int64).copy()
     told[early(made)[0] + 1] = told.max()  # what others wait for
     assert (by_nests(program, told) == np.arange(program.count)).all()
+
+
+def test_nothing_comes_ahead_where_energy_is_the_goal() -> None:
+    made = dnncc.compile(chain(1)[0], "eyeriss-like", strict=True, opt_for="energy")
+    assert not len(early(made))
