@@ -104,7 +104,7 @@ def trios(graph: Graph, ctx: Context, pairs: Iterable[tuple[Node, Node]]) -> lis
     return [trio for trio in found if fits_in(trio[-1][1])]
 
 
-def estimated(some: Iterable[Trio], ctx: Context) -> Known:
+def estimated(some: Iterable[Iterable[tuple[Node, Problem]]], ctx: Context) -> Known:
     cache = open_cache(ctx.cache, target_of(ctx), ctx.effort, ctx.goal)
     known = chosen_for(chain.from_iterable(some), ctx, cache)
     cache.save()

@@ -8,23 +8,17 @@ that go to DRAM once less decide: there, a copy is the last resort.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from itertools import chain
 from typing import NamedTuple
 
 from ..ir.edit import Editor
 from ..ir.graph import Graph, Node, View
 from ..ir.strides import dense
-from ..mapping.cache import open_cache
 from ..mapping.cost import Problem, layout
 from ..mapping.lowering import workload
-from ..mapping.search import smallest
 from .assign_layout import copy_group, ordered
-from .choose_mapping import chosen_for
+from .attach_lanes import THOROUGH, estimated, fits_in
 from .context import Context, target_of
 from .place_buffers import place_buffers
-
-THOROUGH = 2
-"""The effort from which on it is estimated, and not only seen whether tiles fit."""
 
 Asked = list[tuple[Node, Problem]]
 
@@ -73,16 +67,12 @@ def asked(graph: Graph, nodes: Iterable[Node], ctx: Context) -> Asked:
 
 def fit(some: Asked) -> bool:
     """Whether there are tiles of all of them."""
-    needs = ((problem, smallest(problem)) for _, problem in some)
-    return all(need <= p.free[memory] for p, used in needs for memory, need in used.items())
+    return all(fits_in(problem) for _, problem in some)
 
 
 def slower(shuffles: list[Shuffle], ctx: Context) -> set[str]:
     """Those of which a copy is estimated to take fewer cycles."""
-    cache = open_cache(ctx.cache, target_of(ctx), ctx.effort, ctx.goal)
-    every = chain.from_iterable((*s.apart, *s.copied) for s in shuffles)
-    known = chosen_for(every, ctx, cache)
-    cache.save()
+    known = estimated(((*s.apart, *s.copied) for s in shuffles), ctx)
 
     def cycles(some: Asked) -> int:
         return sum(known[problem.key()].cycles for _, problem in some)

@@ -22,7 +22,6 @@ from .classes import classes, staying
 from .merging import Extent, Merger, Scratch
 from .nests import Step, connect, steps_of
 from .operands import Bools, Ints, Ungrouped, require
-from .ranges import union
 from .runs import by_nests, reordered
 
 LARGEST_DRAM = 1 << core.MEMORY_SHIFT
@@ -240,6 +239,17 @@ def strided(mask: Bools, start: int, sizes: Any, strides: Any, element: int) -> 
     steps = tuple(int(s) * element for s in strides)
     shape = (*(int(n) for n in sizes), element)
     return np.ndarray(shape, bool, mask, start, (*steps, 1))
+
+
+def union(start: Ints, stop: Ints) -> Iterator[tuple[int, int]]:
+    """Ranges that cover the same bytes and do not meet."""
+    if not len(start):
+        return
+    order = np.argsort(start, kind="stable")
+    start, reach = start[order], np.maximum.accumulate(stop[order])
+    cuts = np.flatnonzero(start[1:] > reach[:-1]) + 1
+    lows, highs = start[np.concatenate(([0], cuts))], reach[np.concatenate((cuts - 1, [-1]))]
+    yield from zip(lows.tolist(), highs.tolist(), strict=True)
 
 
 def check_apart(reads: list[Extent], writes: list[Extent]) -> None:

@@ -12,10 +12,10 @@ import numpy as np
 
 from dnncc.isa.core import CONTROL
 from dnncc.isa.distinct import distinct
-from dnncc.isa.program import Program
+from dnncc.isa.program import Program, Regions
 
 from .operands import Ints
-from .ranges import met
+from .writers import MEMORY_SHIFT, Touched, overlapping
 
 
 def by_nests(program: Program, node_of: Ints) -> Ints:
@@ -42,20 +42,21 @@ def touched_between(program: Program, node_of: Ints, among: Ints) -> bool:
         if (node_of[control[control > first]] < node).any():
             return True
         passed = mine[0] + np.flatnonzero(owner[mine[0] :] < node)
-        for memory in distinct(regions.memory[mine]):
-            some, others = (r[regions.memory[r] == memory] for r in (mine, passed))
-            if clash(program, some, others):
-                return True
+        if clash(regions, mine, passed):
+            return True
     return False
 
 
-def clash(program: Program, some: Ints, others: Ints) -> bool:
-    """Whether regions of one memory share a byte that one of the two writes."""
-    start, stop, writes = program.regions.start, program.regions.stop, program.regions.is_write
-    all_of, written = (some, some[writes[some]])
-    changed = others[writes[others]]
-    hit = met(start[changed], stop[changed], (start[all_of], stop[all_of])).any()
-    return bool(hit or met(start[others], stop[others], (start[written], stop[written])).any())
+def clash(regions: Regions, some: Ints, others: Ints) -> bool:
+    """Whether two of these share a byte that one of them writes."""
+    memory = regions.memory.astype(np.int64) << MEMORY_SHIFT
+    start, stop = memory + regions.start, memory + regions.stop
+    every = Touched(start, stop, regions.instruction)
+    read, written, passed, changed = (
+        Touched(*(column[rows] for column in every))
+        for rows in (some, some[regions.is_write[some]], others, others[regions.is_write[others]])
+    )
+    return bool(overlapping(read, changed).any() or overlapping(written, passed).any())
 
 
 def reordered(program: Program, order: Ints) -> Program:
