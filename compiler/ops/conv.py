@@ -26,7 +26,8 @@ class Conv2d(Op, name="conv2d", onnx=("Conv",)):
     """y = clamp(requantize(sum (x - zero) * (w - zero) + b)); x NCHW, w OIHW constant, b int32.
 
     attrs: strides, pads (top, left, bottom, right), dilations, group, low, high. Padding is with
-    the zero point. With `apart` y has an axis of groups before that of the channels in each.
+    the zero point. With `apart` y has an axis of groups before that of the channels in each; if
+    they are `scattered`, each group is stored alone, wherever its elements lie.
     onnxruntime: core/providers/cpu/quantization/qlinearconv.cc.
     """
 
@@ -84,7 +85,7 @@ class Conv2d(Op, name="conv2d", onnx=("Conv",)):
             seen(build, node, build.box[2], 0),
             seen(build, node, build.box[3], 1),
         )
-        between = bool(node.attrs.get("apart")) and are_innermost(build, node)
+        between = are_gathered(build, node)
         weights = read_weights(build, node, out, Dim(c, (("c", 1),)))
         uses = {
             **weights,
@@ -98,8 +99,11 @@ class Conv2d(Op, name="conv2d", onnx=("Conv",)):
             requantize(build, node, "nkpq")
 
 
-def are_innermost(build: Builder, node: Node) -> bool:
-    """Whether groups that are apart lie closer to each other than pixels do."""
+def are_gathered(build: Builder, node: Node) -> bool:
+    """Whether groups that are apart lie closer to each other than pixels do, and are stored at
+    once."""
+    if not node.attrs.get("apart") or node.attrs.get("scattered"):
+        return False
     strides = layout(build.tensor(node.outputs[0]))
     return strides[1] < strides[-1]
 
@@ -118,7 +122,7 @@ def finish_apart(build: Builder, node: Node, channels: Dim, between: bool) -> No
 
     Where they lie `between` each other, a tile of one would be single elements in DRAM's bursts: a
     tile of the result has all groups, and is stored when the last one is in it. Where they do not,
-    a tile has one: a store has not the axes for several.
+    or are scattered, a tile has one: a store has not the axes for several.
     """
     groups, k = node.attrs["group"], channels.bound // node.attrs["group"]
     group, filters = Dim(groups, (("g", 1),)), Dim(k, (("k", 1),))

@@ -1,34 +1,42 @@
-"""After it, channels are shuffled by a copy of their own where that is estimated to be faster.
+"""After it, channels are shuffled in the way that is estimated to be the fastest.
 
-Elsewhere the convolution before stores its groups between each other (assign_layout). A tile of its
-result then has all groups, which takes room that other tiles have without: where results have
-little, a convolution in usual order and a copy can be faster, or the only way. For energy, bytes
-that go to DRAM once less decide: there, a copy is the last resort.
+A convolution that stores its groups between each other (assign_layout) gathers all of them in a
+tile of its result. That takes room that other tiles have without: where results have little, a
+convolution in usual order and a copy can be faster, or the only way. So can tiles of one group
+that are stored alone, each scattered over the bursts of all. For energy, bytes that go to DRAM once
+less decide: there, a copy is the last resort, and nothing is scattered.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from math import inf
 from typing import NamedTuple
 
 from ..ir.edit import Editor
 from ..ir.graph import Graph, Node, View
 from ..ir.strides import dense
+from ..mapping.asking import together
+from ..mapping.bound import asked_fewest_cycles
 from ..mapping.cost import Problem, layout
 from ..mapping.lowering import workload
 from .assign_layout import copy_group, ordered
-from .attach_lanes import THOROUGH, estimated, fits_in
+from .attach_lanes import THOROUGH, WORTH, estimated, fits_in
+from .choose_mapping import Key, Known
 from .context import Context, target_of
 from .place_buffers import place_buffers
 
-Asked = list[tuple[Node, Problem]]
+Way = tuple[tuple[Node, Problem], ...]
+"""Groups that shuffle, one after the other; none if there are no tiles of all of them."""
 
 
 class Shuffle(NamedTuple):
-    """What is made as `name`: by a convolution that stores its groups apart, or by two groups."""
+    """What is made as `name`: by a convolution that gathers its groups, by one and a copy, or by
+    one that scatters its groups."""
 
     name: str
-    apart: Asked
-    copied: Asked
+    gathered: Way
+    copied: Way
+    scattered: Way
 
 
 def copy_shuffles(graph: Graph, ctx: Context) -> Graph:
@@ -36,11 +44,12 @@ def copy_shuffles(graph: Graph, ctx: Context) -> Graph:
     if not names:
         return graph
     every = list(compared(graph, with_copies(graph, names), names, ctx))
-    needed = {s.name for s in every if not fit(s.apart)}
-    open_ = [s for s in every if s.name not in needed and fit(s.copied)]
-    timed = ctx.effort >= THOROUGH and ctx.goal != "energy"
-    slow = slower(open_, ctx) if timed else set()
-    return with_copies(graph, needed | slow)
+    copied, scattered = {s.name for s in every if not s.gathered}, set[str]()
+    if ctx.effort >= THOROUGH and ctx.goal != "energy":
+        known = estimated((way for s in every for way in (s.gathered, s.copied)), ctx)
+        copied |= {s.name for s in every if cycles(s.copied, known) < cycles(s.gathered, known)}
+        scattered = set(faster(every, known, ctx))
+    return with_copies(with_scattered(graph, scattered), copied - scattered)
 
 
 def is_apart(node: Node) -> bool:
@@ -53,31 +62,52 @@ def compared(graph: Graph, other: Graph, names: list[str], ctx: Context) -> Iter
     ways = [place_buffers(one, searched) for one in (graph, other)]
     before, after = (one.producers() for one in ways)
     for name in names:
-        copy = after[name]
+        apart, copy = before[name], after[name]
         conv = after[after[copy.inputs[0]].inputs[0]]
-        one, pair = asked(ways[0], [before[name]], ctx), asked(ways[1], [conv, copy], ctx)
-        yield Shuffle(name, one, pair)
+        alone = asked(ways[0], [apart], ctx), asked(ways[0], [as_scattered(apart)], ctx)
+        yield Shuffle(name, alone[0], asked(ways[1], [conv, copy], ctx), alone[1])
 
 
-def asked(graph: Graph, nodes: Iterable[Node], ctx: Context) -> Asked:
+def asked(graph: Graph, nodes: Iterable[Node], ctx: Context) -> Way:
     target = target_of(ctx)
     loads = ((node, workload(node, graph, target)) for node in nodes)
-    return [(node, Problem(load, graph, target, node.attrs["free"])) for node, load in loads]
+    way = tuple((n, Problem(load, graph, target, n.attrs["free"])) for n, load in loads)
+    return way if all(fits_in(problem) for _, problem in way) else ()
 
 
-def fit(some: Asked) -> bool:
-    """Whether there are tiles of all of them."""
-    return all(fits_in(problem) for _, problem in some)
+def cycles(way: Way, known: Known) -> float:
+    return sum(known[problem.key()].cycles for _, problem in way) if way else inf
 
 
-def slower(shuffles: list[Shuffle], ctx: Context) -> set[str]:
-    """Those of which a copy is estimated to take fewer cycles."""
-    known = estimated(((*s.apart, *s.copied) for s in shuffles), ctx)
+def faster(shuffles: Iterable[Shuffle], known: Known, ctx: Context) -> Iterator[str]:
+    """Those that are scattered for clearly fewer cycles than the best of what is `known`. Others
+    are not searched for: that cannot be as the array takes so long, or they do not go to DRAM."""
+    most = {
+        s.name: (1 - WORTH) * min(cycles(s.gathered, known), cycles(s.copied, known))
+        for s in shuffles
+    }
+    stored = [s for s in shuffles for _, p in s.scattered if p.moves(p.load.result)]
+    least = floors((p for s in stored for _, p in s.scattered), ctx)
+    open_ = [s for s in stored for _, p in s.scattered if least[p.key()] < most[s.name]]
+    found = estimated((s.scattered for s in open_), ctx)
+    return (s.name for s in open_ if cycles(s.scattered, found) < most[s.name])
 
-    def cycles(some: Asked) -> int:
-        return sum(known[problem.key()].cycles for _, problem in some)
 
-    return {s.name for s in shuffles if cycles(s.copied) < cycles(s.apart)}
+def floors(problems: Iterable[Problem], ctx: Context) -> dict[Key, int]:
+    """What the array takes at least."""
+    loads = {problem.key(): problem.load for problem in problems}
+    asking = (asked_fewest_cycles(load) for load in loads.values())
+    return dict(zip(loads, together(asking, target_of(ctx), ctx.known), strict=True))
+
+
+def as_scattered(node: Node) -> Node:
+    (conv,) = node.body
+    return replace(node, body=(replace(conv, attrs={**conv.attrs, "scattered": True}),))
+
+
+def with_scattered(graph: Graph, names: set[str]) -> Graph:
+    nodes = (n if names.isdisjoint(n.outputs) else as_scattered(n) for n in graph.nodes)
+    return replace(graph, nodes=tuple(nodes))
 
 
 def with_copies(graph: Graph, names: Iterable[str]) -> Graph:

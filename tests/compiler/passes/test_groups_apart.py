@@ -62,6 +62,10 @@ def copies(graph: Graph) -> int:
     return sum(inner.op == "copy" for node in graph.nodes for inner in node.body)
 
 
+def is_scattered(graph: Graph) -> bool:
+    return any(inner.attrs.get("scattered") for node in graph.nodes for inner in node.body)
+
+
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_shuffles(seed: int, target: str) -> None:
@@ -81,16 +85,34 @@ def test_it_is_no_copy_where_tiles_have_room(target: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("room", "level", "copied"), [(16, 0, 1), (64, 0, 0), (128, 2, 1), (8192, 2, 0)]
+    ("room", "level", "goal", "way"),
+    [
+        (16, 0, "latency", "copied"),
+        (64, 0, "latency", "gathered"),
+        (128, 2, "latency", "scattered"),
+        (8192, 2, "latency", "scattered"),
+        (8192, 2, "energy", "gathered"),
+    ],
 )
-def test_small_memories(tmp_path: Path, room: int, level: int, copied: int) -> None:
-    """Where a tile with all groups has no room, or costs more than it saves, a copy shuffles."""
+def test_small_memories(tmp_path: Path, room: int, level: int, goal: str, way: str) -> None:
+    """Where a tile with all groups has no room, or costs more than it saves, a copy shuffles, or
+    each group is stored alone."""
     (tmp_path / "small.toml").write_text(SMALL.format(room=room))
     model, feeds = shuffled(5, 8, channels=(4, 4, 5))
-    artifact = dnncc.compile(model, str(tmp_path / "small.toml"), strict=True, level=level)
-    (got,) = load(artifact.image).run(None, feeds)
-    np.testing.assert_array_equal(got, run(model, feeds)["z"])
-    assert copies(artifact.graph) == copied
+    target = str(tmp_path / "small.toml")
+    artifact = dnncc.compile(model, target, strict=True, level=level, opt_for=goal)
+    session = load(artifact.image)
+    for grouped in (True, False):
+        (got,) = session.run(None, feeds, grouped=grouped)
+        np.testing.assert_array_equal(got, run(model, feeds)["z"])
+    assert copies(artifact.graph) == (way == "copied")
+    assert is_scattered(artifact.graph) == (way == "scattered")
+
+
+def test_groups_are_scattered_where_the_weights_of_all_do_not_fit() -> None:
+    model, _ = shuffled(1, 4, channels=(68, 68, 6))
+    artifact = dnncc.compile(model, "diannao-like", strict=True)
+    assert is_scattered(artifact.graph)
 
 
 @pytest.mark.parametrize("target", ["tpu-like", "nvdla-like-small"])
