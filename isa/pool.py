@@ -30,6 +30,8 @@ from .numerics import pad_window, reach, round_and_shift, saturate, shift_and_ro
 
 MAX, AVERAGE, SUM, FRAME, MEAN, LIFTED = range(6)
 MEANS = (AVERAGE, MEAN, LIFTED)
+STREAMED = (MAX, *MEANS)
+"""What units that pool as elements stream by do: they give operands, not sums or frames."""
 LIFT = 128
 REDUCE_SUM, REDUCE_MAX, REDUCE_MIN = 0, 1, 2
 FLOAT = dtype_code(np.dtype("<f4"))

@@ -205,15 +205,27 @@ def array_params(item: tensor.Tensor, flow: dataflow.Dataflow) -> Ints:
 
 
 def price_vector(item: Any, target: Target) -> dict[str, Any]:
-    size = vector_bytes(item)
+    size = vector_bytes(item, target)
+    return {"cycles": lane_cycles(item, target), "spad": size, "glb": words(size, target)}
+
+
+def lane_cycles(item: Any, target: Target) -> Any:
+    if isinstance(item, pool.Pool):
+        return pools(item).cycles(target)
     unit = target.vector
-    return {
-        "cycles": cost.vector_cycles(
-            item.elements(), unit.lanes, stages(item) * unit.latency_cycles
-        ),
-        "spad": size,
-        "glb": words(size, target),
-    }
+    return cost.vector_cycles(item.elements(), unit.lanes, stages(item) * unit.latency_cycles)
+
+
+def pools(item: pool.Pool) -> cost.Pool:
+    return cost.Pool(
+        x=product((item.n, item.c, item.h, item.w)),
+        results=product((item.n, item.c, item.p, item.q)),
+        taps=product((item.r, item.s)),
+        side=np.maximum(item.r, item.s),
+        dilation=np.maximum(item.dilation_y, item.dilation_x),
+        op=item.op,
+        element=core.dtype_size(item.x_dtype),
+    )
 
 
 def stages(item: Any) -> Any:
@@ -223,7 +235,7 @@ def stages(item: Any) -> Any:
     return 1 + isinstance(item, vector.Residual) + (np.asarray(item.table) != 0)
 
 
-def vector_bytes(item: Any) -> Any:
+def vector_bytes(item: Any, target: Target) -> Any:
     """Bytes that a vector instruction moves in and out of on-chip memories."""
     if isinstance(item, vector.Requantize | vector.Residual):
         side = core.dtype_size(item.side_dtype) if isinstance(item, vector.Residual) else 0
@@ -232,12 +244,13 @@ def vector_bytes(item: Any) -> Any:
     if isinstance(item, elementwise.Elementwise):
         codes = (item.a_dtype, item.b_dtype, item.out_dtype)
         return item.elements() * sum(core.dtype_size(code) for code in codes)
-    inputs = item.elements() * core.dtype_size(item.x_dtype)
     element = core.dtype_size(item.out_dtype)
+    if isinstance(item, pool.Pool):
+        made = pools(item)
+        return made.elements(target) * made.element + made.results * element
+    inputs = item.elements() * core.dtype_size(item.x_dtype)
     if isinstance(item, elementwise.Map):
         return inputs + item.elements() * element * np.where(item.op == elementwise.TABLE, 2, 1)
-    if isinstance(item, pool.Pool):
-        return inputs + product((item.n, item.c, item.p, item.q)) * element
     if isinstance(item, pool.Reduce):
         return inputs + item.d0 * element
     return sum(r.stop - r.start for r in (*item.reads(), *item.writes()))

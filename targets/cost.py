@@ -4,12 +4,14 @@ The simulator prices decoded instructions with these functions and the compiler 
 tiles with the same ones, so an estimate and a simulation cannot disagree on a single step.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from .schema import Channel
+from dnncc.isa.pool import STREAMED
+
+from .schema import Channel, Target
 
 Ints = npt.NDArray[np.int64]
 
@@ -102,6 +104,40 @@ def vector_cycles(elements: Any, lanes: int, latency: int) -> Any:
     sub-units X1, X2, Y with its tables) and the activation unit of TPU v1 (ISCA 2017).
     """
     return -(-np.asarray(elements) // lanes) + latency
+
+
+class Pool(NamedTuple):
+    """Pools of tiles, ints or arrays: elements of `x` and of the results, `taps` and longer `side`
+    of a window, `dilation`, the operation of isa/pool.py, and bytes of an element on chip."""
+
+    x: Any
+    results: Any
+    taps: Any
+    side: Any
+    dilation: Any
+    op: Any
+    element: Any
+
+    def streams(self, target: Target) -> Any:
+        """Whether a pooling unit takes them."""
+        unit = target.vector.pool
+        if unit is None:
+            return False
+        able = np.isin(self.op, STREAMED) & (np.asarray(self.dilation) == 1)
+        return able & (self.side <= unit.window) & (self.element <= target.datapath.operand_bytes)
+
+    def elements(self, target: Target) -> Any:
+        """Those that go in: each once, or each as often as there are windows with it."""
+        return np.where(self.streams(target), self.x, self.results * self.taps)
+
+    def cycles(self, target: Target) -> Any:
+        """Of an instruction each."""
+        unit, inside = target.vector, self.streams(target)
+        in_lanes = vector_cycles(self.results * self.taps, unit.lanes, unit.latency_cycles)
+        if unit.pool is None:
+            return in_lanes
+        longer, rate = np.maximum(self.x, self.results), unit.pool.inputs_per_cycle
+        return np.where(inside, vector_cycles(longer, rate, unit.latency_cycles), in_lanes)
 
 
 def issue_cycles(code_bytes: Any, bytes_per_cycle: float, cycles: int) -> Any:

@@ -178,11 +178,25 @@ class Engine(Table, frozen=True):
         return self.name.rstrip("01")
 
 
-class Vector(Table, frozen=True):
-    """The SIMD unit: elements per cycle, and cycles from the first element in to it out."""
+class Pooling(Table, frozen=True):
+    """A unit for maxima and means of operands over windows of up to `window` rows and columns,
+    without dilation. Each element of a tile goes in once, `inputs_per_cycle` at a time, whatever
+    windows it is in, as their results so far stay in a line buffer; as many results come out.
+    """
+
+    inputs_per_cycle: Count
+    window: Annotated[int, Meta(ge=1, le=255)]
+
+
+class Vector(Table, frozen=True, omit_defaults=True):
+    """The SIMD unit: elements per cycle, and cycles from the first element in to it out.
+
+    What no `pool` unit takes, the lanes pool: an element for each tap of each window.
+    """
 
     lanes: Count
     latency_cycles: Cycles
+    pool: Pooling | None = None
 
 
 class Issue(Table, frozen=True):

@@ -16,11 +16,10 @@ from .cost import (
     Steps,
     Transfers,
     dma,
-    handing_cycles,
     runs,
     stored,
-    vector_cycles,
 )
+from .lanes import handing_cycles, vector_cycles
 from .space import Choice, product_of, trips
 
 Ints = npt.NDArray[np.int64]

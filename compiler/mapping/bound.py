@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from dnncc.isa.image import Floor
-from dnncc.targets import Memory, Target, cost
+from dnncc.targets import Memory, Target
 from dnncc.targets.floor import link, links
 
 from ..ir.graph import Graph, Node
@@ -26,8 +26,9 @@ from ..memory.lifetimes import storage
 from ..ops.cascade import split
 from .array import array_parts
 from .asking import Asking, Known, alone, together
-from .cost import Problem, elements
+from .cost import Problem
 from .given import ANY, Given
+from .lanes import largest, step_cycles
 from .lowering import workload
 from .space import tilings
 from .workload import Access, Workload, scratchpad_dtype
@@ -94,15 +95,9 @@ def whole_pixels(load: Workload) -> Given:
 
 def fewest_vector_cycles(load: Workload, target: Target) -> int:
     """Cycles of the SIMD lanes, were each step one instruction."""
-    unit = target.vector
-    whole = {v: np.array([extent]) for v, extent in load.dims.items()}
-    results = int(elements(load.result.tile_shape(whole)).max())
-    cycles = 0
-    for spec in load.outer:
-        taps = spec.attrs["r"] * spec.attrs["s"] if spec.op == "pool" else 1
-        latency = spec.stages * unit.latency_cycles
-        cycles += int(cost.vector_cycles(results * taps, unit.lanes, latency))
-    return cycles
+    whole = largest({v: np.array([extent]) for v, extent in load.dims.items()})
+    lanes = (spec for spec in load.steps() if spec.op != "tensor")
+    return sum(int(step_cycles(load, spec, target, whole).max()) for spec in lanes)
 
 
 # DRAM

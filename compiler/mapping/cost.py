@@ -6,7 +6,7 @@ The array is priced by the target's dataflow and the rest by targets/cost.py, as
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import pairwise, product
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -100,7 +100,7 @@ class Problem:
         return len(memories) == 1 and [d.terms for d in psum.box] == [d.terms for d in result.box]
 
 
-PRICED_BY = ("r", "s", "stride_y", "stride_x", "dilation_y", "dilation_x", "ifmap_axes")
+PRICED_BY = ("op", "r", "s", "stride_y", "stride_x", "dilation_y", "dilation_x", "ifmap_axes")
 """What a step's cost depends on beside the tile's size."""
 
 
@@ -355,44 +355,3 @@ def filled(load: Workload, steps: Steps, variables: Iterable[str]) -> npt.NDArra
 def part_of(load: Workload, steps: Steps, own: frozenset[str]) -> npt.NDArray[np.float64]:
     full = product_of(steps, own) * product_of(trips(load, steps), own)
     return np.asarray(math.prod(load.dims[v] for v in own) / full)
-
-
-def vector_cycles(problem: Problem, choice: Choice, steps: Steps) -> Ints:
-    """Cycles of all steps after the sums, over all tiles."""
-    load, unit = problem.load, problem.target.vector
-    tiles = stored(problem, choice, trips(load, steps))
-    total: Any = np.zeros((), np.int64)
-    by_role = {a.role: a for a in load.accesses()}
-    for spec in load.outer:
-        counted = by_role[spec.uses["x" if spec.op == "reduce" else "out"][0]]
-        tile = elements(counted.tile_shape(steps)) * taps(spec)
-        every: Any = math.prod(d.bound for d in counted.box) * taps(spec)
-        if counted in load.temps and load.inner:
-            every = tile * tiles * filled(load, steps, counted.variables())
-        once = cost.vector_cycles(tile, unit.lanes, 0)
-        total = total + np.ceil(every / tile * once).astype(np.int64)
-        total = total + tiles * spec.stages * unit.latency_cycles
-    return np.asarray(total)
-
-
-def taps(spec: StepSpec) -> int:
-    """Operands of an element of its result."""
-    return int(spec.attrs["r"] * spec.attrs["s"]) if spec.op == "pool" else 1
-
-
-def handing_cycles(problem: Problem, choice: Choice, steps: Steps) -> tuple[Ints, Ints]:
-    """What steps between those on the array take, over all tiles; and of it, what the next step on
-    the array waits for."""
-    load, unit = problem.load, problem.target.vector
-    count = trips(load, steps)
-    total: Any = np.zeros((), np.int64)
-    waited: Any = np.zeros((), np.int64)
-    for before, after in pairwise(load.inner):
-        if before.op == "tensor" or after.op != "tensor":
-            continue
-        tile = elements(load.used(before)["out"].tile_shape(steps)) * taps(before)
-        once = cost.vector_cycles(tile, unit.lanes, before.stages * unit.latency_cycles)
-        total = total + once * runs(load, before, choice, count)
-        apart = choice.order if load.prepared(before) else (*before.apart, *after.apart)
-        waited = waited + once * times(apart, choice, count)
-    return np.asarray(total), np.asarray(waited)

@@ -15,7 +15,8 @@ from dnncc.targets import energy as energies
 from .array import array_parts
 from .asking import Asking, alone
 from .beside import Beside
-from .cost import Problem, elements, moved, runs, stored, taps, transfer
+from .cost import Problem, elements, moved, runs, stored, transfer
+from .lanes import largest, pools
 from .pool import CYCLE_SLACK, Ints, Pool, Steps
 from .rolled import in_ring, reads_twice
 from .rounds import ALONG, asked_cycles, combinations
@@ -146,10 +147,12 @@ def vector_bytes(problem: Problem, spec: StepSpec, steps: Steps) -> Ints:
     total = np.zeros_like(tile)
     for use, access in used.items():
         if access.kind == "params":
-            total = total + elements(access.tile_shape(steps)) * access.dtype.itemsize
+            through = elements(access.tile_shape(steps))
+        elif spec.op == "pool" and use == "x":
+            through = pools(problem.load, spec, largest(steps)).elements(problem.target)
         else:
-            reads = taps(spec) if use != "out" else 1
-            total = total + tile * reads * access.dtype.itemsize
+            through = tile
+        total = total + through * access.dtype.itemsize
     return np.asarray(total)
 
 

@@ -24,7 +24,8 @@ from dnncc.targets.requests import windows
 
 from ..ir.tile import Range
 from .array import work_of
-from .cost import Ints, Problem, channel, engine, layout, storage_order, taps
+from .cost import Ints, Problem, channel, engine, layout, storage_order
+from .lanes import step_cycles
 from .mapping import Mapping
 from .workload import Access, StepSpec, Workload
 
@@ -190,10 +191,10 @@ class Nest:
         return line._replace(head=found.head, tail=found.tail, hide=found.hide)
 
     def on_lanes(self, spec: StepSpec) -> Line:
-        used, unit = self.load.used(spec), self.problem.target.vector
-        counted = used["x" if spec.op == "reduce" else "out"]
-        elements = prod(self.sizes(counted, self.outside)) * taps(spec)
-        cycles = cost.vector_cycles(elements, unit.lanes, spec.stages * unit.latency_cycles)
+        def count(access: Access) -> Ints:
+            return np.asarray(prod(self.sizes(access, self.outside)))
+
+        cycles = step_cycles(self.load, spec, self.problem.target, count)
         return Line.of(VECTOR, self.outside, spec.op, cycles)._replace(after=True)
 
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dnncc.targets import cost
+from dnncc.isa import pool
+from dnncc.targets import cost, load
 
 
 @pytest.mark.parametrize(
@@ -62,3 +63,23 @@ def test_cycles() -> None:
     assert cost.dma_cycles(120, 1000, 2.4, 8) == 125
     assert cost.vector_cycles(np.array([1, 4, 5]), 4, 2).tolist() == [3, 3, 4]
     assert cost.issue_cycles(np.array([8, 40]), 8.0, 2).tolist() == [2, 5]
+
+
+def pools(**changes: object) -> cost.Pool:
+    """3x3 windows at every other place of 9 x 9 elements of each of 8 channels: 16 results each."""
+    rest = {"side": 3, "dilation": 1, "op": pool.MAX, "element": 1}
+    return cost.Pool(**{"x": 8 * 81, "results": 8 * 16, "taps": 9, **rest, **changes})
+
+
+def test_a_pooling_unit_takes_each_element_once() -> None:
+    full, tpu = load("nvdla-like-full"), load("tpu-like")
+    assert pools().cycles(full) == 8 * 81 // 8 + 8
+    assert pools().elements(full) == 8 * 81
+    # more results than elements, where a window is mostly in the padding
+    assert pools(x=8, op=np.array([pool.MEAN])).cycles(full) == [16 + 8]
+    # 16 lanes, nine taps for each result
+    for other in ({"op": pool.SUM}, {"side": 9}, {"dilation": 2}, {"element": 4}):
+        assert pools(**other).cycles(full) == 8 * 16 * 9 // 16 + 8
+        assert pools(**other).elements(full) == 8 * 16 * 9
+    lanes = tpu.vector
+    assert pools().cycles(tpu) == -(-8 * 16 * 9 // lanes.lanes) + lanes.latency_cycles

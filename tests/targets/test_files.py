@@ -106,6 +106,17 @@ FIELDS = [
     ("[[memory]]\nname = [1]", "x.toml: memory[3].name: "),
     ('[datapath]\noperands = ["int3"]', "x.toml: datapath.operands[0]: "),
     ('[[engine]]\nname = "load7"', "x.toml: engine[3].name: "),
+    ("[vector.pool]\nwindow = 8", "x.toml: vector.pool.inputs_per_cycle: is missing"),
+    (
+        "[vector.pool]\ninputs_per_cycle = 0\nwindow = 8",
+        "x.toml: vector.pool.inputs_per_cycle: must be >= 1",
+    ),
+    (
+        "[vector.pool]\ninputs_per_cycle = 8\nwindow = 256",
+        "x.toml: vector.pool.window: must be <= 255",
+    ),
+    ("[vector.pool]\nrows = 8", "x.toml: vector.pool.rows: unknown key"),
+    ("[vector]\npool = 8", "x.toml: vector.pool: expected `object | null`, got `int`"),
 ]
 
 

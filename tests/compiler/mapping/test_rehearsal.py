@@ -14,6 +14,7 @@ from dnncc.mapping.rehearsal import rehearsed
 from dnncc.runtime import load
 from tests.compiler.mapping.exhaustive import Space
 from tests.compiler.mapping.test_bound import TARGETS, layers
+from tests.compiler.small import Sketch
 from tests.models import make_model
 
 NEAR = 0.01
@@ -52,6 +53,26 @@ def test_a_map_that_joins_the_sums_comes_after_their_operands(target: str, slots
     assert mapping.slots["side_b"] == slots
     simulated = load(made.image).profile.cycles - made.target.issue.start_cycles
     assert rehearsed(problem, mapping) == pytest.approx(simulated, rel=NEAR)
+
+
+@pytest.mark.parametrize("target", ["nvdla-like-small", "nvdla-like-full", "tpu-like"])
+@pytest.mark.parametrize("steps", [{"p": 1, "k": 16}, {"p": 2, "k": 8}, {"p": 5, "q": 2}])
+@pytest.mark.parametrize(("op", "dilation"), [("MaxPool", 1), ("MaxPool", 2), ("AveragePool", 1)])
+def test_a_pool_takes_what_was_rehearsed(
+    op: str, dilation: int, steps: dict[str, int], target: str
+) -> None:
+    sketch = Sketch()
+    dilated: dict[str, Any] = {"dilations": [dilation] * 2} if dilation > 1 else {}
+    window: dict[str, Any] = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1] * 4}
+    y = sketch.add(op, [sketch.real("x")], "pooled", **window, **dilated)
+    x = {"x": (np.int8, (1, 32, 11, 11))}
+    model = sketch.model(x, [sketch.integer(y, "y")])
+    made = dnncc.compile(model, target, mapping={"N_pooled": {"steps": steps}}, strict=True)
+    (group,) = (node for node in made.graph.nodes if node.op == "group")
+    problem = Problem(workload(group, made.graph, made.target), made.graph, made.target, {})
+    simulated = load(made.image).profile.cycles - made.target.issue.start_cycles
+    played = rehearsed(problem, Mapping.from_attr(group.attrs["mapping"]))
+    assert played == pytest.approx(simulated, rel=NEAR)
 
 
 def residual(c: int, k: int, size: int) -> ModelProto:
