@@ -206,14 +206,20 @@ def array_params(item: tensor.Tensor, flow: dataflow.Dataflow) -> Ints:
 
 def price_vector(item: Any, target: Target) -> dict[str, Any]:
     size = vector_bytes(item, target)
-    return {"cycles": lane_cycles(item, target), "spad": size, "glb": words(size, target)}
+    return lane_cycles(item, target) | {"spad": size, "glb": words(size, target)}
 
 
-def lane_cycles(item: Any, target: Target) -> Any:
+def lane_cycles(item: Any, target: Target) -> dict[str, Any]:
+    """`cycles`, and those that overlap with a neighbour's: a pool's with what makes its tile."""
     if isinstance(item, pool.Pool):
-        return pools(item).cycles(target)
+        made = pools(item)
+        return {"cycles": made.cycles(target), "head": made.head(target)}
     unit = target.vector
-    return cost.vector_cycles(item.elements(), unit.lanes, stages(item) * unit.latency_cycles)
+    latency = stages(item) * unit.latency_cycles
+    cycles = cost.vector_cycles(item.elements(), unit.lanes, latency)
+    if isinstance(item, pool.Reduce):
+        return {"cycles": cycles}
+    return {"cycles": cycles, "hide": cost.handed_on(cycles, latency, target)}
 
 
 def pools(item: pool.Pool) -> cost.Pool:

@@ -139,6 +139,19 @@ class Pool(NamedTuple):
         longer, rate = np.maximum(self.x, self.results), unit.pool.inputs_per_cycle
         return np.where(inside, vector_cycles(longer, rate, unit.latency_cycles), in_lanes)
 
+    def head(self, target: Target) -> Any:
+        """Of its cycles, those in which the lanes may still be at what comes before: results that
+        they give go through a pooling unit as they come (nvdla.org, hardware architecture: fused
+        operation, in which blocks hand on by FIFOs)."""
+        behind = self.cycles(target) - target.vector.latency_cycles
+        return np.where(self.streams(target), behind, 0)
+
+
+def handed_on(cycles: Any, latency: Any, target: Target) -> Any:
+    """Of the cycles of an instruction whose results leave the lanes one after the other, those in
+    which a pooling unit may be at work behind it: from the first of them on."""
+    return (cycles - latency) * (target.vector.pool is not None)
+
 
 def issue_cycles(code_bytes: Any, bytes_per_cycle: float, cycles: int) -> Any:
     """Cycles that the issue unit spends on an instruction: fetching it or handing it on."""

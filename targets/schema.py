@@ -181,7 +181,8 @@ class Engine(Table, frozen=True):
 class Pooling(Table, frozen=True):
     """A unit for maxima and means of operands over windows of up to `window` rows and columns,
     without dilation. Each element of a tile goes in once, `inputs_per_cycle` at a time, whatever
-    windows it is in, as their results so far stay in a line buffer; as many results come out.
+    windows it is in, as their results so far stay in a line buffer; as many results come out. It
+    is at work behind the lanes, on what they give: a pool overlaps with the instruction before.
     """
 
     inputs_per_cycle: Count

@@ -76,9 +76,9 @@ def reason(c: Configuration, moved: int) -> str:
 
 IMAGES = "3 channels of 64 are taken at a time in the first layer, which the chip has a mode for."
 ADDS = (
-    "residual sums and pooling are instructions of one lane here, where the chip's single-point "
-    "processor adds while results pass through; with 4 lanes it would be 48.4. The primer does not "
-    "say how wide it is, and its buffer of 256 KiB is not that of the spec file with one lane."
+    "residual sums are instructions of one lane here, where the chip's single-point processor adds "
+    "while results pass through. The primer does not say how wide it is, and its buffer of 256 KiB "
+    "is not that of the spec file with one lane."
 )
 FEW_BYTES = (
     "the published times of the two with 128 KiB are those of MACs and moves one after the other, "
@@ -122,4 +122,7 @@ bytes_per_cycle = {float(c.rate)}
 
 [vector]
 lanes = {c.lanes}
+
+[vector.pool]
+inputs_per_cycle = {max(1, c.lanes // 2)}
 """

@@ -28,7 +28,7 @@ from .array import array_parts
 from .asking import Asking, Known, alone, together
 from .cost import Problem
 from .given import ANY, Given
-from .lanes import largest, step_cycles
+from .lanes import fewest_vector_cycles
 from .lowering import workload
 from .space import tilings
 from .workload import Access, Workload, scratchpad_dtype
@@ -91,13 +91,6 @@ def whole_pixels(load: Workload) -> Given:
     dims = {v: load.dims[v] for v in PIXELS if v in load.dims}
     pieces = {v: -(-extent // load.most(v)) for v, extent in dims.items()}
     return replace(ANY, steps={v: -(-extent // pieces[v]) for v, extent in dims.items()})
-
-
-def fewest_vector_cycles(load: Workload, target: Target) -> int:
-    """Cycles of the SIMD lanes, were each step one instruction."""
-    whole = largest({v: np.array([extent]) for v, extent in load.dims.items()})
-    lanes = (spec for spec in load.steps() if spec.op != "tensor")
-    return sum(int(step_cycles(load, spec, target, whole).max()) for spec in lanes)
 
 
 # DRAM

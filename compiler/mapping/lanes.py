@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,13 +17,31 @@ Count = Callable[[Access], Any]
 """Elements of a tile of an operand; int or int64 array."""
 
 
-def step_cycles(load: Workload, spec: StepSpec, target: Target, count: Count) -> Ints:
-    """Cycles of one step on tiles of so many elements."""
+class Spent(NamedTuple):
+    """Cycles of a step, int64 arrays: `hide` of them a pool that comes next may overlap with, and
+    with `head` of its own a pool may overlap with what is before."""
+
+    cycles: Any
+    hide: Any
+    head: Any
+
+    def shared(self, after: "Spent") -> Any:
+        """With the step after it."""
+        return np.minimum(self.hide, after.head)
+
+
+def spent(load: Workload, spec: StepSpec, target: Target, count: Count) -> Spent:
+    """On tiles of so many elements."""
     if spec.op == "pool":
-        return np.asarray(pools(load, spec, count).cycles(target))
-    unit = target.vector
-    latency = spec.stages * unit.latency_cycles
-    return np.asarray(cost.vector_cycles(count(counted(load, spec)), unit.lanes, latency))
+        made = pools(load, spec, count)
+        return Spent(made.cycles(target), 0, made.head(target))
+    unit, latency = target.vector, latency_of(spec, target)
+    cycles = cost.vector_cycles(count(counted(load, spec)), unit.lanes, latency)
+    return Spent(cycles, (spec.op != "reduce") * cost.handed_on(cycles, latency, target), 0)
+
+
+def latency_of(spec: StepSpec, target: Target) -> int:
+    return spec.stages * target.vector.latency_cycles
 
 
 def pools(load: Workload, spec: StepSpec, count: Count) -> cost.Pool:
@@ -50,16 +68,28 @@ def vector_cycles(problem: Problem, choice: Choice, steps: Steps) -> Ints:
     load, target = problem.load, problem.target
     tiles = stored(problem, choice, trips(load, steps))
     total: Any = np.zeros((), np.int64)
+    before = Spent(0, 0, 0)
     for spec in load.outer:
         walked = counted(load, spec)
         tile = elements(walked.tile_shape(steps))
         every: Any = math.prod(d.bound for d in walked.box)
         if walked in load.temps and load.inner:
             every = tile * tiles * filled(load, steps, walked.variables())
-        latency = spec.stages * target.vector.latency_cycles
-        once = step_cycles(load, spec, target, largest(steps)) - latency
-        total = total + np.ceil(every / tile * once).astype(np.int64) + tiles * latency
+        latency = latency_of(spec, target)
+        once = spent(load, spec, target, largest(steps))
+        part = Spent(once.cycles - latency, once.hide, once.head)
+        part = Spent(*(np.ceil(every / tile * x).astype(np.int64) for x in part))
+        total = total + part.cycles + tiles * latency - before.shared(part)
+        before = part
     return np.asarray(total)
+
+
+def fewest_vector_cycles(load: Workload, target: Target) -> int:
+    """Were each step of the lanes one instruction."""
+    whole = largest({v: np.array([extent]) for v, extent in load.dims.items()})
+    found = [spent(load, s, target, whole) for s in load.steps() if s.op != "tensor"]
+    shared = sum(before.shared(after) for before, after in pairwise(found))
+    return int(np.max(sum(one.cycles for one in found) - shared, initial=0))
 
 
 def largest(steps: Steps) -> Count:
@@ -77,7 +107,7 @@ def handing_cycles(problem: Problem, choice: Choice, steps: Steps) -> tuple[Ints
     for before, after in pairwise(load.inner):
         if before.op == "tensor" or after.op != "tensor":
             continue
-        once = step_cycles(load, before, problem.target, largest(steps))
+        once = spent(load, before, problem.target, largest(steps)).cycles
         total = total + once * runs(load, before, choice, count)
         apart = choice.order if load.prepared(before) else (*before.apart, *after.apart)
         waited = waited + once * times(apart, choice, count)

@@ -25,7 +25,7 @@ from dnncc.targets.requests import windows
 from ..ir.tile import Range
 from .array import work_of
 from .cost import Ints, Problem, channel, engine, layout, storage_order
-from .lanes import step_cycles
+from .lanes import Spent, spent
 from .mapping import Mapping
 from .workload import Access, StepSpec, Workload
 
@@ -37,7 +37,7 @@ LONGEST = 20_000
 
 class Line(NamedTuple):
     """All instances of an instruction of the nest: its engine, the loops that it is in, and
-    columns int64[instances]: bytes of its `code`; `head`, `tail`, `hide` if it is on the array;
+    columns int64[instances]: bytes of its `code`; `head`, `tail`, `hide` of what computes;
     `bus` bytes and the cycles for which its link is `held` if it moves."""
 
     engine: int
@@ -194,8 +194,9 @@ class Nest:
         def count(access: Access) -> Ints:
             return np.asarray(prod(self.sizes(access, self.outside)))
 
-        cycles = step_cycles(self.load, spec, self.problem.target, count)
-        return Line.of(VECTOR, self.outside, spec.op, cycles)._replace(after=True)
+        found = Spent(*map(np.asarray, spent(self.load, spec, self.problem.target, count)))
+        line = Line.of(VECTOR, self.outside, spec.op, found.cycles)
+        return line._replace(head=found.head, hide=found.hide, after=True)
 
 
 @dataclass(frozen=True)

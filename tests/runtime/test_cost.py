@@ -83,3 +83,10 @@ def test_a_pooling_unit_takes_each_element_once() -> None:
         assert pools(**other).elements(full) == 8 * 16 * 9
     lanes = tpu.vector
     assert pools().cycles(tpu) == -(-8 * 16 * 9 // lanes.lanes) + lanes.latency_cycles
+
+
+def test_a_pooling_unit_is_at_work_behind_the_lanes() -> None:
+    full, tpu = load("nvdla-like-full"), load("tpu-like")
+    assert pools().head(full) == 8 * 81 // 8
+    assert pools(side=9).head(full) == pools().head(tpu) == 0
+    assert (cost.handed_on(50, 8, full), cost.handed_on(50, 8, tpu)) == (42, 0)

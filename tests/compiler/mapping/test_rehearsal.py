@@ -75,6 +75,24 @@ def test_a_pool_takes_what_was_rehearsed(
     assert played == pytest.approx(simulated, rel=NEAR)
 
 
+@pytest.mark.parametrize("target", ["nvdla-like-small", "nvdla-like-full", "tpu-like"])
+@pytest.mark.parametrize("steps", [{"p": 1}, {"p": 3, "k": 8}])
+def test_a_pool_takes_results_as_the_lanes_give_them(steps: dict[str, int], target: str) -> None:
+    sketch = Sketch()
+    pooled = sketch.add(
+        "MaxPool", [sketch.real(sketch.conv("x", "c", (16, 8)))], "pooled",
+        kernel_shape=[3, 3], strides=[2, 2],
+    )  # fmt: skip
+    model = sketch.model({"x": (np.int8, (1, 8, 13, 13))}, [sketch.integer(pooled, "y")])
+    given = {"N_c_y": {"steps": steps, "attached": 2}}
+    made = dnncc.compile(model, target, mapping=given, strict=True)
+    (group,) = (node for node in made.graph.nodes if node.op == "group")
+    problem = Problem(workload(group, made.graph, made.target), made.graph, made.target, {})
+    simulated = load(made.image).profile.cycles - made.target.issue.start_cycles
+    played = rehearsed(problem, Mapping.from_attr(group.attrs["mapping"]))
+    assert played == pytest.approx(simulated, rel=NEAR)
+
+
 def residual(c: int, k: int, size: int) -> ModelProto:
     quants = {"x": (0.02, 3), "o": (0.03, 7), "m": (0.05, 100), "r": (0.06, 110), "w": (0.01, 128)}
     constants: dict[str, Any] = {"w": np.arange(k * c, dtype=np.uint8).reshape(k, c, 1, 1)}
