@@ -23,7 +23,8 @@ from dnncc.driver import Artifact, compile_model, lower, quantised_model
 from dnncc.frontend.importer import import_model
 from dnncc.ir.graph import Graph, Node, Tensor
 from dnncc.isa import elf
-from dnncc.options import PRECISIONS, Options
+from dnncc.levels import PRECISIONS
+from dnncc.options import Options
 from dnncc.passes.pipeline import PIPELINE
 from dnncc.runtime import load
 from tests.e2e.reference import session

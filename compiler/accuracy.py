@@ -6,10 +6,10 @@ This is where the compiler meets the runtime: the binary is run by the simulator
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from msgspec import Struct
 from onnx import ModelProto
 from onnx.reference import ReferenceEvaluator
 
@@ -23,8 +23,7 @@ from .ir.graph import Array
 Values = dict[str, Array]
 
 
-@dataclass(frozen=True)
-class Accuracy:
+class Accuracy(Struct, frozen=True):
     """Of one output: `agreement` is the part of the samples with the same greatest element."""
 
     output: str
@@ -41,8 +40,7 @@ class Accuracy:
         )
 
 
-@dataclass(frozen=True)
-class Trial:
+class Trial(Struct, frozen=True):
     """The float model, and samples of its inputs."""
 
     model: ModelProto

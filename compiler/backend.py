@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 from onnx import ModelProto, NodeProto, TypeProto, helper, numpy_helper
 from onnx.backend.base import Backend, BackendRep, namedtupledict
 

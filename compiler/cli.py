@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 from dnncc.isa.command import BUG, finish
 
 from .debug.flags import add_flags, listed, print_times, with_values
-from .options import DEFAULT_LEVEL, GOALS, OMITTED, PRECISIONS, Options
+from .levels import DEFAULT_LEVEL, GOALS, OMITTED, PRECISIONS
 
 if TYPE_CHECKING:  # all else is imported when it is needed: --help has to be quick
     from .accuracy import Trial
     from .diagnostics import Remarks
     from .driver import Artifact
     from .mapping.asking import Known
+    from .options import Options
     from .passes.pipeline import Program
 
 EMITTED = ("elf", "asm", "tile", "graph", "mapping", "dot", "onnx")
@@ -180,6 +181,7 @@ def shape_of(text: str) -> tuple[str, tuple[int, ...]]:
 def options_of(options: argparse.Namespace) -> Options:
     """Those that the compilation knows. Verifying is the observers' part."""
     from .mapping.files import from_command
+    from .options import Options
 
     return Options(
         target=options.target,

@@ -3,10 +3,10 @@
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from msgspec import Struct
 from onnx import ModelProto
 
 from dnncc import targets
@@ -48,8 +48,7 @@ from .passes.pipeline import (
 Model = str | os.PathLike[str] | ModelProto
 
 
-@dataclass(frozen=True)
-class Artifact:
+class Artifact(Struct, frozen=True, dict=True):
     """A compiled model: the binary's contents, and the last Graph and Tile programs before it.
 
     `notes` are one-line remarks on what was assumed of the model, `warnings` what must be known.

@@ -7,9 +7,11 @@ import json
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dnncc.isa.command import finish
 
@@ -73,8 +75,7 @@ def explain(model: str, options: Options, node: str | None = None, changes: bool
     return found
 
 
-@dataclass(frozen=True)
-class Run:
+class Run(Struct, frozen=True):
     """A program and what it cost."""
 
     artifact: Artifact

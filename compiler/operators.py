@@ -11,9 +11,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from msgspec import Struct, field
+from msgspec.structs import asdict, replace
 from onnx import NodeProto
 
 from dnncc import targets
@@ -41,8 +42,7 @@ SUM_BITS = 32
 UNPROBED = "no example of one node was found, and ONNX has no case of it alone"
 
 
-@dataclass(frozen=True)
-class Support:
+class Support(Struct, frozen=True):
     """Where `operator` runs on a target: `forms` are the accelerator's operators, `reason` why not.
 
     `constant` if that takes all operands but the first to be constants. `cases` counts ONNX's own

@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from math import inf
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # imported when it is needed: --help has to be quick
+from msgspec import Struct, field
+
+from .levels import DEFAULT_LEVEL, GOALS, OMITTED, PRECISIONS
+
+if TYPE_CHECKING:  # it imports what tells mappings
     from .mapping.given import Given
 
-OMITTED: tuple[tuple[str, ...], ...] = (
-    ("fuse", "reorder_ops", "cascade", "place_buffers", "keep_parts"),
-    ("reorder_ops", "cascade", "place_buffers", "keep_parts"),
-    (),
-    (),
-)
-"""Passes that each -O level leaves out; the level also says how many mappings are priced."""
-
-DEFAULT_LEVEL = 2
-GOALS = ("latency", "energy", "edp")
-PRECISIONS = ("auto", "int8", "int16", "float")
 Data = str | PathLike[str] | Mapping[str, Any]
 """A file or folder of samples, or the arrays."""
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(Struct, frozen=True):
     """`target` is a name or the path of a TOML file; `shapes` fixes dynamic inputs, by name.
 
     `disabled` names passes to leave out; of those that can be left out, only the first

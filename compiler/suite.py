@@ -10,7 +10,6 @@ import signal
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from msgspec import Struct
 from onnx import ModelProto, TensorProto, numpy_helper
 from onnx.backend.test.runner import Runner
 from onnx.reference import ReferenceEvaluator
@@ -32,8 +32,7 @@ PASSED, REFUSED, WRONG, FAILED = OUTCOMES = ("passed", "refused", "wrong", "fail
 Values = list[Any]
 
 
-@dataclass(frozen=True)
-class Case:
+class Case(Struct, frozen=True):
     """A model with inputs and the outputs that are expected of it."""
 
     name: str
@@ -48,8 +47,7 @@ class Case:
         return max((o.version for o in self.model.opset_import if not o.domain), default=0)
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """`outcome` is one of OUTCOMES; `expected` if onnx.reference is right."""
 
     case: Case

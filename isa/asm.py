@@ -19,7 +19,6 @@ may end in a comment.
 
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from typing import Any, TypeVar
@@ -171,26 +170,25 @@ def statements(text: str) -> list[list[lark.Token]]:
     return list(found)
 
 
-@dataclass
-class Source:
+class Source(msgspec.Struct):
     """What has been read of a text."""
 
     readers: dict[str, Reader]
-    lines: list[int] = field(default_factory=list)
-    places: list[tuple[int, int]] = field(default_factory=list)
+    lines: list[int] = msgspec.field(default_factory=list)
+    places: list[tuple[int, int]] = msgspec.field(default_factory=list)
     place: tuple[int, int] = (-1, -1)
     dram: int | None = None
     tool: str = ""
-    options: dict[str, Any] = field(default_factory=dict)
-    target: list[str] = field(default_factory=list)
-    symbols: list[Symbol] = field(default_factory=list)
+    options: dict[str, Any] = msgspec.field(default_factory=dict)
+    target: list[str] = msgspec.field(default_factory=list)
+    symbols: list[Symbol] = msgspec.field(default_factory=list)
     debug: bool = False
-    nodes: list[str] = field(default_factory=list)
-    steps: list[str] = field(default_factory=list)
-    units: list[Unit] = field(default_factory=list)
-    floors: list[Floor] = field(default_factory=list)
-    host: list["HostLines"] = field(default_factory=list)
-    rodata: list[bytes] = field(default_factory=list)
+    nodes: list[str] = msgspec.field(default_factory=list)
+    steps: list[str] = msgspec.field(default_factory=list)
+    units: list[Unit] = msgspec.field(default_factory=list)
+    floors: list[Floor] = msgspec.field(default_factory=list)
+    host: list["HostLines"] = msgspec.field(default_factory=list)
+    rodata: list[bytes] = msgspec.field(default_factory=list)
 
     def add(self, tokens: list[lark.Token]) -> None:
         """One line. Raises IsaError."""

@@ -14,8 +14,8 @@ A field holds an int, or an int64 array when the instance stands for many instru
 """
 
 from collections.abc import Iterator
-from dataclasses import MISSING, dataclass, fields
 from functools import cache
+from inspect import get_annotations
 from typing import (
     Annotated,
     Any,
@@ -24,11 +24,11 @@ from typing import (
     Protocol,
     Self,
     dataclass_transform,
-    get_type_hints,
 )
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 Array = npt.NDArray[Any]
 
@@ -58,8 +58,7 @@ class IsaError(ValueError):
     """A program, a word or a line of assembly that is not legal; the text is one line."""
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(Struct, frozen=True):
     """What a field holds: low..high; `names` number choices; `form` is how assembly writes it.
 
     Forms: "number", "name", "float", "dram" (a byte of DRAM) and "address" (memory:offset).
@@ -174,7 +173,6 @@ class Machine(Protocol):
 
 
 @dataclass_transform(kw_only_default=True)
-@dataclass(kw_only=True)
 class Instruction:
     """The header: opcode, the queue among the engine's own, and per engine what is waited for.
 
@@ -188,6 +186,7 @@ class Instruction:
     mnemonic: ClassVar[str]
     record: ClassVar[np.dtype[Any]]
     layout: ClassVar[tuple[Field, ...]]
+    defaults: ClassVar[dict[str, Any]]
     moving: ClassVar[tuple[str, ...]] = ()
     """Fields that the short form holds (short.py)."""
 
@@ -201,9 +200,17 @@ class Instruction:
 
     def __init_subclass__(cls, opcode: int, engine: str) -> None:
         cls.opcode, cls.engine, cls.mnemonic = opcode, engine, cls.__name__.lower()
-        dataclass(kw_only=True)(cls)
         cls.layout = field_layout(cls)
+        cls.defaults = {f.name: f.default for f in cls.layout if f.default is not None}
         cls.record = record_dtype(cls.layout)
+
+    def __init__(self, **values: Any) -> None:
+        """Raises TypeError for a field that there is not, or that must be given and is not."""
+        held = self.defaults | values
+        wrong = held.keys() ^ self.field_names()
+        if wrong:
+            raise TypeError(f"{self.mnemonic}: missing or unknown: {', '.join(sorted(wrong))}")
+        vars(self).update(held)
 
     @classmethod
     def from_records(cls, records: Array) -> Self:
@@ -275,18 +282,22 @@ def queues(engine: str) -> int:
 
 
 def field_layout(cls: type[Instruction]) -> tuple[Field, ...]:
-    """The fields as declared, packed behind the opcode byte."""
-    hints = get_type_hints(cls, include_extras=True)
+    """The fields as declared, the header's first, packed behind the opcode byte."""
     layout: list[Field] = []
     offset = 1
-    for f in fields(cls):
-        kind: Kind = hints[f.name].__metadata__[0]
-        if f.name == "queue":
+    for name, kind in (*declared(Instruction), *declared(cls)):
+        if name == "queue":
             kind = Kind(kind.dtype, 0, queues(cls.engine) - 1)
-        default = None if f.default is MISSING else f.default
-        layout.append(Field(f.name, kind, offset, default))
+        layout.append(Field(name, kind, offset, getattr(cls, name, None)))
         offset += kind.dtype.itemsize
     return tuple(layout)
+
+
+def declared(cls: type) -> Iterator[tuple[str, Kind]]:
+    """The fields among a class's own annotations: those that are Annotated with a kind."""
+    for name, hint in get_annotations(cls).items():
+        for kind in getattr(hint, "__metadata__", ()):
+            yield name, kind
 
 
 def record_dtype(layout: tuple[Field, ...]) -> np.dtype[Any]:

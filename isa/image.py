@@ -1,12 +1,13 @@
 """What a binary holds, apart from how ELF lays it out (elf.py)."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
 from math import isfinite, prod
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from .core import DRAM, MEMORY_SHIFT, WORD_BYTES, IsaError
 from .types import ALL_NAMES, element_type
@@ -23,8 +24,7 @@ MOST_LINKS, MOST_COUNTED = 8, 1 << 53
 KINDS = ("input", "output", "tensor")
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(Struct, frozen=True):
     """Where the first `count` indices of dimension `axis` of a tensor are, if not with the others:
     at byte `address` of `memory`, as `dtype`, at the strides of the tensor."""
 
@@ -35,8 +35,7 @@ class Head:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class Symbol:
+class Symbol(Struct, frozen=True):
     """A tensor of the model at its place: byte `address` of `memory` (0 is DRAM).
 
     `kind` is "input", "output" or "tensor"; `dtype` is NumPy's name; `strides` are in elements;
@@ -102,8 +101,7 @@ def with_size(shape: tuple[int, ...], axis: int, size: int) -> tuple[int, ...]:
     return (*shape[:axis], size, *shape[axis + 1 :])
 
 
-@dataclass(frozen=True, slots=True)
-class HostPart:
+class HostPart(Struct, frozen=True):
     """What `Host part=N` runs: a whole ONNX model, its inputs and outputs named as the symbols.
 
     Its own constants are its initializers. `reasons` says, per ONNX node, why it is not on the
@@ -116,8 +114,7 @@ class HostPart:
     reasons: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Unit:
+class Unit(Struct, frozen=True):
     """Bytes [start, stop) of a memory that instructions first..last have for one thing: a slot of a
     tile buffer, or the storage of `tensors`, by the names of their symbols."""
 
@@ -130,8 +127,7 @@ class Unit:
     tensors: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Floor:
+class Floor(Struct, frozen=True):
     """What a node asks of any program.
 
     `array`, `vector`: cycles of these engines, were there nothing else. `moved`: bytes over each
@@ -145,8 +141,7 @@ class Floor:
     spilled: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Debug:
+class Debug(Struct, frozen=True, eq=False):
     """Per instruction, indices into `nodes` (ONNX node names, and the group they are fused in) and
     `steps` (tile steps, as text); int32[instructions], -1 for none.
 
@@ -171,9 +166,11 @@ class Debug:
             and np.array_equal(self.step_of, other.step_of)
         )
 
+    def __ne__(self, other: object) -> bool:  # Struct's own compares identities
+        return not self == other
 
-@dataclass(frozen=True, slots=True)
-class Image:
+
+class Image(Struct, frozen=True):
     """A program with all that it needs to run.
 
     `rodata` is loaded at DRAM byte 0; the rest of DRAM, up to `dram_bytes`, is private to one input

@@ -1,12 +1,12 @@
 """All instructions of one class, as a program holds them: what many share is there once."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from . import short
 from .core import MEMORY_SHIFT, Array, Field, Instruction
@@ -23,8 +23,7 @@ class Forms(NamedTuple):
     form: Int64
 
 
-@dataclass(frozen=True, eq=False)
-class Part:
+class Part(Struct, frozen=True, eq=False, dict=True):
     """Instructions of one class.
 
     `indices` are their numbers in the program, ascending. What each is holds its row `template` of

@@ -2,11 +2,12 @@
 differ in where these begin."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
+from msgspec.structs import replace
 
 from .core import MEMORY_SHIFT, Array, Region
 from .parts import Part
@@ -25,8 +26,7 @@ class Moves(NamedTuple):
     follows: Int64
 
 
-@dataclass(frozen=True, slots=True)
-class Places:
+class Places(Struct, frozen=True):
     """A region of all instructions of a class, where it is not empty.
 
     `indices` are the instructions, `form` the form of each. By form are its `memory`, its `bytes`

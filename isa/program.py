@@ -1,12 +1,12 @@
 """A decoded program: its instructions by class, and where each of them stands."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from . import short
 from .core import CONTROL, ENGINES, WORD_BYTES, Array, Field, Instruction, IsaError, instruction_set
@@ -31,8 +31,7 @@ class Regions(NamedTuple):
     stop: Int64
 
 
-@dataclass(frozen=True, eq=False)
-class Program:
+class Program(Struct, frozen=True, eq=False, dict=True):
     """What `.text` holds, decoded.
 
     Of `count` instructions: `offsets` int64[n] in bytes, `opcodes` uint8[n], `engine_of` int8[n]

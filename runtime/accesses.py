@@ -5,11 +5,11 @@ work at the same time. Here each is a row of columns: runs of bytes in a frame o
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from dnncc.isa import blocks, control, core
 from dnncc.isa import image as images
@@ -38,8 +38,7 @@ class Frames(NamedTuple):
     strides: Ints
 
 
-@dataclass(frozen=True, slots=True)
-class Accesses:
+class Accesses(Struct, frozen=True):
     """One row per block that an instruction touches, in program order, reads before writes.
 
     The bytes of a row lie in [start, stop) of `memory`, as its frame says, from start on; `frame`

@@ -3,10 +3,9 @@
 The length of queues and all times are left out: what only they keep apart is not in order.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from dnncc.isa import control, core
 from dnncc.isa import program as programs
@@ -21,8 +20,7 @@ LONG = 5_000
 """Instructions from which machine code finds all of it, if there is any."""
 
 
-@dataclass(frozen=True, slots=True)
-class Clocks:
+class Clocks(Struct, frozen=True):
     """Per instruction its `engine`, and how many of those that were issued to each engine before it
     are `known` to have ended when it begins, int32[count, ENGINES]."""
 

@@ -1,9 +1,9 @@
 """What is wrong with a program: one line each, with the instructions and how to mend it."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 
 from dnncc.isa import core, lines
 from dnncc.isa import image as images
@@ -17,8 +17,7 @@ LONGEST = 60
 ARROW = " <- "
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """`check` is what found it (verification.CHECKS); `instructions` are those to look at, the one
     that goes wrong first."""
 
@@ -37,8 +36,7 @@ def shown(findings: Sequence[Finding], most: int = MOST_SHOWN) -> Iterator[str]:
         yield f"... and {len(findings) - most} more"
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(Struct, frozen=True):
     """Names what findings are about."""
 
     program: programs.Program

@@ -6,11 +6,11 @@ filled with POISON before a run, so that what is read before it is written shows
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct, field
 
 from dnncc.isa import core
 from dnncc.isa import image as images
@@ -39,8 +39,7 @@ def private_rows(constants: bytes, sizes: Sequence[int]) -> list[int]:
     return [row_bytes(size) for size in (sizes[0] - len(constants), *sizes[1:])]
 
 
-@dataclass(eq=False)
-class Buffers:
+class Buffers(Struct, eq=False):
     """Arrays that are used again: fresh memory costs a page fault for each 4 KiB."""
 
     held: dict[str, Array] = field(default_factory=dict)

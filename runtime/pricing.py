@@ -5,11 +5,11 @@ uses too. Nothing here depends on values or on when an instruction runs.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from dnncc.isa import core, dma, elementwise, pool, tensor, vector
 from dnncc.isa import program as programs
@@ -33,8 +33,7 @@ class Price:
         return np.asarray(prices.by_form[self.name][prices.form])
 
 
-@dataclass(frozen=True, slots=True)
-class Prices:
+class Prices(Struct, frozen=True):
     """Of each instruction the time in the issue unit, `fetch`, and its form, of which the rest is
     known: tiles are alike, and a program has many instructions of few forms.
 
@@ -190,9 +189,7 @@ def price_tensor(item: tensor.Tensor, target: Target) -> dict[str, Any]:
 
 def array_work(item: tensor.Tensor) -> dataflow.Work:
     """The nest of Tensor instructions, as the dataflow's formulas take it."""
-    return dataflow.Work(
-        **{name: getattr(item, name) for name in dataflow.Work.__dataclass_fields__}
-    )
+    return dataflow.Work(**{name: getattr(item, name) for name in dataflow.Work.__struct_fields__})
 
 
 def array_params(item: tensor.Tensor, flow: dataflow.Dataflow) -> Ints:

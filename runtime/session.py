@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property, partial
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from msgspec import Struct
 
 from dnncc.isa import control, core, elf
 from dnncc.isa import image as images
@@ -37,8 +37,7 @@ MEMORY_LIMIT = 256 << 20
 """Bytes of machines' memories at a time: a larger batch runs in chunks."""
 
 
-@dataclass(frozen=True, slots=True)
-class Profile:
+class Profile(Struct, frozen=True):
     """What a run costs, which no input changes."""
 
     cycles: int

@@ -1,10 +1,10 @@
 """What a model takes and gives, and whether arrays fit it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from dnncc.isa import image as images
 from dnncc.isa.types import ALL_NAMES, element_type
@@ -13,8 +13,7 @@ from .errors import RunError
 from .machine import Array
 
 
-@dataclass(frozen=True, slots=True)
-class Tensor:
+class Tensor(Struct, frozen=True):
     """An input or output: `type` is as in onnxruntime, "tensor(int8)"."""
 
     name: str

@@ -27,11 +27,11 @@ Not modelled: bank conflicts, ports shared between engines, DRAM pages and refre
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from dnncc.isa import control, core
 from dnncc.isa import program as programs
@@ -55,8 +55,7 @@ ISSUE, LATENCY, BANDWIDTH, DRAINED = (CAUSES.index(c) for c in CAUSES[4:])
 CAUSE_OF_ENGINE = np.array([CAUSES.index(e.rstrip("01")) for e in core.ENGINES])
 
 
-@dataclass(frozen=True, slots=True)
-class Timeline:
+class Timeline(Struct, frozen=True):
     """Times in cycles, int64[count] per instruction; `engine` indexes ENGINES, -1 is control.
 
     `begin` is when an instruction leaves its queue, `start` when its engine is busy with it and no

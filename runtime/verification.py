@@ -2,10 +2,10 @@
 every input and in every order that its waits allow."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from msgspec import Struct
 
 from dnncc.isa import core, dma, lines
 from dnncc.isa import image as images
@@ -53,8 +53,7 @@ def verify(image: images.Image) -> list[Finding]:
     return Verification(program, image, target).findings()
 
 
-@dataclass(frozen=True)
-class Verification:
+class Verification(Struct, frozen=True, dict=True):
     """A decoded program, and what is derived of it once."""
 
     program: programs.Program

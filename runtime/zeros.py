@@ -7,11 +7,11 @@ as wide as elements; a block that the code makes longer goes as it is (ours). Cy
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from msgspec.structs import replace
 
 from dnncc.isa import blocks, core, dma, tensor
 from dnncc.isa import image as images

@@ -1,11 +1,11 @@
 """Where operands of a step lie: addresses, sizes and strides, for all its iterations at once."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
+from msgspec import Struct
 
 from dnncc.isa import core
 from dnncc.targets import Target
@@ -40,8 +40,7 @@ class Located(NamedTuple):
         return self.extents[axes.index(name)].before if name in axes else 0
 
 
-@dataclass(frozen=True)
-class Site:
+class Site(Struct, frozen=True, dict=True):
     """The nest that instructions are made for, and all that their fields are taken from."""
 
     graph: Graph

@@ -1,13 +1,13 @@
 """The Tile program as instruction records, each with its place in program order and its origin."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from dnncc.isa import control, program
 from dnncc.targets import Target
@@ -95,8 +95,7 @@ def renumbered(made: list[Piece]) -> list[Piece]:
     ]
 
 
-@dataclass(frozen=True)
-class Stream:
+class Stream(Struct, frozen=True, dict=True):
     """The whole program as records, the closing Halt included, and what its tiles lie in.
 
     `tile` is the Tile program it came from; `nest_of` says for each instruction its nest, int64[n].

@@ -1,10 +1,10 @@
 """Values of a program against values expected of it, in the order in which it computes them."""
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+from msgspec import Struct
 
 from ..diagnostics import CompileError
 from ..ir.graph import Array, Graph, Node
@@ -24,8 +24,7 @@ REAL_TOLERANCE = 1e-4
 """Of floats, relative to the largest: sums are taken in another order."""
 
 
-@dataclass(frozen=True, slots=True)
-class Mismatch:
+class Mismatch(Struct, frozen=True):
     """`count` of the `size` elements of `tensor` are wrong, the one at `index` the most."""
 
     tensor: str
@@ -45,8 +44,7 @@ class Mismatch:
         )
 
 
-@dataclass(slots=True)
-class Tally:
+class Tally(Struct):
     """Tensors compared, their elements, and how many of those are off by one unit."""
 
     tensors: int = 0
@@ -84,8 +82,7 @@ def first_mismatch(
     return None
 
 
-@dataclass
-class Reference:
+class Reference(Struct):
     """The inputs of a program, and the `values` that are expected of it.
 
     `ties` are where the first program's QuantizeLinear rounds from near a middle; `operators` name

@@ -1,8 +1,8 @@
 """How a compilation fails: in which pass, and with what."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
+from msgspec import Struct
 from onnx import ModelProto
 
 from dnncc import targets
@@ -19,8 +19,7 @@ from .origins import Origins
 from .verifying import Verifying
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Struct, frozen=True):
     """`kind` is the class of the error, `step` the pass, `message` one line."""
 
     kind: str
@@ -49,8 +48,7 @@ class LastSeen(Observer):
         self.step, self.program = step.name, program
 
 
-@dataclass(frozen=True)
-class Trial:
+class Trial(Struct, frozen=True):
     """One compilation, watched: how it failed, if it did, and what was seen until then."""
 
     failure: Failure | None

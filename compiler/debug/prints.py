@@ -2,9 +2,10 @@
 --print-changed, --filter."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from difflib import get_close_matches, unified_diff
 from typing import TextIO
+
+from msgspec import Struct
 
 from dnncc.targets import Target
 
@@ -16,8 +17,7 @@ from .observer import Observer
 from .text import comment, graph_of, is_from, part_of, text_of
 
 
-@dataclass(frozen=True)
-class Sheet:
+class Sheet(Struct, frozen=True):
     """Where to print, and what of a program; `node` is "" for all of it."""
 
     stream: TextIO

@@ -2,20 +2,21 @@
 
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import Struct, field
 
 from dnncc import targets
 
 from .. import __version__
 from ..diagnostics import CompileError
 from ..ir.graph import Array
+from ..levels import PRECISIONS
 from ..mapping.files import from_tables
-from ..options import PRECISIONS, Options
+from ..options import Options
 from .dumps import append_arrays
 from .failure import Failure
 
@@ -25,8 +26,7 @@ PROGRAM = "before.mlir"
 RECORD_LIMIT = 1 << 20
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(Struct, frozen=True):
     """repro.json. `inputs` says where the inputs came from; None where no pass was checked.
 
     Compiling begins with pass `start` on the program in the folder, or else with the model, of

@@ -2,9 +2,9 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from math import inf
 
+from msgspec import Struct, field
 from onnx import ModelProto
 
 from ..ir.graph import Array
@@ -13,8 +13,7 @@ from .cut import Values, around, cut, feeds_of
 Fails = Callable[[ModelProto, dict[str, Array]], bool]
 
 
-@dataclass
-class Search:
+class Search(Struct):
     """Tries parts of `model` until `deadline`, a reading of time.monotonic."""
 
     model: ModelProto

@@ -3,10 +3,11 @@
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 from onnx import ModelProto
 
 from dnncc import targets
@@ -40,8 +41,7 @@ from .record import (
 from .reduce import Fails, Search
 
 
-@dataclass(frozen=True)
-class Case:
+class Case(Struct, frozen=True):
     """A model that fails with these options; `source` are the inputs of the checks, if any."""
 
     model: ModelProto

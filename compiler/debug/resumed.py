@@ -1,8 +1,10 @@
 """A failure of a compilation that began with a dump, in a folder that repeats it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dnncc import targets
 
@@ -20,8 +22,7 @@ from .reproducer import note_folder
 from .text import graph_of
 
 
-@dataclass(frozen=True)
-class Resumed:
+class Resumed(Struct, frozen=True):
     """A program on which pass `start` and all after it run; `source` are the inputs of checks."""
 
     program: Graph | TileProgram

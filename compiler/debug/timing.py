@@ -4,15 +4,15 @@ import resource
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from ..passes.pipeline import Pass, Program
 from .observer import Observer
 
 
-@dataclass
-class Span:
+class Span(Struct):
     """`seconds` of wall time, those of `children` included; `peak` is the most memory that the
     process has ever held by its end, and `grown` how much of that is of this span, in bytes."""
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 from onnx import ModelProto, helper
 
 from ..diagnostics import CompileError
@@ -24,8 +24,7 @@ SYNTHETIC = 8
 MOST_SAMPLES = 1 << 16
 
 
-@dataclass(frozen=True)
-class Input:
+class Input(Struct, frozen=True):
     name: str
     shape: tuple[int, ...]
     dtype: np.dtype[Any]

@@ -7,10 +7,10 @@ onnxruntime's integer kernel, of one dimension and of two, divides by the whole 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from ..ir.graph import Node

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
 from onnx import ModelProto
 
 from ..diagnostics import Remarks
@@ -27,8 +27,7 @@ UNKNOWN = (
 )
 
 
-@dataclass(frozen=True)
-class Wish:
+class Wish(Struct, frozen=True):
     """How a float model is to be quantised: `precision` int8, int16, float, or auto; the data."""
 
     precision: str = "auto"

@@ -10,9 +10,8 @@ int8 values at the model's borders, at forks and at reshapes decide.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
+from msgspec.structs import replace
 
 from ..ir.graph import Graph, Node, prune
 from .ceil import settled, unpadded

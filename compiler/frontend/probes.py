@@ -8,13 +8,13 @@ is a probe.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache
 from itertools import chain, islice, product
 from typing import Any
 
 import numpy as np
 import onnx
+from msgspec import Struct
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from onnx.defs import OpSchema
 
@@ -40,8 +40,7 @@ SCALE, ZERO = np.float32(0.05), np.int8(3)
 MOST_TRIALS, MOST_PROBES = 900, 8
 
 
-@dataclass(frozen=True)
-class Operand:
+class Operand(Struct, frozen=True):
     """A tensor that is computed, or an input of the model."""
 
     shape: tuple[int, ...]
@@ -52,8 +51,7 @@ class Operand:
         return self.kind == TensorProto.FLOAT
 
 
-@dataclass(frozen=True)
-class Probe:
+class Probe(Struct, frozen=True):
     """`model` has one node named as its operator; float values are quantised on both sides.
 
     `constant` if all operands but the first are constants.

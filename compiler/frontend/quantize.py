@@ -11,13 +11,13 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+from msgspec import Struct
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from ..diagnostics import CompileError
@@ -98,8 +98,7 @@ def silent_sessions() -> Iterator[None]:
         onnxruntime.set_default_logger_severity(WARNING)
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(Struct, frozen=True):
     """A float model as a file, since every copy in memory has its weights; nodes to leave out."""
 
     folder: Path

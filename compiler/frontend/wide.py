@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, shape_inference
 
 from ..ir.graph import Array
@@ -39,8 +39,7 @@ def narrowed(model: ModelProto, steps: Mapping[str, int]) -> dict[str, int]:
     return found
 
 
-@dataclass(frozen=True)
-class Facts:
+class Facts(Struct, frozen=True):
     """Who makes each value; constants; shapes."""
 
     made: Mapping[str, NodeProto]

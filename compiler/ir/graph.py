@@ -5,18 +5,18 @@ is named as in ONNX. `Node.body` is a region: the nodes that one fused node stan
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 Array = npt.NDArray[Any]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Quant:
+class Quant(Struct, frozen=True, eq=False):
     """real = scale * (q - zero); one entry, or one per index of `axis` (ONNX QuantizeLinear).
 
     `scale` is float32[1] or float32[channels], `zero` is int32 of the same shape.
@@ -38,9 +38,11 @@ class Quant:
             and np.array_equal(self.zero, other.zero)
         )
 
+    def __ne__(self, other: object) -> bool:  # Struct's own compares identities
+        return not self == other
 
-@dataclass(frozen=True, slots=True)
-class View:
+
+class View(Struct, frozen=True):
     """Where a tensor's elements lie: in the storage of `root`; `offset`, `strides` in elements."""
 
     root: str
@@ -48,8 +50,7 @@ class View:
     strides: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(Struct, frozen=True):
     """The first `elements` of a storage, which lie in scratchpad `memory` from byte `address` on,
     at the strides that they would have in DRAM, where the others are."""
 
@@ -58,8 +59,7 @@ class Head:
     elements: int
 
 
-@dataclass(frozen=True, slots=True)
-class Tensor:
+class Tensor(Struct, frozen=True):
     """The type of a value; `memory` is the memory that holds all of it ("dram" or a scratchpad).
 
     `address` is where the storage of a root begins there, in bytes; -1 until it is allocated. Of a
@@ -80,8 +80,7 @@ class Tensor:
         return prod(self.shape)
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(Struct, frozen=True):
     """`op` is "onnx.NAME" (`domain` in attrs if not the default), or one of compiler/ops.
 
     An absent optional input is the empty string, as in ONNX. `loc` names the ONNX nodes.
@@ -95,8 +94,7 @@ class Node:
     loc: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Graph:
+class Graph(Struct, frozen=True):
     """Passes return a new Graph; the dictionaries are never changed in place.
 
     `opset` is the version of the default ONNX operators that its onnx.* nodes are of.

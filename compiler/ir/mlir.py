@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from math import isfinite
@@ -16,12 +15,12 @@ from typing import Any
 
 from lark import Lark, Transformer, UnexpectedInput
 from lark.exceptions import VisitError
+from msgspec import Struct, field
 
 from ..diagnostics import CompileError
 
 
-@dataclass(frozen=True, slots=True)
-class TensorType:
+class TensorType(Struct, frozen=True):
     """tensor<SHAPExELEMENT, {encoding}>"""
 
     shape: tuple[int, ...]
@@ -32,14 +31,12 @@ class TensorType:
 Type = TensorType | str
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(Struct, frozen=True):
     arguments: tuple[tuple[str, Type], ...]
     operations: tuple[Operation, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(Struct, frozen=True):
     """Operands and results are SSA names without the `%`."""
 
     name: str

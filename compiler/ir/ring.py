@@ -6,10 +6,10 @@ the tensor lies at (sweep * bound + r) mod rows, where `sweep` counts how often 
 gone through: so each sweep goes on behind the one before, and its first tile is loaded whole.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from .tile import Box, Buffer, Env, Extent, Operand, Range
 
@@ -17,8 +17,7 @@ MOST_ROWS = 255
 """Of a ring, as the array's instructions count them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ring:
+class Ring(Struct, frozen=True):
     """What a ring of `rows` along dimension `axis` holds of a tensor in an iteration: the tile's
     extents, of its rows those that are `fresh`, and the place `origin`, but for the modulus, of the
     tensor's row 0. Ints, or int64 arrays of every iteration at once."""

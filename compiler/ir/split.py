@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from .heads import Cut
 from .tile import Compute, Load, Loop, Nest, Operand, Step, Store

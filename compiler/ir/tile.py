@@ -9,11 +9,11 @@ Double buffering is explicit: iteration i of the loops in `Operand.slots` uses s
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
+from msgspec import Struct, field
 
 from .graph import Graph
 
@@ -46,8 +46,7 @@ class Extent(NamedTuple):
 Env = Mapping[str, Range]
 
 
-@dataclass(frozen=True, slots=True)
-class Dim:
+class Dim(Struct, frozen=True):
     """[sum(scale * low) + offset, sum(scale * (high - 1)) + offset + extent), cut to [0, bound)."""
 
     bound: int
@@ -101,8 +100,7 @@ class Dim:
 Box = tuple[Dim, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Buffer:
+class Buffer(Struct, frozen=True):
     """`slots` tiles of at most `shape` elements in a scratchpad; `address` is -1 until allocated.
 
     `kind` is what it holds: "ifmap", "weight", "params", "psum" or "ofmap". With `ring`, a loop,
@@ -134,8 +132,7 @@ class Buffer:
 SLOT_ALIGN = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Operand:
+class Operand(Struct, frozen=True):
     """The part `box` of `tensor`, as `dtype`, in a slot of `buffer` or where it is resident.
 
     A tile buffer holds exactly `box`, dense, in the order in which the tensor is stored; or `held`,
@@ -157,22 +154,19 @@ class Operand:
         return tuple(Dim.whole(d.bound) for d in self.box) if self.whole else self.held or self.box
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
+class Load(Struct, frozen=True):
     """buffer <- box of the tensor in DRAM."""
 
     out: Operand
 
 
-@dataclass(frozen=True, slots=True)
-class Store:
+class Store(Struct, frozen=True):
     """box of the tensor in DRAM <- buffer, or the tensor's head."""
 
     source: Operand
 
 
-@dataclass(frozen=True, slots=True)
-class Compute:
+class Compute(Struct, frozen=True):
     """An instruction on tiles: `op` names it, `operands` by role; `attrs` are its numbers.
 
     Its result starts from zero where all loops in `accumulate` are in their first iteration.
@@ -184,8 +178,7 @@ class Compute:
     accumulate: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class HostCall:
+class HostCall(Struct, frozen=True):
     """The host runs its part number `part`."""
 
     part: int
@@ -194,8 +187,7 @@ class HostCall:
 Step = Load | Store | Compute | HostCall
 
 
-@dataclass(frozen=True, slots=True)
-class Loop:
+class Loop(Struct, frozen=True):
     """for `var` in 0:extent:step; the last range may be shorter.
 
     Of these iterations, those from index `begin` on and before `end` (0: the extent): what is left
@@ -229,8 +221,7 @@ class Loop:
         return -(-self.extent // self.step)
 
 
-@dataclass(frozen=True, slots=True)
-class Nest:
+class Nest(Struct, frozen=True):
     """What one group of the graph became; `dims` are the extents of all its variables."""
 
     loc: tuple[str, ...]
@@ -240,8 +231,7 @@ class Nest:
     buffers: tuple[Buffer, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class TileProgram:
+class TileProgram(Struct, frozen=True):
     graph: Graph
     nests: tuple[Nest, ...]
 

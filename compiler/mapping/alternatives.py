@@ -4,7 +4,9 @@ And the same for channels: what a layer would take on the array with a few more 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dnncc.targets import Target
 
@@ -19,8 +21,7 @@ ROUND = (4, 8, 16, 32, 64, 128, 256)
 """Numbers of channels that arrays like are multiples of these."""
 
 
-@dataclass(frozen=True, slots=True)
-class Channels:
+class Channels(Struct, frozen=True):
     """A layer's array cycles with `count` indices of the loop `var`."""
 
     var: str

@@ -12,10 +12,11 @@
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from dnncc.isa.image import Floor
 from dnncc.targets import Memory, Target
@@ -96,8 +97,7 @@ def whole_pixels(load: Workload) -> Given:
 # DRAM
 
 
-@dataclass
-class Traffic:
+class Traffic(Struct):
     """The bytes that must cross each DRAM link, group by group in the graph's order; `seen` are the
     storages that a memory has been given, where each is on chip, or counted, from then on. What is
     `outside` comes from DRAM or goes there; what is `apart` is read from a memory that it is not
@@ -107,8 +107,8 @@ class Traffic:
     target: Target
     loads: list[Workload]
     seen: set[tuple[str, str]] = field(default_factory=set)
-    outside: frozenset[str] = field(init=False)
-    apart: frozenset[str] = field(init=False)
+    outside: frozenset[str] = frozenset()
+    apart: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         graph = self.graph

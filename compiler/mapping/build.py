@@ -1,8 +1,10 @@
 """Collects what a group asks of the machine while its operators are lowered in turn."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from dnncc.isa import vector
 from dnncc.targets import Target
@@ -17,8 +19,7 @@ Use = tuple[str, str]
 """The role of an access, and the tensor that it then holds."""
 
 
-@dataclass
-class Builder:
+class Builder(Struct):
     """Collects the Workload of one group while its nodes are lowered in turn."""
 
     graph: Graph

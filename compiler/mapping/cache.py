@@ -15,12 +15,12 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import Struct, field
 
 from dnncc import targets
 from dnncc.isa import elf
@@ -42,8 +42,7 @@ MOST_FILES = 256
 """Of which the oldest go."""
 
 
-@dataclass(slots=True)
-class Cache:
+class Cache(Struct):
     """Texts of mappings by the hash of their problem; `path` is None where nothing is kept."""
 
     path: Path | None = None

@@ -8,9 +8,11 @@ are.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from dnncc.targets import Target
 
@@ -36,16 +38,14 @@ GUESSES = 4
 """Kinds of tilings that the array's model prices for a guess."""
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(Struct, frozen=True):
     """Neighbouring groups as one node, or one as it is, and what that costs."""
 
     node: Node
     found: Found
 
 
-@dataclass(frozen=True, slots=True)
-class Prices:
+class Prices(Struct, frozen=True):
     """Of groups of a graph: alone, as it is `placed`, and together, as it is `open`, where nothing
     stays on chip. `searched` are mappings of the problems met so far, at the given `limit`, `known`
     what the array's model has said."""

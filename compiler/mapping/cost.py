@@ -5,12 +5,12 @@ The array is priced by the target's dataflow and the rest by targets/cost.py, as
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from dnncc.targets import Channel, Engine, Target, cost, dataflow
 from dnncc.targets.floor import link as link_of
@@ -26,8 +26,7 @@ Bools = npt.NDArray[np.bool_]
 Steps = Mapping[str, Ints]
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Struct, frozen=True):
     """A workload on a target, with the scratchpad bytes that are free for its tiles, and what is
     given of its mapping."""
 

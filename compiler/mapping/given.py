@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from dnncc.targets import dataflow
 
@@ -19,8 +20,7 @@ MOVED_DIMENSIONS = 4
 """Of a block that one load brings."""
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
+class Given(Struct, frozen=True):
     """Parts of the mapping of node `node`, from `source`, which errors name.
 
     A loop that an `order` leaves out has one iteration. `slots` are of buffers by role; those of

@@ -1,12 +1,12 @@
 """A mapping: how the loops of one group are tiled, ordered and buffered."""
 
 from collections.abc import Mapping as Dict
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from msgspec import Struct, field
 
-@dataclass(frozen=True, slots=True)
-class Mapping:
+
+class Mapping(Struct, frozen=True):
     """`steps`: indices per tile and loop variable. `order`: the loops, outermost first.
 
     Operands in `resident` are loaded whole, before the loops; `slots` counts the tiles that the

@@ -4,10 +4,9 @@ Energy is counted as the simulator does: the target's table, times the array's a
 form, what DMA moves on both of its sides, and what the SIMD lanes take and give.
 """
 
-from dataclasses import replace
-
 import numpy as np
 import numpy.typing as npt
+from msgspec.structs import replace
 
 from dnncc.targets import dataflow
 from dnncc.targets import energy as energies

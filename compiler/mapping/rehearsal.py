@@ -6,12 +6,12 @@ wait, smaller tiles at the ends of loops, and engines that want a DRAM link at o
 
 from collections.abc import Iterator
 from collections.abc import Mapping as Dict
-from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 from typing import NamedTuple
 
 import numpy as np
+from msgspec import Struct
 
 from dnncc.isa import core
 from dnncc.isa.short import SHORT
@@ -82,8 +82,7 @@ class Wait(NamedTuple):
     ends: Ints
 
 
-@dataclass(frozen=True)
-class Nest:
+class Nest(Struct, frozen=True, dict=True):
     """A mapping's loops, outermost first, and what is in them."""
 
     problem: Problem
@@ -199,8 +198,7 @@ class Nest:
         return line._replace(head=found.head, hide=found.hide, after=True)
 
 
-@dataclass(frozen=True)
-class Body:
+class Body(Struct, frozen=True):
     """What is in a nest, in program order: moves of inputs, the step on the array if there is one,
     moves of what joins its sums, steps of the lanes, and stores if there are any. `inputs` and
     `steps` have the numbers of their lines."""

@@ -4,9 +4,8 @@ A ring asks for tiles of all input channels, in other loop orders. So it is a se
 only where the mapping that was found without one reads rows of an ifmap twice.
 """
 
-from dataclasses import replace
-
 import numpy as np
+from msgspec.structs import replace
 
 from .cost import TILE, Problem, repetitions, transfer
 from .mapping import Mapping

@@ -5,11 +5,9 @@ all; and no better than a larger one of the same split of channels and rows. So 
 a split comes first, and the others where that one leaves room for them.
 """
 
-from dataclasses import dataclass, field
 from functools import reduce
 
 import numpy as np
-import numpy.typing as npt
 
 from .array import array_parts
 from .asking import Asking
@@ -26,23 +24,16 @@ LENIENCE = 0.95
 """Tiles that divide better than a larger one may use the array so much better."""
 
 
-@dataclass(slots=True)
 class Learned:
     """What is known of the array's cycles of tiles: `array`, int64[tiles, 2], has bounds of those
     that are not `known`."""
 
-    steps: Steps
-    floor: Ints
-    split: Ints = field(init=False)
-    known: Bools = field(init=False)
-    ratio: npt.NDArray[np.float64] = field(init=False)
-    array: Ints = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.split = combinations(self.steps, [v for v in self.steps if v not in ALONG])
+    def __init__(self, steps: Steps, floor: Ints) -> None:
+        self.steps, self.floor = steps, floor
+        self.split = combinations(steps, [v for v in steps if v not in ALONG])
         self.known = np.zeros(len(self.split), np.bool_)
         self.ratio = np.ones(len(self.split))
-        self.array = self.floor
+        self.array = floor
 
     def learn(self, new: Ints, cycles: Ints) -> None:
         """The cycles of some tiles, and what follows for those that are no larger than one of them,

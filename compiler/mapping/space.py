@@ -2,12 +2,12 @@
 
 import operator
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct, field
 
 from .given import ANY, Given
 from .rings import Rolling, rolling
@@ -62,8 +62,7 @@ def once(of: Mapping[str, Ints], key: Hashable, make: Callable[[], T]) -> T:
     return of.known[key]  # type: ignore[no-any-return]
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(Struct, frozen=True):
     """What stays the same over a call of the cost model, beside the arrays of tile sizes.
 
     Buffers have `depth` slots each, but those with `slots` of their own. With `fits`, those of a
@@ -86,8 +85,7 @@ class Choice:
         return self.ring if self.ring and self.ring.access.role == access.role else None
 
 
-@dataclass(frozen=True, slots=True)
-class Fill:
+class Fill(Struct, frozen=True):
     """What fills an array, or 0: the `rows` on which it has the taps of a filter one below the
     other; and the channels that it takes at once, a `block`."""
 

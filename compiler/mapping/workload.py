@@ -2,10 +2,11 @@
 touches of its tensor per iteration, and the steps in the innermost loops and after them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from dnncc.targets import Target
 
@@ -20,8 +21,7 @@ LARGEST_FIELD = 65535
 LARGEST_BATCH = 255
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
+class Access(Struct, frozen=True):
     """An operand: the `box` that an iteration touches of `tensor`, held in a scratchpad as `dtype`.
 
     `kind` ("ifmap", "weight", "params", "psum", "ofmap") says in which scratchpad. Psums are not a
@@ -45,8 +45,7 @@ class Access:
         return tuple(d.largest(steps) for d in self.box)
 
 
-@dataclass(frozen=True, slots=True)
-class StepSpec:
+class StepSpec(Struct, frozen=True):
     """A step in terms of roles: `uses` maps what the instruction calls an operand to the access
     that holds it and the tensor that it then holds (a chain of steps may work in one buffer).
 
@@ -64,8 +63,7 @@ class StepSpec:
         return 1 + sum("psum" in self.uses and name in self.uses for name in ("side", "table"))
 
 
-@dataclass(frozen=True, slots=True)
-class Workload:
+class Workload(Struct, frozen=True):
     """`inner` steps run in every iteration; `outer` ones when the loops of `reduction` are done.
 
     A tile takes one index of the loops in `single`. `temps` hold what steps hand to each other, and

@@ -1,10 +1,9 @@
 """What is handed from one use to the next as a whole: a slot of a tile buffer, a resident tensor, a
 tensor in DRAM. Hazards are looked for within a unit, and between units that share bytes in turn."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from dnncc.isa.distinct import distinct
 from dnncc.targets import Target
@@ -19,8 +18,7 @@ Ints = npt.NDArray[np.int64]
 MEMORY_SHIFT = 44
 
 
-@dataclass(frozen=True)
-class Units:
+class Units(Struct, frozen=True):
     """Columns, int64[units]: memory number, bytes [start, stop), nests first..last.
 
     And what it is: the name of a storage, or that of a buffer with the number of the slot.

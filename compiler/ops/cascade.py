@@ -16,8 +16,9 @@ slices. Halo rows are computed again.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from ..ir.graph import Node, one_group
 from ..ir.tile import Box, Dim

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ..ir.edit import Editor
 from ..ir.graph import Array, Node
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
 REAL = np.dtype(np.float32)
 
 
-@dataclass(frozen=True)
-class Chain:
+class Chain(Struct, frozen=True):
     """Emits the nodes that compute `node`; raises Refused where the vector engine cannot."""
 
     edit: Editor

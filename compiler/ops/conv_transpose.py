@@ -9,11 +9,11 @@ convolutional layer?", 2016.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import product
 from math import gcd
 
 import numpy as np
+from msgspec import Struct
 
 from ..ir.graph import Array, Node, Quant
 from .join import Place, interleaved
@@ -43,8 +43,7 @@ class ConvTranspose(Op, onnx=("ConvTranspose",)):
         return inner.view_as(match, convolutions(inner, x, w))
 
 
-@dataclass(frozen=True)
-class Phase:
+class Phase(Struct, frozen=True):
     """Along one axis, results first, first + stride, ...: a convolution of stride 1 of x[begin:end]
     with `taps` of the weights, in that order; a tap behind the last one is zero."""
 
@@ -58,8 +57,7 @@ class Phase:
     end: int
 
 
-@dataclass(frozen=True)
-class Axis:
+class Axis(Struct, frozen=True):
     """The sizes along one axis: of the ifmap, the filter and the result."""
 
     size: int
@@ -137,8 +135,7 @@ def first_pads(
     return tuple(t // 2 if mode == "SAME_UPPER" else t - t // 2 for t in over)
 
 
-@dataclass(frozen=True)
-class Weights:
+class Weights(Struct, frozen=True):
     """`values` [K, C / group, R + 1, S + 1] as a convolution has them, behind each row and column a
     zero; their quantisation and group."""
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
+from msgspec.structs import replace
 
 from .chain import REAL, Chain
 from .lanes import LONG, NUMBERS

@@ -8,10 +8,10 @@ QLinearMul; "lifted" is that on uint8, 128 above these int8 values, where float3
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from dnncc.isa import numerics, vector
 

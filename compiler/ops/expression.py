@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 
 from ..host.reference import run_nodes
 from ..ir.edit import Editor
@@ -25,8 +25,7 @@ ELEMENTWISE = frozenset(
 BYTES = {np.dtype("int8"), np.dtype("uint8")}
 
 
-@dataclass(frozen=True)
-class Expression:
+class Expression(Struct, frozen=True):
     """`result`, which `nodes` compute from the dequantised `leaves` of one tensor, and scalars."""
 
     result: str

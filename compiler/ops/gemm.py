@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
+from msgspec.structs import replace
 
 from ..ir.graph import Array, Node, Quant
 from .match import Match, Refused, constant_value

@@ -4,10 +4,11 @@ QOperator nodes are imported in the same form, so that there is one way to recog
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ..ir.edit import Editor
 from ..ir.graph import Array, Node, Quant, Tensor
@@ -27,8 +28,7 @@ class Refused(Exception):
     """The pattern is not one that the accelerator computes; the text is the reason."""
 
 
-@dataclass(frozen=True)
-class Match:
+class Match(Struct, frozen=True):
     """`node` is the ONNX operator; `output` names the quantised result, of type `result`."""
 
     edit: Editor

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dnncc.isa import vector
 
@@ -87,8 +88,7 @@ class Pad(Op, name="pad", onnx=("Pad",)):
         build.outer.append(StepSpec("pool", uses, {**attrs, "out_zero": node.attrs["value"]}))
 
 
-@dataclass(frozen=True)
-class Frame:
+class Frame(Struct, frozen=True):
     """Elements before and after, per axis; negative ones are cut off."""
 
     before: tuple[int, ...]

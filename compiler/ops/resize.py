@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from ..ir.graph import Node, Quant
 from .expand import Axis, repeated
@@ -43,8 +43,7 @@ class Resize(Op, onnx=("Resize", "Upsample")):
         return linear(match, x, scaled)
 
 
-@dataclass(frozen=True)
-class Scaled:
+class Scaled(Struct, frozen=True):
     """An axis: the sizes of input and result, and what one is of the other."""
 
     size: int

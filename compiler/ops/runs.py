@@ -1,8 +1,9 @@
 """Results along an axis that are alike: equally spaced, of equally spaced elements of the input."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from .match import Refused
 
@@ -20,8 +21,7 @@ class Row(NamedTuple):
     weights: tuple[int, ...] = (1,)
 
 
-@dataclass(frozen=True)
-class Run:
+class Run(Struct, frozen=True):
     """`count` results from `first` on, `step` apart, of the rows from `row` on, `stride` apart."""
 
     first: int

@@ -1,8 +1,9 @@
 """After it, every tile buffer has an address in its scratchpad, and every storage one in DRAM."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from dnncc.targets import Target
 

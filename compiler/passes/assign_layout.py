@@ -13,8 +13,10 @@ order, and no view of an input. Constants have no View.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from operator import mul
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from dnncc.targets import dataflow
 
@@ -39,8 +41,7 @@ def assign_layout(graph: Graph, ctx: Context) -> Graph:
 Order = tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class Home:
+class Home(Struct, frozen=True):
     """A part of `whole`, and its place in it."""
 
     whole: str
@@ -92,8 +93,7 @@ def copy_group(source: str, result: str, loc: tuple[str, ...]) -> Node:
     return Node("group", inner.inputs, inner.outputs, body=(inner,), loc=loc)
 
 
-@dataclass
-class Plan:
+class Plan(Struct):
     """What is decided so far; `orders` has the strides of roots that had to be chosen, `natural`
     the dimensions of the others, outermost first, where they are not row-major."""
 

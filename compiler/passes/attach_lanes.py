@@ -7,8 +7,9 @@ Halo is computed again. Nodes whose mapping is given are attached only where tha
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 from itertools import chain
+
+from msgspec.structs import replace
 
 from dnncc.targets import Target
 

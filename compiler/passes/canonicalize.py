@@ -10,9 +10,9 @@ its QuantizeLinear.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
+from msgspec.structs import replace
 
 from ..ir.edit import Editor
 from ..ir.graph import Array, Graph, Node

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from ..diagnostics import CompileError
 
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
     from ..mapping.search import Found
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
+class Budget(Struct, frozen=True):
     """`seconds` from `start`, a reading of time.monotonic."""
 
     seconds: float = inf
@@ -41,8 +41,7 @@ class Budget:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(Struct, frozen=True, eq=False):
     """`effort` is the level of -O: 0 takes what comes first, 3 looks at the most candidates; `goal`
     is what they are to make small.
 
@@ -59,9 +58,9 @@ class Context:
     mapping: Mapping[str, Given] = field(default_factory=dict)
     cache: Path | None = None
     goal: str = "latency"
-    searched: dict[Any, Found] = field(default_factory=dict, compare=False)
-    known: Known = field(default_factory=dict, compare=False)
-    refused: dict[str, str] = field(default_factory=dict, compare=False)
+    searched: dict[Any, Found] = field(default_factory=dict)
+    known: Known = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
 
     def refusal(self, node: Node) -> str | None:
         """Why the accelerator is not to take it."""

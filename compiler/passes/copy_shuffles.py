@@ -8,9 +8,10 @@ less decide: there, a copy is the last resort, and nothing is scattered.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from math import inf
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from ..ir.edit import Editor
 from ..ir.graph import Graph, Node, View

@@ -7,9 +7,9 @@ fill more than a gigabyte.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import numpy as np
+from msgspec.structs import replace
 
 from ..host.reference import run_node
 from ..ir.edit import Editor

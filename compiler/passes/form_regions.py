@@ -7,7 +7,8 @@ that is less to move than its float32 result.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from dnncc.targets import Target
 

@@ -6,7 +6,8 @@ a burst of DRAM is moved for each part that has bytes in it, and of more parts a
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from dnncc.targets import dataflow
 

@@ -8,10 +8,11 @@ their buffers stay as they are, so that nothing takes longer. What saves most go
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from dnncc.targets import Target
 
@@ -48,8 +49,7 @@ def keep_parts(program: TileProgram, ctx: Context) -> TileProgram:
     return TileProgram(with_heads(graph, home.name, heads), tuple(nests))
 
 
-@dataclass(frozen=True)
-class Move:
+class Move(Struct, frozen=True, dict=True):
     """A load or store of a nest, of a tensor in DRAM."""
 
     nest: Nest
@@ -92,8 +92,7 @@ class Move:
         return int(np.broadcast_to(size, count_of(env)).sum())
 
 
-@dataclass(frozen=True)
-class Life:
+class Life(Struct, frozen=True):
     """A storage in DRAM, needed in `nests`, and all that moves of it. One index of its outermost
     dimension has `step` elements, which take `bytes` on chip."""
 
@@ -118,8 +117,7 @@ class Life:
         return min(loads, default=self.size)
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True):
     """Bytes of a scratchpad for the first `elements` of a storage, of which those before `unread`
     are not in DRAM; and bytes of DRAM's that need not move then."""
 
@@ -129,8 +127,7 @@ class Part:
     saved: int = 0
 
 
-@dataclass
-class Room:
+class Room(Struct):
     """What is free of a memory, beside the buffers of nests and all that stays in it: `taken`, with
     the nests in which it is."""
 
@@ -139,11 +136,10 @@ class Room:
     memory: str
     bytes: int
     target: Target
-    taken: list[tuple[Span, Span]] = field(init=False)
+    taken: list[tuple[Span, Span]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         number = numbers(self.graph)
-        self.taken = []
         for root, (first, last) in lifetimes(self.graph).items():
             tensor = self.graph.tensors[root]
             if tensor.memory == self.memory:

@@ -5,7 +5,7 @@ What is still onnx.* is the host's; what was matched and refused says why in att
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from ..ir.edit import Editor
 from ..ir.graph import Graph, Node

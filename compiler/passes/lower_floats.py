@@ -7,10 +7,10 @@ do not go to the accelerator and back for an addition.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from ..ir.edit import Editor
 from ..ir.graph import Graph, Node

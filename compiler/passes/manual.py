@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from inspect import cleandoc, getdoc
 
-from ..options import OMITTED
+from ..levels import OMITTED
 from .pipeline import PIPELINE, Pass, unchanged
 
 INTRODUCTION = """# The passes

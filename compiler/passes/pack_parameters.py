@@ -4,10 +4,10 @@ These are, per output channel, a table of bias and scale; zero points of weights
 by channel; and weights of matrix products stored [N][K], so that a tile of them is contiguous.
 """
 
-from dataclasses import replace
 from math import prod
 
 import numpy as np
+from msgspec.structs import replace
 
 from ..ir.graph import Array, Graph, Node, Tensor, View
 from ..ops.scale import product_scale, quant_of

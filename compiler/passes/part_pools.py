@@ -6,8 +6,9 @@ save more than the pool would save as one with the convolution that reads it.
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import chain
+
+from msgspec import Struct
 
 from ..ir.edit import Editor
 from ..ir.graph import Graph, Node, Tensor, View
@@ -30,8 +31,7 @@ PARTED = ("maxpool", "avgpool")
 """Pools without a table that has a row per channel."""
 
 
-@dataclass(frozen=True, slots=True)
-class Parting:
+class Parting(Struct, frozen=True):
     """A `pool`, and the concatenation of channels that it alone reads."""
 
     whole: Node

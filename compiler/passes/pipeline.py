@@ -2,9 +2,10 @@
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct
 
 from ..codegen.stream import Stream
 from ..diagnostics import CompileError
@@ -55,8 +56,7 @@ LEVELS: dict[type, Level] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Pass:
+class Pass(Struct, frozen=True):
     """`run` takes a program of level `takes`, and makes one of `level`.
 
     `instead` runs where the pass is left out, so that the program stays legal; where there is no

@@ -6,7 +6,9 @@ for its tiles.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dnncc.targets import Target
 
@@ -25,8 +27,7 @@ TILE_SHARE = 0.35
 """Of a scratchpad, what stays free for tiles while anything is resident."""
 
 
-@dataclass(frozen=True, slots=True)
-class Resident:
+class Resident(Struct, frozen=True):
     """Storage `root` in bytes [address, address + size), alive in nodes first..last."""
 
     root: str

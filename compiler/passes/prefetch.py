@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dnncc.isa.image import Floor
 from dnncc.targets import Target, cost
@@ -47,8 +48,7 @@ class Moved(NamedTuple):
     cycles: Floats
 
 
-@dataclass
-class Spare:
+class Spare(Struct):
     """Cycles that links are idle, float64[nests, links], and bytes of each memory that are free;
     of nests that run on the host nothing is."""
 

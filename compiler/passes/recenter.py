@@ -6,9 +6,8 @@ instructions are int16, too. Where others read or give a uint16 value, the vecto
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
+from msgspec.structs import replace
 
 from ..ir.edit import Editor
 from ..ir.graph import Array, Graph, Node

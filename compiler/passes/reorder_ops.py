@@ -4,8 +4,9 @@ Among orders that need the same, the one that was given stays.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from ..ir.graph import Graph, Node
 from ..memory.lifetimes import storage, storage_bytes

@@ -4,10 +4,9 @@ That is what wrote the bytes it reads, and what read or wrote the bytes it write
 imply are left out.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from dnncc.isa import core, program
 from dnncc.isa.distinct import distinct
@@ -52,8 +51,7 @@ def with_waits(piece: Piece, distance: Ints) -> Piece:
     return piece._replace(records=records)
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(Struct, frozen=True):
     """Of each instruction: its engine, its number on it from 1, and how many were `issued` to each
     engine before it, int64[n, engines]."""
 

@@ -5,10 +5,11 @@ A nest is loads, steps and stores on buffers whose slots make double buffering e
 
 from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as Dict
-from dataclasses import replace
 from itertools import groupby, pairwise
 from os.path import commonprefix
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from dnncc.targets import Target
 

@@ -7,10 +7,10 @@ output, and gives nodes. Constants that a node needs beside its inputs are Const
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 from onnx import NodeProto, helper, numpy_helper
 from tvm import relax
 
@@ -22,8 +22,7 @@ class Unsupported(Exception):
     """A call that has no ONNX form here; the text says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Operator:
+class Operator(Struct, frozen=True):
     """A Relax operator: how many tensors, or tuples of them, it takes, and its ONNX form.
 
     `computes`: it is worth a part of its own; what only moves or quantises is not.

@@ -8,9 +8,9 @@ float network is left to TVM. What only moves or quantises is ours next to what 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 from tvm import relax
 
 from .operators import Operator, Unsupported, operator, tensors
@@ -18,8 +18,7 @@ from .operators import Operator, Unsupported, operator, tensors
 QUANTIZE, DEQUANTIZE = "relax.quantize", "relax.dequantize"
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """A call that has an ONNX form: its result, what it reads of other bindings, what it is."""
 
     made: Any

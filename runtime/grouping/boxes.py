@@ -1,16 +1,14 @@
 """Whether tiles make up a whole box, and where one block holds all that they touch."""
 
-from dataclasses import dataclass
-
 import numpy as np
+from msgspec import Struct
 
 from dnncc.isa.distinct import distinct
 
 from .operands import Ints, Operand, require
 
 
-@dataclass(frozen=True, eq=False)
-class Box:
+class Box(Struct, frozen=True, eq=False):
     """Tiles of one box: the first index of each int64[n, dims]; the box's sizes, its place. Along
     dimensions in `shared` some results are made twice, of the same operands."""
 
@@ -20,8 +18,7 @@ class Box:
     shared: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True)
-class Block:
+class Block(Struct, frozen=True):
     """One strided block: first byte of a memory, strides in elements of type `code`."""
 
     memory: int

@@ -5,12 +5,12 @@ split where it could pass 2^24. Zero points of the ifmap are not subtracted: wha
 reads as its zero point, and all else of it is in the bias.
 """
 
-from dataclasses import dataclass, field
 from math import gcd
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct, field
 
 from dnncc.isa import numerics, vector
 
@@ -36,8 +36,7 @@ SMALL = 1 << 14
 """Zero points below this leave a byte's difference from them in 16 bits."""
 
 
-@dataclass(frozen=True)
-class Epilogue:
+class Epilogue(Struct, frozen=True):
     """A Requantize step: mode and limits, its table, its result; the strides of this have an axis
     of `groups`, if there are any."""
 
@@ -54,8 +53,7 @@ class Epilogue:
         return (n, self.groups, k // self.groups, *plane) if self.groups else (n, k, *plane)
 
 
-@dataclass(eq=False)
-class Convolution:
+class Convolution(Struct, eq=False):
     """Stands for all tiles of a layer; `weight_zero` and the window are common to them."""
 
     sums: Sums

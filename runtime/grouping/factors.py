@@ -1,10 +1,11 @@
 """The constants of a convolution as matrices of float32, in parts whose sums are exact."""
 
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dnncc.isa import numerics
 
@@ -29,8 +30,7 @@ LARGE = 1 << 18
 of a network's would take four times the memory of its constants."""
 
 
-@dataclass(frozen=True, eq=False)
-class Factors:
+class Factors(Struct, frozen=True, eq=False):
     """Weights as matrices in slices of the terms, whose sums are exact for a peak of the ifmap.
 
     They are multiplied as `kind`. `bias` is int32, `real_bias` float32 where sums with it are

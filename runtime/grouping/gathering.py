@@ -1,9 +1,8 @@
 """Copies between blocks: of maps of which a part lies on chip and the rest in DRAM, a whole; and of
 results that stay on chip, what is stored."""
 
-from dataclasses import dataclass
-
 import numpy as np
+from msgspec import Struct
 
 from dnncc.isa import core, dma, numerics
 from dnncc.isa.distinct import distinct
@@ -13,8 +12,7 @@ from .boxes import Block, affine
 from .operands import Ints, Operand, Ungrouped, require
 
 
-@dataclass(frozen=True)
-class Copy:
+class Copy(Struct, frozen=True):
     """What moves of tiles do together: values saturate to a type that does not hold them."""
 
     source: Block
@@ -31,8 +29,7 @@ class Copy:
         target[...] = numerics.saturate(source, core.DTYPES[self.target.code])
 
 
-@dataclass(frozen=True, eq=False)
-class Part:
+class Part(Struct, frozen=True, eq=False):
     """Tiles of an operand that lie in one memory: the block, its sizes, and the index in the whole
     at which it begins."""
 

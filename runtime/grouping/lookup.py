@@ -4,10 +4,10 @@ A table is what the instruction itself gives for all operands, so there is no se
 sum of two int8 tensors takes 2 ns an element so, 20 in float64 as fma asks for.
 """
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from msgspec import Struct, field
 
 from dnncc.isa import blocks, core, elementwise, numerics
 
@@ -21,8 +21,7 @@ I8, U8 = 0, 1
 HALVES = np.dtype([("low", "u1"), ("high", "u1")])
 
 
-@dataclass(eq=False)
-class Pairs:
+class Pairs(Struct, eq=False):
     """An Elementwise instruction of two operands whose values take a byte.
 
     Operands of 16 bits, as an accelerator with 16-bit words keeps its maps, are measured first.
@@ -55,8 +54,7 @@ class Pairs:
         return self.tables[a, b]
 
 
-@dataclass(eq=False)
-class Single:
+class Single(Struct, eq=False):
     """A Map instruction of an operand whose values take a byte; `place` is its table's, if any."""
 
     instruction: elementwise.Map

@@ -1,9 +1,10 @@
 """A nest's steps, each merged into one large instruction; Ungrouped where that is not exact."""
 
-from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from dnncc.isa import core, dma, elementwise, pool, tensor, vector
 
@@ -20,8 +21,7 @@ ALIGN = 64
 I8, U8, I16, U16 = NARROW = range(4)
 
 
-@dataclass(eq=False)
-class Scratch:
+class Scratch(Struct, eq=False):
     """Memories beyond the target's, for what merged steps hand to each other."""
 
     first: int
@@ -40,8 +40,7 @@ class Scratch:
         self.used = 0
 
 
-@dataclass(frozen=True)
-class Extent:
+class Extent(Struct, frozen=True):
     """A block of real memory that a merged instruction reads or writes."""
 
     block: Block
@@ -71,8 +70,7 @@ SCALED = (
 """Numbers of a Residual that are those of its Elementwise."""
 
 
-@dataclass(eq=False)
-class Merger:
+class Merger(Struct, eq=False):
     """Merges the steps of one nest; `constants` is where DRAM's constants end. Results of the steps
     in `staying` are left on chip, too, if they are stored."""
 

@@ -1,9 +1,9 @@
 """A nest's instructions as steps of one class each, and what each operand comes from."""
 
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
+from msgspec import Struct, field
 
 from dnncc.isa import core, dma, elementwise, pool, tensor, vector
 from dnncc.isa import program as programs
@@ -38,8 +38,7 @@ SAME: dict[type[core.Instruction], tuple[str, ...]] = {
 """Fields that all tiles of a step share; the others are addresses, sizes, strides and padding."""
 
 
-@dataclass(eq=False)
-class Step:
+class Step(Struct, eq=False):
     """All instructions of one class that a nest holds for one of its steps, in program order.
 
     `sources` says for each operand that is read which step, and which of its rows, made it; an

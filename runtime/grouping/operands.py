@@ -1,11 +1,11 @@
 """Operands of many instructions at once: where their blocks lie, and what a move makes of them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from dnncc.isa import core, dma, elementwise, pool, tensor, vector
 
@@ -24,8 +24,7 @@ def require(condition: Any, reason: str) -> None:
         raise Ungrouped(reason)
 
 
-@dataclass(frozen=True, eq=False)
-class Operand:
+class Operand(Struct, frozen=True, eq=False):
     """A strided block per row: memory, first byte and element type int64[n], sizes and strides, in
     elements, int64[n, dims]."""
 

@@ -8,10 +8,10 @@ and the program is when nobody reads a tile that was left out.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
+from msgspec import Struct, field
 
 from dnncc.isa import control, core
 from dnncc.isa import image as images
@@ -28,8 +28,7 @@ LARGEST_DRAM = 1 << core.MEMORY_SHIFT
 """Bytes of DRAM that a merged instruction's operand can name."""
 
 
-@dataclass(frozen=True)
-class Piece:
+class Piece(Struct, frozen=True):
     """Instructions first..stop - 1; `merged` stands for them if it is not empty."""
 
     first: int
@@ -38,8 +37,7 @@ class Piece:
     why: str = ""
 
 
-@dataclass(eq=False)
-class Plan:
+class Plan(Struct, eq=False):
     """Pieces in the order of `order`, the numbers of instructions; bytes of the memories that they
     need beside the target's, symbols that do not hold at the end what they would without merging,
     and per memory of the target the ranges of bytes that anything touches."""

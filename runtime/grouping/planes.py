@@ -4,11 +4,11 @@ Arrays are [images, rows, columns, channels] or [images, channels, rows, columns
 lies in memory: copying with the innermost dimension in order is four times faster.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from dnncc.isa import numerics
 
@@ -17,8 +17,7 @@ from ..machine import Buffers
 Array = npt.NDArray[Any]
 
 
-@dataclass(frozen=True)
-class Window:
+class Window(Struct, frozen=True):
     """Rows first, then columns: results, taps, stride, dilation, padding before; what lies outside
     reads as `zero`."""
 

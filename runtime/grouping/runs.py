@@ -6,9 +6,8 @@ looked up in the decoded records, and where it is not so, the order stays. What 
 behind what it is behind.
 """
 
-from dataclasses import replace
-
 import numpy as np
+from msgspec.structs import replace
 
 from dnncc.isa.core import CONTROL
 from dnncc.isa.distinct import distinct

@@ -9,11 +9,11 @@ import signal
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import onnx
+from msgspec import Struct
 
 from . import relax
 from .trial import disagreement
@@ -23,8 +23,7 @@ MODEL, LIBRARY, VERDICT = "model.onnx", "part.so", "verdict.json"
 STOPPED = {-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT}
 
 
-@dataclass(frozen=True, slots=True)
-class Build:
+class Build(Struct, frozen=True):
     """A library's bytes or why there are none, and whether another try would end the same way."""
 
     library: bytes | None

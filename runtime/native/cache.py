@@ -12,8 +12,9 @@ import os
 import re
 import stat
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 FOLDER = "host"
 CHECKSUM = re.compile("[0-9a-f]{64}")
@@ -26,8 +27,7 @@ class CacheError(Exception):
     """The cache cannot be used; the text is one line."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """A library, or why there is none."""
 
     library: Path | None

@@ -9,11 +9,11 @@ LOADING to load what is in the cache already.
 import platform
 import shutil
 import sys
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import onnx
+from msgspec import Struct
 
 from . import cache, relax, work
 from .build import attempt, build, one_line, signature
@@ -26,8 +26,7 @@ LINKERS = ("g++", "gcc", "clang++", "clang", "c++", "cc")
 REFERENCE, TVM = "onnx.reference", "TVM"
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(Struct, frozen=True):
     """What runs a part, why, and for TVM how."""
 
     runner: str

@@ -1,18 +1,17 @@
 """Work: tiles for the tensor engine, described by arrays, so that one call prices many tiles."""
 
-from dataclasses import dataclass, fields
 from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 IntsLike = npt.ArrayLike
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Work:
+class Work(Struct, frozen=True, eq=False):
     """Tiles of a convolution, one per element of the arrays, which broadcast together.
 
     k output and c input channels are those of one of the g groups; p x q is the ofmap, r x s the
@@ -49,7 +48,7 @@ class Work:
         high = reach(p, given.get("stride_y", one), r, given.get("dilation_y", one))
         wide = reach(q, given.get("stride_x", one), s, given.get("dilation_x", one))
         rest = {"h": high, "w": wide, "accumulate": np.zeros((), np.int64)}
-        unit = {f.name: one for f in fields(cls)}
+        unit = dict.fromkeys(cls.__struct_fields__, one)
         for name, value in given.items():
             if name != "accumulate" and np.min(value, initial=1) < 1:
                 raise ValueError(f"{name} must be >= 1")
@@ -67,7 +66,7 @@ class Work:
 
     def table(self) -> Ints:
         """int64 [..., 15], with the sizes in the order of the fields."""
-        columns = [getattr(self, f.name) for f in fields(self)]
+        columns = [getattr(self, name) for name in self.__struct_fields__]
         return np.stack(np.broadcast_arrays(*columns), axis=-1)
 
     def macs(self) -> Ints:

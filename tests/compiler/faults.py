@@ -1,10 +1,10 @@
 """Faults planted in what a pass made, outside of the passes: the pipeline is data."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from dnncc.codegen.stream import Stream
 from dnncc.ir.graph import Graph, Node, View

@@ -1,10 +1,10 @@
 """Random groups of every kind, from a seed: odd shapes, zero points, layouts, epilogues."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from dnncc.ir.graph import Graph, Node, Quant, View
 from dnncc.ops.scale import quant_of

@@ -1,13 +1,13 @@
 """From a model that a pass breaks to the smallest part of it, in a folder that repeats it."""
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from msgspec.structs import replace
 
 from dnncc import bisect, cli, reduce
 from dnncc.debug.cut import cut, feeds_of

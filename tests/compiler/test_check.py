@@ -1,12 +1,12 @@
 """Each seeded fault is found, in the pass it was planted in; and nothing is found where is none."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from dnncc import targets
 from dnncc.check import Checking, WrongValue, watchers
@@ -157,7 +157,7 @@ RULES: dict[str, tuple[str, faults.Change, str]] = {
     "view out of its root": ("assign_layout", faults.on_view("d", 600), "which has 896"),
     "a loop that ends early": (
         "tile_loops",
-        faults.on_nest("N_y", lambda n: replace(n, body=(replace(n.body[0], extent=6),))),  # type: ignore[arg-type]
+        faults.on_nest("N_y", lambda n: replace(n, body=(replace(n.body[0], extent=6),))),
         "N_y",
     ),
     "overlapping buffers": (

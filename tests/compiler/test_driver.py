@@ -18,7 +18,8 @@ from dnncc.cli import main
 from dnncc.debug.observer import Observer
 from dnncc.diagnostics import CompileError
 from dnncc.driver import compile_model
-from dnncc.options import OMITTED, Options
+from dnncc.levels import OMITTED
+from dnncc.options import Options
 from dnncc.passes.manual import markdown
 from dnncc.passes.pipeline import PIPELINE, Pass, Program
 from dnncc.runtime import load

@@ -1,7 +1,6 @@
 """Ifmaps in rings of rows: the values of onnxruntime, and every row from DRAM once in a sweep."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from onnx import ModelProto
 
 import dnncc

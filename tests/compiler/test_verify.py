@@ -1,11 +1,11 @@
 """Each way a Graph can be illegal is refused, by the node's name."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from dnncc.ir.graph import Graph, Node, View
 from dnncc.ir.verify import VerifyError, verify

@@ -2,12 +2,12 @@
 
 import warnings
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from onnx import ModelProto, helper, numpy_helper
 
 import dnncc
@@ -95,7 +95,7 @@ def test_contents(part: str) -> None:
 
 def runs(contents: str | bytes, part: str) -> bool:
     changes = {part: contents}
-    session = load(elf.write(replace(image(), **changes)))  # type: ignore[arg-type]
+    session = load(elf.write(replace(image(), **changes)))
     session.run(None, feeds())
     return True
 

@@ -5,13 +5,13 @@ import pickle
 import subprocess
 import sys
 import zipfile
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from dnncc.isa import core, elf
 from dnncc.isa.image import HostPart, Image

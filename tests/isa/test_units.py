@@ -1,10 +1,10 @@
 """Buffers and floors in the debug map: through files and texts, and what is refused."""
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from dnncc.isa import asm, control, core, dma, elf
 from dnncc.isa import image as images

@@ -5,13 +5,13 @@ map of an image that was compiled, or of one built by hand.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from msgspec.structs import replace
 from onnx import TensorProto, helper
 
 import dnncc

@@ -1,10 +1,10 @@
 """Every cycle above a bound has a cause, and the causes sum to it, exactly."""
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 import dnncc
 from dnncc import targets

@@ -1,10 +1,10 @@
 """Grouping: what is proved before instructions are merged, and that sums stay exact."""
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from dnncc.isa import core, elementwise, numerics, vector
 from dnncc.isa import image as images

@@ -1,10 +1,10 @@
 """Memories: what a view is, what it cannot reach, and which orders of execution are legal."""
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from dnncc.isa import core
 from dnncc.runtime import InferenceSession, RunError, loading, machine, order

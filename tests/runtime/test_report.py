@@ -1,11 +1,11 @@
 """Reports: layers sum to totals, engines' cycles to all cycles, energy to counted accesses."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from dnncc.isa import image as images
 from dnncc.runtime import InferenceSession, table

@@ -1,11 +1,11 @@
 """Loading and running: values, batches, orders of execution, what is refused."""
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from msgspec.structs import replace
 
 from dnncc.isa import core, elf
 from dnncc.isa import image as images

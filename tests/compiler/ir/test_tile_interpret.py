@@ -1,10 +1,10 @@
 """A Tile program computes what its Graph does; what is wrong in it shows, before any address."""
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from dnncc.diagnostics import CompileError
 from dnncc.ir.graph import Graph

@@ -1,9 +1,9 @@
 """Tile programs that break a rule are refused, with the ONNX node's name."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from dnncc.ir.tile import Buffer, Compute, Dim, Load, Loop, Nest, Step, TileProgram
 from dnncc.ir.tile_verify import verify_tile
@@ -56,7 +56,7 @@ def with_nest(program: TileProgram, change: Callable[[Nest], Nest]) -> TileProgr
 def with_buffer(program: TileProgram, index: int, **changes: object) -> TileProgram:
     def change(nest: Nest) -> Nest:
         buffers = list(nest.buffers)
-        buffers[index] = replace(buffers[index], **changes)  # type: ignore[arg-type]
+        buffers[index] = replace(buffers[index], **changes)
         return replace(nest, buffers=tuple(buffers))
 
     return with_nest(program, change)
@@ -74,20 +74,20 @@ def with_items(program: TileProgram, change: Callable[[Loop | Step], Loop | Step
 
 
 def loops(**changes: object) -> Callable[[Loop | Step], Loop | Step]:
-    return lambda i: replace(i, **changes) if isinstance(i, Loop) else i  # type: ignore[arg-type]
+    return lambda i: replace(i, **changes) if isinstance(i, Loop) else i
 
 
 def loads(**changes: object) -> Callable[[Loop | Step], Loop | Step]:
     def change(item: Loop | Step) -> Loop | Step:
         if not isinstance(item, Load):
             return item
-        return Load(replace(item.out, **changes))  # type: ignore[arg-type]
+        return Load(replace(item.out, **changes))
 
     return change
 
 
 def computes(**changes: object) -> Callable[[Loop | Step], Loop | Step]:
-    return lambda i: replace(i, **changes) if isinstance(i, Compute) else i  # type: ignore[arg-type]
+    return lambda i: replace(i, **changes) if isinstance(i, Compute) else i
 
 
 def shrunk(program: TileProgram) -> TileProgram:

@@ -1,10 +1,11 @@
 """Every mapping of a space, simulated: what the search should have found."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from msgspec.structs import replace
 from onnx import ModelProto
 
 from dnncc.diagnostics import Remarks

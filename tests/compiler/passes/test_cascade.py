@@ -5,11 +5,11 @@ A failing case is its seed; DNNCC_SEEDS=500 tries more of them.
 
 import os
 import tomllib
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from dnncc.codegen.image import image
 from dnncc.diagnostics import CompileError

@@ -4,12 +4,12 @@ A failing case is its seed; DNNCC_SEEDS=500 tries more of them.
 """
 
 import os
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from msgspec import structs
+from msgspec.structs import replace
 
 from dnncc.codegen.image import image
 from dnncc.ir.graph import Graph, Node, Quant, Tensor, View

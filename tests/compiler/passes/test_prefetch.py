@@ -1,11 +1,11 @@
 """Constants are on their way in earlier nests, and every value stays what it is."""
 
 import os
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 import dnncc
 from dnncc.ir.tile import TileProgram

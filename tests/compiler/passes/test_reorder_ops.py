@@ -1,11 +1,11 @@
 """Reordering lowers the peak of branching graphs, to the least that there is."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 import dnncc.passes.reorder_ops as reordering
 from dnncc.ir.graph import Graph, Node, Tensor, View
