@@ -1,15 +1,18 @@
 """The tile buffers of candidate tilings: how many slots, and whether they fit; all vectorised."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import reduce
 from typing import Any
 
 import numpy as np
 
+from dnncc.targets.floor import link
+
 from ..ir.tile import SLOT_ALIGN
-from .cost import Problem, Steps, elements, held, repetitions, times
+from .cost import Problem, Steps, channel, elements, held, repetitions, times
 from .rings import Rolling
-from .space import Bools, Choice, Ints, once, product_of, trips
+from .space import MOST, Bools, Choice, Ints, Slots, once, product_of, trips
 from .workload import Access
 
 
@@ -131,3 +134,34 @@ def within(problem: Problem, used: Mapping[str, Ints], share: int) -> Bools:
     for memory, taken in used.items():
         fits = fits & (taken <= problem.free[memory] // share)
     return np.asarray(fits)
+
+
+def queued(problem: Problem, choice: Choice, steps: Steps, room: Slots) -> Slots:
+    """`room`, with slots for the results that are made while another operand's tile is loaded, as
+    far as there is memory for them: on a link that both share, they have to wait for the load."""
+    result, given = problem.load.result, problem.given
+    if choice.depth < 2 or given.depth or result.role in given.slots or problem.in_place():
+        return room
+    count = trips(problem.load, steps)
+    made = times(result.apart, choice, count)
+    loads = [repetitions(access, choice, count) for access in beside_results(problem)]
+    more = int(max((-(-made // number)).max() for number in loads)) if loads else 0
+    for slots in range(min(int(made.max()), room[result.role] + more, MOST), room[result.role], -1):
+        wider = {**room, result.role: slots}
+        used = footprint(problem, replace(choice, slots=wider, fits=False), steps)
+        if within(problem, used, 1).all():
+            return wider
+    return room
+
+
+def beside_results(problem: Problem) -> list[Access]:
+    """What is loaded over the link that results are stored over."""
+    if not problem.moves(problem.load.result):
+        return []
+    taken = lane(problem, problem.load.result)
+    return [a for a in problem.load.inputs if problem.moves(a) and lane(problem, a) == taken]
+
+
+def lane(problem: Problem, access: Access) -> int:
+    stores = access is problem.load.result
+    return link(problem.target, channel(problem, access), stores)

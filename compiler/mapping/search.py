@@ -24,7 +24,7 @@ from dnncc.targets import dataflow
 from .array import array_parts, macs, uneven
 from .asking import Asking, alone
 from .beside import CODE_BYTES
-from .buffers import footprint, slots
+from .buffers import footprint, queued, slots
 from .cost import Problem
 from .mapping import Mapping
 from .pool import (
@@ -311,6 +311,7 @@ def to_mapping(problem: Problem, choice: Choice, steps: dict[str, int]) -> Mappi
     one = {v: np.array([s]) for v, s in steps.items()}
     count = trips(problem.load, one)
     room = {role: int(n.max()) for role, n in slots(problem, choice, one).items()}
+    room = dict(queued(problem, choice, one, room))
     order = tuple(v for v in choice.order if count[v][0] > 1)
     given = dict(problem.given.array)
     ring = (choice.ring.access.role,) if choice.ring else ()
