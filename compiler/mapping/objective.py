@@ -66,12 +66,14 @@ def searching_for(goal: str, problem: Problem, limit: int, rounds: int = ROUNDS)
 
 
 def is_better(goal: str, other: Found, best: Found) -> bool:
-    """Whether a mapping is worth to be taken instead of another; of about the same cycles the one
-    of clearly fewer bytes."""
+    """Whether a mapping with a ring is worth to be taken instead of another; of about the same
+    cycles the one of clearly fewer bytes, but not where all of the ifmap was loaded once."""
     if goal == "latency":
-        lighter = other.bytes * BYTE_SLACK < best.bytes
+        once = bool({*other.mapping.ring} & {*best.mapping.resident})
+        lighter = other.bytes * BYTE_SLACK < best.bytes and not once
         slack = CYCLE_SLACK if lighter else 1 / CYCLE_SLACK
-        return other.cycles < slack * best.cycles
+        heavier = once and other.bytes * other.cycles > best.bytes * best.cycles
+        return other.cycles < slack * best.cycles and not heavier
     scores = [f.energy * (f.cycles if goal == "edp" else 1) for f in (other, best)]
     return scores[0] < scores[1]
 

@@ -32,10 +32,10 @@ def in_ring(problem: Problem) -> Problem | None:
 
 def reads_twice(problem: Problem, chosen: Mapping, moved: int) -> bool:
     """Whether the rows that tiles of the ifmap share are a part worth mentioning of all bytes that
-    are `moved`, each time that one is loaded again."""
+    are `moved`, each time that one is loaded again; or it is loaded whole before the first tile."""
     found = rolling(problem.load)
     if found is None or found.access.role in chosen.resident:
-        return False
+        return found is not None
     steps = {v: np.array([s]) for v, s in chosen.steps.items()}
     choice = Choice(chosen.order, chosen.resident, 1, chosen.slots)
     number = repetitions(found.access, choice, trips(problem.load, steps))
