@@ -10,6 +10,7 @@ import numpy.typing as npt
 from dnncc.targets import cost
 
 from .array import macs
+from .buffers import Queue, lane
 from .cost import (
     Moves,
     Problem,
@@ -93,14 +94,21 @@ def common(problem: Problem, choice: Choice, steps: Steps, each: Transfers) -> C
 
 
 def beside(
-    problem: Problem, choice: Choice, steps: Steps, shares: Bools, all_: Common, room: Steps
+    problem: Problem,
+    choice: Choice,
+    steps: Steps,
+    shares: Bools,
+    all_: Common,
+    room: Steps,
+    stored: Queue,
 ) -> Beside:
     """Engines overlap, so the busiest sets the time, but where there is one slot of everything.
-    `room` is the most tiles that each buffer holds."""
+    `room` is the most tiles that each buffer holds, `stored` how results wait for their link."""
     moves = all_.moves
     turn, slots = paces(problem, choice, all_, room)
     alone: Any = start(problem, moves, shares, lead(problem, choice, steps)) + all_.ends
     overlap = np.maximum(all_.busiest, joined(problem, choice, all_, room))
+    overlap = np.maximum(overlap, behind_loads(problem, all_, stored))
     between = waits_between(problem, choice, all_) + sweep_waits(problem, choice, steps, moves)
     if choice.depth == 1:
         between = between + all_.vector + sum(moves.busy.values())
@@ -154,6 +162,16 @@ def joined(problem: Problem, choice: Choice, all_: Common, room: Steps) -> Ints:
     known = room if problem.tight else dict.fromkeys(all_.lanes, np.asarray(choice.depth))
     each = (t // (1 if role in lone else known[role]) for role, t in all_.lanes.items())
     return reduce(np.maximum, each, np.zeros((), np.int64))
+
+
+def behind_loads(problem: Problem, all_: Common, stored: Queue) -> Ints:
+    """Cycles of the results' link, and of the lanes those in which it is idle: results beyond those
+    that there are slots for, of which the first one is taken, are made when a load has ended."""
+    result = problem.load.result
+    if not problem.moves(result):
+        return np.zeros((), np.int64)
+    late = np.maximum(stored.load - stored.slots + 1, 0) * all_.vector // np.maximum(stored.load, 1)
+    return np.asarray(all_.moves.busy[lane(problem, result)] + late)
 
 
 def start(problem: Problem, moves: Moves, shares: Bools, lead: Ints) -> Ints:

@@ -1,9 +1,8 @@
 """The tile buffers of candidate tilings: how many slots, and whether they fit; all vectorised."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import reduce
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from dnncc.targets.floor import link
 from ..ir.tile import SLOT_ALIGN
 from .cost import Problem, Steps, channel, elements, held, repetitions, times
 from .rings import Rolling
-from .space import MOST, Bools, Choice, Ints, Slots, once, product_of, trips
+from .space import MOST, Bools, Choice, Ints, once, product_of, trips
 from .workload import Access
 
 
@@ -136,22 +135,37 @@ def within(problem: Problem, used: Mapping[str, Ints], share: int) -> Bools:
     return np.asarray(fits)
 
 
-def queued(problem: Problem, choice: Choice, steps: Steps, room: Slots) -> Slots:
-    """`room`, with slots for the results that are made while another operand's tile is loaded, as
-    far as there is memory for them: on a link that both share, they have to wait for the load."""
-    result, given = problem.load.result, problem.given
-    if choice.depth < 2 or given.depth or result.role in given.slots or problem.in_place():
-        return room
-    count = trips(problem.load, steps)
-    made = times(result.apart, choice, count)
+class Queue(NamedTuple):
+    """Of results that are stored over a link on which operands are loaded, too: how many there are
+    to a `load` of what is loaded again and again, and `slots` that they wait in."""
+
+    load: Ints
+    slots: Ints
+
+
+def queue(
+    problem: Problem,
+    choice: Choice,
+    steps: Steps,
+    used: Mapping[str, Ints],
+    known: Buffers | None = None,
+) -> Queue:
+    """A result cannot leave while a load has the link. So there are slots for what is made
+    meanwhile, as far as there is memory for them beside what is `used`."""
+    known = {} if known is None else known
+    result, count = problem.load.result, trips(problem.load, steps)
+    room = rooms(problem, choice, steps, known)[result.role]
     loads = [repetitions(access, choice, count) for access in beside_results(problem)]
-    more = int(max((-(-made // number)).max() for number in loads)) if loads else 0
-    for slots in range(min(int(made.max()), room[result.role] + more, MOST), room[result.role], -1):
-        wider = {**room, result.role: slots}
-        used = footprint(problem, replace(choice, slots=wider, fits=False), steps)
-        if within(problem, used, 1).all():
-            return wider
-    return room
+    if not loads or problem.in_place():
+        return Queue(np.zeros((), np.int64), room)
+    size, made = sized(problem, result, choice, steps, known)
+    each = reduce(np.maximum, (np.where(n > 1, -(-made // n), 0) for n in loads))
+    given = problem.given
+    if choice.depth < 2 or given.depth or result.role in given.slots:
+        return Queue(each, room)
+    memory = memory_of(problem, result)
+    left = np.maximum(problem.free[memory] - used[memory], 0) // np.maximum(size, 1)
+    return Queue(each, np.minimum(room + left, np.maximum(room, MOST)))
 
 
 def beside_results(problem: Problem) -> list[Access]:

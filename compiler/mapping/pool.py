@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .beside import Beside, Common, beside, common
-from .buffers import Buffers, footprint, rooms, within
+from .buffers import Buffers, footprint, queue, rooms, within
 from .cost import Problem, transfers
 from .space import Bools, Choice
 
@@ -72,7 +72,8 @@ def fitting(
         if alike not in shared:
             shared[alike] = common(problem, choice, mesh, each)
         room = rooms(problem, choice, mesh, buffers)
-        wide = beside(problem, choice, mesh, within(problem, used, 2), shared[alike], room)
+        stored = queue(problem, choice, mesh, used, buffers)
+        wide = beside(problem, choice, mesh, within(problem, used, 2), shared[alike], room, stored)
         found.append(Fitting(number, fits, wide))
     return found
 

@@ -24,7 +24,7 @@ from dnncc.targets import dataflow
 from .array import array_parts, macs, uneven
 from .asking import Asking, alone
 from .beside import CODE_BYTES
-from .buffers import footprint, queued, slots
+from .buffers import footprint, queue, slots, tiles
 from .cost import Problem
 from .mapping import Mapping
 from .pool import (
@@ -311,7 +311,10 @@ def to_mapping(problem: Problem, choice: Choice, steps: dict[str, int]) -> Mappi
     one = {v: np.array([s]) for v, s in steps.items()}
     count = trips(problem.load, one)
     room = {role: int(n.max()) for role, n in slots(problem, choice, one).items()}
-    room = dict(queued(problem, choice, one, room))
+    result = problem.load.result.role
+    wait = queue(problem, choice, one, footprint(problem, choice, one)).slots
+    made = tiles(problem, problem.load.result, choice, count)
+    room[result] = int(np.minimum(made, wait).max())
     order = tuple(v for v in choice.order if count[v][0] > 1)
     given = dict(problem.given.array)
     ring = (choice.ring.access.role,) if choice.ring else ()
