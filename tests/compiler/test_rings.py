@@ -28,6 +28,7 @@ from dnncc.mapping.lowering import workload
 from dnncc.mapping.mapping import Mapping
 from dnncc.mapping.objective import search_for
 from dnncc.runtime import load
+from tests.compiler.mapping.test_bound import layers
 from tests.compiler.networks import small_network, weights
 from tests.compiler.qdq import SOME, Sketch
 from tests.compiler.small import Sketch as Small
@@ -351,3 +352,11 @@ def found_again(problem: Problem, attr: dict[str, Any]) -> int:
         ring=mapping.ring,
     )  # fmt: skip
     return search_for("latency", replace(problem, given=fixed), 512).bytes
+
+
+def test_one_is_found_where_a_map_would_be_loaded_before_the_first_tile() -> None:
+    """A depthwise convolution, whose link is busy all the time; no memory has room for two maps."""
+    made = dnncc.compile(layers([(136, 34, 1, 4), (136, 1, 3, 136)], 28), "nvdla-like-small")
+    mapping = [n.attrs["mapping"] for n in made.graph.nodes if n.op == "group"][-1]
+    assert mapping["ring"] == ("ifmap",)
+    assert not mapping["resident"]
