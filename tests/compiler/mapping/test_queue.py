@@ -22,7 +22,7 @@ def test_results_have_slots_for_as_long_as_a_load_takes() -> None:
     wide, cycles = compiled({"slots": rest}, "nvdla-like-small")
     narrow, more = compiled({"slots": {**rest, "out": 2}}, "nvdla-like-small")
     assert wide["out"] > narrow["out"] == 2
-    assert cycles < more
+    assert cycles <= more
 
 
 def test_what_is_given_stays() -> None:
