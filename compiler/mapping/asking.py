@@ -19,7 +19,7 @@ Asking = Generator[dataflow.Work, dataflow.Phases, T]
 Known = dict[bytes, list[int]]
 """Phases of tiles, by their sizes as bytes: layers of a network have many tiles in common."""
 
-AT_ONCE = 4
+AT_ONCE = 32
 """Searches side by side: each has all its candidates in memory."""
 
 

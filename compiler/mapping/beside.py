@@ -10,18 +10,11 @@ import numpy.typing as npt
 from dnncc.targets import cost
 
 from .array import macs
-from .buffers import Queue, lane
-from .cost import (
-    Moves,
-    Problem,
-    Steps,
-    Transfers,
-    dma,
-    runs,
-    stored,
-)
+from .buffers import Queue
+from .cost import Problem, Steps, runs, stored
 from .lanes import handing_cycles, vector_cycles
-from .space import Choice, product_of, trips
+from .moves import Moves, Transfers, dma
+from .space import Loops, Ways, product_of, trips
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -52,15 +45,10 @@ class Beside(NamedTuple):
         busiest = np.maximum(array + self.between, self.overlap)
         return np.asarray(np.maximum(busiest, turn) + self.alone)
 
-    def at(self, shape: tuple[int, ...], points: tuple[Ints, ...]) -> "Beside":
-        """Of some points of a mesh."""
-
-        def taken(column: Ints) -> Ints:
-            return np.broadcast_to(column, shape)[points]
-
-        pace = {name: np.stack([*map(taken, getattr(self, name))]) for name in ("turn", "slots")}
-        rest = {name: taken(c) for name, c in self._asdict().items() if name not in pace}
-        return Beside(**rest, **pace)
+    def at(self, *points: Ints) -> "Beside":
+        """Of some candidates."""
+        where: Any = (..., *points)
+        return Beside(*(column[where] for column in self))
 
 
 class Common(NamedTuple):
@@ -79,7 +67,7 @@ class Common(NamedTuple):
     lanes: Mapping[str, Ints]
 
 
-def common(problem: Problem, choice: Choice, steps: Steps, each: Transfers) -> Common:
+def common(problem: Problem, choice: Loops, steps: Steps, each: Transfers) -> Common:
     """Before the first tile come its loads; after all the vector work on the last one, and its
     store."""
     moves, after = dma(problem, choice, steps, each), vector_cycles(problem, choice, steps)
@@ -95,7 +83,7 @@ def common(problem: Problem, choice: Choice, steps: Steps, each: Transfers) -> C
 
 def beside(
     problem: Problem,
-    choice: Choice,
+    ways: Ways,
     steps: Steps,
     shares: Bools,
     all_: Common,
@@ -105,13 +93,14 @@ def beside(
     """Engines overlap, so the busiest sets the time, but where there is one slot of everything.
     `room` is the most tiles that each buffer holds, `stored` how results wait for their link."""
     moves = all_.moves
-    turn, slots = paces(problem, choice, all_, room)
-    alone: Any = start(problem, moves, shares, lead(problem, choice, steps)) + all_.ends
-    overlap = np.maximum(all_.busiest, joined(problem, choice, all_, room))
+    turn, slots = paces(problem, ways, all_, room)
+    alone: Any = start(problem, moves, shares, lead(problem, ways, steps)) + all_.ends
+    overlap = np.maximum(all_.busiest, joined(problem, ways, all_, room))
     overlap = np.maximum(overlap, behind_loads(problem, all_, stored))
-    between = waits_between(problem, choice, all_) + sweep_waits(problem, choice, steps, moves)
-    if choice.depth == 1:
-        between = between + all_.vector + sum(moves.busy.values())
+    between = waits_between(problem, ways, all_) + sweep_waits(problem, ways, steps, moves)
+    single = ways.depth == 1
+    if single.any():
+        between = between + np.where(single, all_.vector + sum(moves.busy.values()), 0)
     bytes_ = moves.bytes + all_.code * CODE_BYTES
     columns = (overlap, between, turn, slots, alone, all_.code, bytes_)
     return Beside(*(np.asarray(column, np.int64) for column in columns))
@@ -132,19 +121,23 @@ def turns(problem: Problem, moves: Moves, vector: Ints) -> tuple[dict[str, Ints]
     return (worked_on | result, others) if load.gathered() else (worked_on, others | result)
 
 
-def paces(problem: Problem, choice: Choice, all_: Common, room: Steps) -> tuple[Ints, Ints]:
+def paces(problem: Problem, ways: Ways, all_: Common, room: Steps) -> tuple[Ints, Ints]:
     """By memory, how long a slot waits for its next tile, and how many there are. Of all operands
     the longest, as each has its slots; a lone one counts in other ways."""
     if not problem.tight:
-        each = (t // max(choice.room(role), choice.depth) for role, t in all_.turns.items())
-        return np.asarray(reduce(np.maximum, each))[None], np.array([choice.depth])
+        deep = ways.deep & all_.turns.keys()
+        usual = [t for role, t in all_.turns.items() if role not in deep]
+        shared = reduce(np.maximum, usual, np.zeros((), np.int64)), ways.depth
+        own = ((all_.turns[role], np.maximum(ways.room(role), ways.depth)) for role in deep)
+        each = longest_by([shared, *own])
+        return each[None], ways.depth[None]
     made = {a.role: all_.handing for s in problem.load.inner if (a := problem.load.prepared(s))}
     found: dict[str, tuple[Ints, Ints]] = {}
     kinds = {a.role: a.kind for a in problem.load.accesses()}
     for role, turn in {**all_.turns, **made}.items():
         kind: Any = kinds.get(role, "psum")
         memory = problem.target.memory_for(kind).name
-        longest, slots = found.get(memory, (turn * 0, np.asarray(choice.depth)))
+        longest, slots = found.get(memory, (turn * 0, ways.depth))
         number = room.get(role, slots)
         found[memory] = np.maximum(longest, turn // number), np.minimum(slots, number)
     return stacked(t for t, _ in found.values()), stacked(n for _, n in found.values())
@@ -154,67 +147,78 @@ def stacked(columns: Iterable[Ints]) -> Ints:
     return np.stack(np.broadcast_arrays(*columns))
 
 
-def joined(problem: Problem, choice: Choice, all_: Common, room: Steps) -> Ints:
+def joined(problem: Problem, ways: Ways, all_: Common, room: Steps) -> Ints:
     """What slots are taken for that the array has nothing to do with, one after the other. Of a map
     that joins the sums one may do: it comes while the array works."""
     joining = problem.load.joining()
-    lone = {role for role in joining if choice.room(role) == 1}
-    known = room if problem.tight else dict.fromkeys(all_.lanes, np.asarray(choice.depth))
-    each = (t // (1 if role in lone else known[role]) for role, t in all_.lanes.items())
-    return reduce(np.maximum, each, np.zeros((), np.int64))
+    known = room if problem.tight else dict.fromkeys(all_.lanes, ways.depth)
+    lone = {role: room[role] == 1 for role in joining}
+    each = {r: np.where(lone[r], 1, n) if r in lone else n for r, n in known.items()}
+    return longest_by((t, each[r]) for r, t in all_.lanes.items())
+
+
+def longest_by(taken: Iterable[tuple[Ints, Ints]]) -> Ints:
+    """The most cycles of a slot, of what takes so many, and has so many slots; 0 of nothing."""
+    each = [t // number for t, number in taken]
+    return reduce(np.maximum, each, np.zeros((1, 1), np.int64))
 
 
 def behind_loads(problem: Problem, all_: Common, stored: Queue) -> Ints:
     """Cycles of the results' link, and of the lanes those in which it is idle: results beyond those
     that there are slots for, of which the first one is taken, are made when a load has ended."""
-    result = problem.load.result
-    if not problem.moves(result):
+    link = next((way.link for way in problem.routes if way.stores), None)
+    if link is None:
         return np.zeros((), np.int64)
     late = np.maximum(stored.load - stored.slots + 1, 0) * all_.vector // np.maximum(stored.load, 1)
-    return np.asarray(all_.moves.busy[lane(problem, result)] + late)
+    return np.asarray(all_.moves.busy[link] + late)
 
 
 def start(problem: Problem, moves: Moves, shares: Bools, lead: Ints) -> Ints:
     """Cycles until the first tile is there, of the engine that takes longest. Constants that lie
     beside the tiles of the group before come as long before as `lead`; on an engine of their own at
     any time."""
-    total: Any = np.zeros((), np.int64)
+    each: list[Ints] = []
+    latency: dict[str, int] = {w.engine.name: w.channel.latency_cycles for w in problem.routes}
     for name in dict.fromkeys((*moves.early, *moves.fill)):
-        early, fill = moves.early.get(name, lead * 0), moves.fill.get(name)
-        before = early if fill is None and not problem.first else lead
-        latency = problem.target.channel_of(name).latency_cycles
-        left = np.maximum(early - shares * before, 0) + (0 if fill is None else fill)
-        total = np.maximum(total, left + latency * (left > 0))
-    return np.asarray(total)
+        early, fill = moves.early.get(name), moves.fill.get(name)
+        left = np.zeros((), np.int64) if fill is None else fill
+        if early is not None:
+            before = early if fill is None and not problem.first else lead
+            left = np.maximum(early - shares * before, 0) + left
+        each.append(left + latency[name] * (left > 0))
+    return reduce(np.maximum, each, np.zeros((), np.int64))
 
 
-def lead(problem: Problem, choice: Choice, steps: Steps) -> Ints:
+def lead(problem: Problem, ways: Ways, steps: Steps) -> Ints:
     """Cycles that constants can be loaded in before a group begins: once the one before has loaded
     its last tiles. That is taken to be one like this."""
     if problem.first:
         return np.zeros((), np.int64)
     at_work = macs(problem.load) // problem.target.pes
-    return choice.depth * at_work // product_of(trips(problem.load, steps), choice.order)
+    return ways.depth * at_work // product_of(trips(problem.load, steps), ways.order)
 
 
-def waits_between(problem: Problem, choice: Choice, all_: Common) -> Ints:
+def waits_between(problem: Problem, ways: Ways, all_: Common) -> Ints:
     """What happens to a tile that has the only slot of its buffer, while the array has to wait."""
-    turn, load = all_.moves.turn, problem.load
-    lone = {role for role, room in choice.slots.items() if room == 1 < choice.depth}
-    lone -= load.joining()
-    held = lone if problem.in_place() else lone - {load.result.role}
-    moved: Any = sum(turn[role] for role in held & turn.keys())
-    made = any(a.role in lone for spec in load.inner if (a := load.prepared(spec)))
-    return np.asarray(moved + ("psum" in lone) * all_.vector + made * all_.handing)
+    load, apart = problem.load, problem.load.joining()
+    lone = {role: ways.lone(role) for role in ways.own if role not in apart}
+    held = lone.keys() if problem.in_place() else lone.keys() - {load.result.role}
+    waits = [all_.moves.turn[role] * lone[role] for role in held & all_.moves.turn.keys()]
+    if "psum" in lone:
+        waits.append(all_.vector * lone["psum"])
+    made: Any = [lone[a.role] for s in load.inner if (a := load.prepared(s)) and a.role in lone]
+    if made:
+        waits.append(all_.handing * reduce(np.logical_or, made))
+    return reduce(np.add, waits, np.zeros((), np.int64))
 
 
-def sweep_waits(problem: Problem, choice: Choice, steps: Steps, moves: Moves) -> Ints:
+def sweep_waits(problem: Problem, ways: Ways, steps: Steps, moves: Moves) -> Ints:
     """What the array has to wait for where the rows of a ring begin again, and the ring does not
     have the room for another first tile beside the last one."""
     total: Any = np.zeros((), np.int64)
     for access in problem.load.inputs:
-        if rolling := choice.rolls(access):
-            ahead = rolling.new_rows(steps) * (choice.room(access.role) - 1)
+        if rolling := ways.rolls(access):
+            ahead = rolling.new_rows(steps) * (ways.room(access.role) - 1)
             tile = access.box[rolling.axis].largest(steps)
             total = total + moves.again[access.role] * (ahead < tile)
     return np.asarray(total)
@@ -224,7 +228,7 @@ CODE_BYTES = 32
 """Of an average instruction, most being in short form."""
 
 
-def computes(problem: Problem, choice: Choice, steps: Steps) -> Ints:
+def computes(problem: Problem, choice: Loops, steps: Steps) -> Ints:
     """Instructions other than moves."""
     count = trips(problem.load, steps)
     number = [runs(problem.load, spec, choice, count) for spec in problem.load.steps()]

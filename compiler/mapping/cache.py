@@ -34,7 +34,7 @@ from .mapping import Priced
 from .pool import rolls
 from .rolled import in_ring
 from .search import options_of, to_mapping
-from .space import Choice, boxes, sizes_of
+from .space import Choice, Mesh, Ways, boxes, sizes_of
 
 LARGEST_FILE = 4 << 20
 LONGEST_LINE = 1000
@@ -148,8 +148,8 @@ def decoded(text: str) -> dict[str, Any]:
 def candidate(problem: Problem, record: dict[str, Any]) -> Priced | None:
     """The mapping that a record names, if it is one that the search may choose."""
     number, cycles, steps = (record.get(name) for name in ("choice", "cycles", "steps"))
-    ways = all_options(problem)
-    if type(number) is not int or not 0 <= number < len(ways) or not isinstance(steps, dict):
+    options = all_options(problem)
+    if type(number) is not int or not 0 <= number < len(options) or not isinstance(steps, dict):
         return None
     if type(cycles) is not int:
         return None
@@ -159,11 +159,11 @@ def candidate(problem: Problem, record: dict[str, Any]) -> Priced | None:
         s not in sizes_of(problem.load, problem.given, v, problem.fill) for v, s in steps.items()
     ):
         return None
-    one = {v: np.array([s]) for v, s in steps.items()}
-    room = within(problem, footprint(problem, ways[number], one), 1)
-    legal = boxes(problem.load, one) & rolls(problem, ways[number], one)
+    one, way = Mesh({v: np.array([s]) for v, s in steps.items()}), Ways.of({0: options[number]})
+    room = within(problem, footprint(problem, way, one), 1)
+    legal = boxes(problem.load, one) & rolls(problem, way, one)
     fits = legal.all() and room.all()
-    return Priced(to_mapping(problem, ways[number], steps), cycles) if fits else None
+    return Priced(to_mapping(problem, options[number], steps), cycles) if fits else None
 
 
 def all_options(problem: Problem) -> list[Choice]:

@@ -23,7 +23,9 @@ from .cost import Problem
 from .lowering import workload
 from .objective import searching_for
 from .pool import CYCLE_SLACK
-from .search import ROUNDS, Found, NoMapping, footprint_of
+from .rounds import ROUNDS
+from .search import Found, footprint_of
+from .smallest import NoMapping
 
 LARGEST_SLICE = 128
 SLICES, STRIPS = 4, 3

@@ -10,7 +10,7 @@ import numpy as np
 from dnncc.targets import Target, cost
 
 from .cost import Ints, Problem, Steps, elements, filled, runs, stored, times
-from .space import Choice, trips
+from .space import Loops, once, trips
 from .workload import Access, StepSpec, Workload
 
 Count = Callable[[Access], Any]
@@ -63,10 +63,15 @@ def counted(load: Workload, spec: StepSpec) -> Access:
     return load.used(spec)["x" if spec.op == "reduce" else "out"]
 
 
-def vector_cycles(problem: Problem, choice: Choice, steps: Steps) -> Ints:
+def vector_cycles(problem: Problem, choice: Loops, steps: Steps) -> Ints:
     """Cycles of all steps after the sums, over all tiles."""
+    tiles = stored(problem, choice, trips(problem.load, steps))
+    key = "vector", frozenset(choice.order)
+    return once(steps, key, lambda: outer_cycles(problem, steps, tiles))
+
+
+def outer_cycles(problem: Problem, steps: Steps, tiles: Ints) -> Ints:
     load, target = problem.load, problem.target
-    tiles = stored(problem, choice, trips(load, steps))
     total: Any = np.zeros((), np.int64)
     before = Spent(0, 0, 0)
     for spec in load.outer:
@@ -76,8 +81,8 @@ def vector_cycles(problem: Problem, choice: Choice, steps: Steps) -> Ints:
         if walked in load.temps and load.inner:
             every = tile * tiles * filled(load, steps, walked.variables())
         latency = latency_of(spec, target)
-        once = spent(load, spec, target, largest(steps))
-        part = Spent(once.cycles - latency, once.hide, once.head)
+        each = spent(load, spec, target, largest(steps))
+        part = Spent(each.cycles - latency, each.hide, each.head)
         part = Spent(*(np.ceil(every / tile * x).astype(np.int64) for x in part))
         total = total + part.cycles + tiles * latency - before.shared(part)
         before = part
@@ -97,7 +102,7 @@ def largest(steps: Steps) -> Count:
     return lambda access: elements(access.tile_shape(steps))
 
 
-def handing_cycles(problem: Problem, choice: Choice, steps: Steps) -> tuple[Ints, Ints]:
+def handing_cycles(problem: Problem, choice: Loops, steps: Steps) -> tuple[Ints, Ints]:
     """What steps between those on the array take, over all tiles; and of it, what the next step on
     the array waits for."""
     load = problem.load
@@ -107,8 +112,8 @@ def handing_cycles(problem: Problem, choice: Choice, steps: Steps) -> tuple[Ints
     for before, after in pairwise(load.inner):
         if before.op == "tensor" or after.op != "tensor":
             continue
-        once = spent(load, before, problem.target, largest(steps)).cycles
-        total = total + once * runs(load, before, choice, count)
+        each = spent(load, before, problem.target, largest(steps)).cycles
+        total = total + each * runs(load, before, choice, count)
         apart = choice.order if load.prepared(before) else (*before.apart, *after.apart)
-        waited = waited + once * times(apart, choice, count)
+        waited = waited + each * times(apart, choice, count)
     return np.asarray(total), np.asarray(waited)

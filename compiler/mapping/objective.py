@@ -13,25 +13,15 @@ from dnncc.targets import energy as energies
 
 from .array import array_parts
 from .asking import Asking, alone
-from .beside import Beside
-from .cost import Problem, elements, moved, runs, stored, transfer
+from .cost import Problem, elements, runs, stored
 from .lanes import largest, pools
+from .moves import moved, transfer
 from .pool import CYCLE_SLACK, Ints, Pool, Steps
 from .rolled import in_ring, reads_twice
-from .rounds import ALONG, asked_cycles, combinations
-from .search import (
-    BYTE_SLACK,
-    ROUNDS,
-    Found,
-    NoMapping,
-    everything,
-    fixed,
-    found,
-    options_of,
-    searching,
-    space,
-)
-from .space import Choice, trips
+from .rounds import ROUNDS, asked_cycles, everything, space
+from .search import BYTE_SLACK, Found, found, options_of, searching
+from .smallest import NoMapping, fixed
+from .space import Choice, some, trips
 from .workload import StepSpec
 
 Floats = npt.NDArray[np.float64]
@@ -83,21 +73,19 @@ def one_search(goal: str, problem: Problem, limit: int, rounds: int) -> Asking[F
     if goal == "latency":
         return (yield from searching(problem, limit, rounds))
     options = options_of(problem)
-    mesh, legal, steps = space(problem)
-    pool = everything(problem, options, mesh, legal)
-    spent = outside_energy(problem, options, pool, steps)
+    tiles = some(*space(problem, options))
+    pool = everything(problem, options, tiles.steps)
+    spent = outside_energy(problem, options, pool)
     if problem.load.inner:
-        split = combinations(steps, [v for v in steps if v not in ALONG])
-        rows = promising(pool, spent, split, SPREAD * limit)
-        tiles, tile = np.unique(pool.tile[rows], return_inverse=True)
-        steps = {v: s[tiles] for v, s in steps.items()}
-        more = Beside(*(column[..., rows] for column in pool.beside))
+        rows = promising(pool, spent, tiles.split, SPREAD * limit)
+        asked, tile = np.unique(pool.tile[rows], return_inverse=True)
+        steps = {v: s[asked] for v, s in pool.steps.items()}
         cycles = yield from asked_cycles(problem, steps)
-        pool = Pool(pool.choice[rows], tile, cycles, more)
+        pool = Pool(pool.choice[rows], tile, cycles, pool.beside.at(rows), steps)
         spent = spent[rows] + array_energy(problem, steps)[tile]
     score = spent * pool.cycles if goal == "edp" else spent
     best = np.lexsort((pool.beside.code, pool.cycles, score))[0]
-    row = found(problem, options, pool, steps, int(best))
+    row = found(problem, options, pool, int(best))
     return row._replace(energy=float(spent[best]))
 
 
@@ -112,12 +100,12 @@ def promising(pool: Pool, outside: Floats, split: Ints, limit: int) -> Ints:
     return np.unique(np.concatenate((frugal[:limit], each, fast[:limit])))
 
 
-def outside_energy(problem: Problem, options: list[Choice], pool: Pool, steps: Steps) -> Floats:
+def outside_energy(problem: Problem, options: list[Choice], pool: Pool) -> Floats:
     """Of all candidates, what DMA and SIMD lanes take."""
     total = np.zeros(len(pool.choice))
     for number in np.unique(pool.choice):
         rows = np.flatnonzero(pool.choice == number)
-        columns = {v: s[pool.tile[rows]] for v, s in steps.items()}
+        columns = {v: s[pool.tile[rows]] for v, s in pool.steps.items()}
         counted = outside_words(problem, options[int(number)], columns)
         total[rows] = energies.energy(counted, problem.target)
     return total

@@ -1,17 +1,17 @@
-"""The candidates of a search: all tiles of a mesh under each choice, and as rows the few of them
-that may be the best."""
+"""The candidates of a search: some tiles under each choice, and as rows the few of these that may
+be the best."""
 
 from collections.abc import Sequence
-from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from .beside import Beside, Common, beside, common
-from .buffers import Buffers, footprint, queue, rooms, within
-from .cost import Problem, transfers
-from .space import Bools, Choice
+from .beside import Beside, beside, common
+from .buffers import footprint, queue, rooms, within
+from .cost import Problem
+from .moves import transfers
+from .space import Bools, Choice, Mesh, Ways, alike
 
 Ints = npt.NDArray[np.int64]
 Steps = dict[str, Ints]
@@ -27,95 +27,81 @@ UNKNOWN = np.iinfo(np.int64).max
 
 
 class Fitting(NamedTuple):
-    """What fits under one choice: bool[mesh], and columns that broadcast to it."""
+    """What fits under which choice, bool[choices, tiles], and columns that broadcast to it."""
 
-    choice: int
     fits: Bools
     beside: Beside
 
+    @property
+    def some(self) -> Bools:
+        """Tiles that fit under a choice."""
+        return np.asarray(self.fits.any(axis=0))
+
     def cycles(self, array: Ints) -> Ints:
-        """int64[mesh], with the array's cycles int64[2, mesh]; UNKNOWN of what does not fit."""
-        return np.where(self.fits, self.beside.with_array(*array), UNKNOWN)
+        """With the array's cycles int64[tiles, 2]; UNKNOWN of what does not fit."""
+        return np.where(self.fits, self.beside.with_array(*array.T), UNKNOWN)
 
 
 class Pool(NamedTuple):
     """Candidates under several choices, which fit: columns of one length. `tile` is a row of the
-    tilings; `array` has a row for each of these: `array_cycles`, or a bound."""
+    tilings `steps`; `array` has a row for each of these: `array_cycles`, or a bound."""
 
     choice: Ints
     tile: Ints
     array: Ints
     beside: Beside
+    steps: Steps
 
     @property
     def cycles(self) -> Ints:
         return self.beside.with_array(*self.array[self.tile].T)
 
 
-def fitting(
-    problem: Problem, options: Sequence[Choice], mesh: Steps, legal: Bools
-) -> list[Fitting]:
-    """Everything legal that fits, by choice.
+def fitting(problem: Problem, options: Sequence[Choice], steps: Mesh) -> Fitting:
+    """Which of these tilings fit, and what they take beside the array, by choice.
 
-    What depends on some loops only is computed once for their steps, not for each tiling; and what
-    choices have in common once for those that differ in slots only.
+    What depends on the loops only is computed once for choices that differ in slots.
     """
-    found: list[Fitting] = []
-    each = transfers(problem, options, mesh)
-    shared: dict[tuple[tuple[str, ...], ...], Common] = {}
-    buffers: Buffers = {}
-    for number, choice in enumerate(options):
-        used = footprint(problem, choice, mesh, buffers)
-        able = legal & rolls(problem, choice, mesh)
-        fits = np.broadcast_to(able & within(problem, used, 1), legal.shape)
-        alike = choice.order, choice.resident
-        if alike not in shared:
-            shared[alike] = common(problem, choice, mesh, each)
-        room = rooms(problem, choice, mesh, buffers)
-        stored = queue(problem, choice, mesh, used, buffers)
-        wide = beside(problem, choice, mesh, within(problem, used, 2), shared[alike], room, stored)
-        found.append(Fitting(number, fits, wide))
-    return found
+    shape = len(options), len(next(iter(steps.values())))
+    fits, each = np.zeros(shape, np.bool_), transfers(problem, options, steps)
+    every, found = alike(options), list[Beside]()
+    for ways in every:
+        room = rooms(problem, ways, steps)
+        used = footprint(problem, ways, steps, room)
+        fits[ways.numbers] = within(problem, used, 1) & rolls(problem, ways, steps)
+        shared = common(problem, ways, steps, each)
+        shares, stored = within(problem, used, 2), queue(problem, ways, steps, used, room)
+        found.append(beside(problem, ways, steps, shares, shared, room, stored))
+    columns = (joined(every, parts, shape) for parts in zip(*found, strict=True))
+    return Fitting(fits, Beside(*columns))
 
 
-def rolls(problem: Problem, choice: Choice, mesh: Steps) -> Bools:
+def joined(every: Sequence[Ways], parts: Sequence[Ints], shape: tuple[int, int]) -> Ints:
+    """One array of what belongs to each of the ways."""
+    whole = np.empty((*parts[0].shape[:-2], *shape), np.int64)
+    for ways, part in zip(every, parts, strict=True):
+        whole[..., ways.numbers, :] = part
+    return whole
+
+
+def rolls(problem: Problem, ways: Ways, steps: Steps) -> Bools:
     """Where an ifmap is kept in a ring of rows, the tilings that allow for one."""
-    if choice.ring is None:
+    if ways.ring is None:
         return np.ones((), np.bool_)
-    slots = choice.room(choice.ring.access.role)
-    return choice.ring.legal(problem.load, mesh, choice.order, slots)
+    slots = ways.room(ways.ring.access.role)
+    return ways.ring.legal(problem.load, steps, ways.order, slots)
 
 
-def costs(found: Sequence[Fitting], legal: Bools, array: Ints) -> list[Ints]:
-    """Cycles under each choice, int64[mesh], with the array's int64[tiles, 2]."""
-    wide = np.zeros((2, *legal.shape), np.int64)
-    wide[:, legal] = array.T
-    return [one.cycles(wide) for one in found]
-
-
-def lowest(cycles: Sequence[Ints], legal: Bools) -> Ints:
-    """Of each tile the fewest cycles under any choice, or UNKNOWN: int64[tiles]."""
-    return np.asarray(reduce(np.minimum, cycles)[legal])
-
-
-def pooled(
-    found: Sequence[Fitting], cycles: Sequence[Ints], legal: Bools, array: Ints, most: float
-) -> Pool:
-    """As rows, those that take at most so many cycles."""
-    number = (np.cumsum(legal) - 1).reshape(legal.shape)
-    kept = [np.nonzero(one.fits & (c <= most)) for one, c in zip(found, cycles, strict=True)]
-    both = [(one, at) for one, at in zip(found, kept, strict=True) if len(at[0])]
-    both = both or [(found[0], kept[0])]
-    columns = [one.beside.at(legal.shape, at) for one, at in both]
-    joined = Beside(*(np.concatenate(c, axis=-1) for c in zip(*columns, strict=True)))
-    choice = np.repeat([one.choice for one, _ in both], [len(at[0]) for _, at in both])
-    return Pool(choice, np.concatenate([number[at] for _, at in both]), array, joined)
+def pooled(found: Fitting, where: Bools, array: Ints, steps: Steps) -> Pool:
+    """As rows, some of those that fit."""
+    choice, tile = np.nonzero(found.fits & where)
+    return Pool(choice, tile, array, found.beside.at(choice, tile), steps)
 
 
 def taken(pool: Pool, rows: Bools) -> Pool:
     """Some of its candidates."""
     more = Beside(*(column[..., rows] for column in pool.beside))
-    return Pool(pool.choice[rows], pool.tile[rows], pool.array, more)
+    return pool._replace(choice=pool.choice[rows], tile=pool.tile[rows], beside=more)
 
 
 def near(pool: Pool, known: Bools, slack: float) -> Pool:

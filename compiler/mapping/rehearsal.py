@@ -18,13 +18,12 @@ from dnncc.isa.short import SHORT
 from dnncc.isa.starts import instruction_bytes
 from dnncc.targets import cost, dataflow
 from dnncc.targets.events import played
-from dnncc.targets.floor import link as link_of
 from dnncc.targets.orders import Orders, overlaps, queue_slots
 from dnncc.targets.requests import windows
 
 from ..ir.tile import Range
 from .array import work_of
-from .cost import Ints, Problem, channel, engine, layout, storage_order
+from .cost import Ints, Problem, layout, route, storage_order
 from .lanes import Spent, spent
 from .mapping import Mapping
 from .workload import Access, StepSpec, Workload
@@ -156,8 +155,8 @@ class Nest(Struct, frozen=True, dict=True):
         if access.box and access.role in self.mapping.resident:
             sizes = [np.array([d.bound]) for d in access.box]
         strides = layout(tensor) or (1,)
-        unit, link = engine(problem, access), channel(problem, access)
-        order, burst = storage_order(strides), link.burst_bytes
+        way, order = route(problem, access), storage_order(strides)
+        unit, link, burst = way.engine, way.channel, way.channel.burst_bytes
         runs, run = cost.contiguous_runs(
             tuple(sizes[i] for i in order),
             tuple(strides[i] for i in order),
@@ -165,15 +164,14 @@ class Nest(Struct, frozen=True, dict=True):
             burst,
         )
         bus, spad = cost.dma_bus_bytes(runs, run, burst), prod(sizes) * access.dtype.itemsize
-        port = problem.target.memory_for(access.kind).bytes_per_cycle  # type: ignore[arg-type]
-        cycles = cost.transfer_cycles(bus, spad, link, port, unit.requests)
-        held = cost.dma_cycles(bus, spad, link.bytes_per_cycle, port)
+        cycles = cost.transfer_cycles(bus, spad, link, way.port, unit.requests)
+        held = cost.dma_cycles(bus, spad, link.bytes_per_cycle, way.port)
         line = Line.of(core.ENGINES.index(unit.name), depth, "store" if stores else "load", cycles)
         return line._replace(
             held=held,
             bus=bus,
-            link=link_of(problem.target, link, stores),
-            latency=cost.first_byte(link, stores),
+            link=way.link,
+            latency=way.latency,
             after=stores,
         )
 

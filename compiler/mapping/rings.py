@@ -69,7 +69,7 @@ class Rolling(NamedTuple):
         place = rest.index(self.var)
         return (*rest[:place], *moved, *rest[place:])
 
-    def legal(self, load: Workload, steps: Steps, order: Iterable[str], slots: int) -> Bools:
+    def legal(self, load: Workload, steps: Steps, order: Iterable[str], slots: Any) -> Bools:
         """The tilings of which there are several tiles of rows, and these follow each other."""
         several = steps[self.var] < load.dims[self.var]
         able = several & (self.rows(steps, slots) <= MOST_ROWS)

@@ -7,8 +7,9 @@ only where the mapping that was found without one reads rows of an ifmap twice.
 import numpy as np
 from msgspec.structs import replace
 
-from .cost import TILE, Problem, repetitions, transfer
+from .cost import Problem, repetitions
 from .mapping import Mapping
+from .moves import TILE, transfer
 from .rings import rolling
 from .space import Choice, trips
 

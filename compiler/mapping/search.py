@@ -12,51 +12,22 @@ its ends overlap with nothing: of the fastest, by rehearsal, the one of the fewe
 """
 
 from collections.abc import Callable
-from functools import reduce
 from itertools import takewhile
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from dnncc.targets import dataflow
-
-from .array import array_parts, macs, uneven
-from .asking import Asking, alone
+from .array import array_parts, uneven
+from .asking import Asking
 from .beside import CODE_BYTES
 from .buffers import footprint, queue, slots, tiles
 from .cost import Problem
 from .mapping import Mapping
-from .pool import (
-    CYCLE_SLACK,
-    UNEVEN,
-    UNKNOWN,
-    Fitting,
-    Pool,
-    Steps,
-    costs,
-    fastest,
-    fitting,
-    lowest,
-    near,
-    pooled,
-    taken,
-)
+from .pool import CYCLE_SLACK, UNEVEN, UNKNOWN, Pool, Steps, taken
 from .rings import rolling
-from .rounds import Learned, asked_cycles, asked_floor, promising
-from .space import (
-    LONE,
-    LONE_OPERAND,
-    SUMS,
-    Bools,
-    Choice,
-    Slots,
-    boxes,
-    choices,
-    grid,
-    product_of,
-    trips,
-)
+from .rounds import ROUNDS, priced
+from .space import LONE, LONE_OPERAND, SUMS, Choice, Mesh, Slots, Ways, choices, product_of, trips
 from .workload import Workload
 
 Ints = npt.NDArray[np.int64]
@@ -73,17 +44,6 @@ FINALISTS = 48
 
 REHEARSALS, EVEN = 64, 1.005
 """Of candidates for a layer alone, at most; and how much slower one may be, for its fewer bytes."""
-
-ROUNDS = 6
-"""In which the array's model prices tiles, each time twice as many as before."""
-
-
-class NoMapping(Exception):
-    """Not even the smallest tiles can be taken; the text says why."""
-
-
-class NoRoom(NoMapping):
-    """It is a scratchpad that is too small."""
 
 
 class Found(NamedTuple):
@@ -102,26 +62,25 @@ def searching(problem: Problem, limit: int, rounds: int = ROUNDS) -> Asking[Foun
 
     The array's model prices a few times `limit` tilings; with one of the `rounds` first guesses.
     """
-    options, tiles = options_of(problem), space(problem)
-    steps = tiles.steps
-    pool = yield from priced(problem, options, tiles, limit, rounds)
-    pool = yield from refined(problem, pool, steps)
+    options = options_of(problem)
+    pool = yield from priced(problem, options, limit, rounds)
+    pool = yield from refined(problem, pool)
     slack = BYTE_SLACK if problem.load.inner else LANES_SLACK
-    best = preferred(pool, streams(problem.load, options, steps), slack)
+    best = preferred(pool, streams(problem.load, options, pool.steps), slack)
     if not problem.alone:
-        return found(problem, options, pool, steps, best)
+        return found(problem, options, pool, best)
 
     from .rehearsal import rehearsed  # with the event loop, which networks do not wait for
 
     def rehearse(row: int) -> int | None:
-        return rehearsed(problem, found(problem, options, pool, steps, row).mapping)
+        return rehearsed(problem, found(problem, options, pool, row).mapping)
 
     best, cycles = settled(pool, best, rehearse)
-    return found(problem, options, pool, steps, best)._replace(cycles=cycles)
+    return found(problem, options, pool, best)._replace(cycles=cycles)
 
 
-def found(problem: Problem, options: list[Choice], pool: Pool, steps: Steps, row: int) -> Found:
-    chosen = {v: int(s[pool.tile[row]]) for v, s in steps.items()}
+def found(problem: Problem, options: list[Choice], pool: Pool, row: int) -> Found:
+    chosen = {v: int(s[pool.tile[row]]) for v, s in pool.steps.items()}
     mapping = to_mapping(problem, options[int(pool.choice[row])], chosen)
     array = int(pool.array[pool.tile[row], 0])
     return Found(mapping, int(pool.cycles[row]), array, int(pool.beside.bytes[row]))
@@ -196,91 +155,7 @@ def streams(load: Workload, options: list[Choice], steps: Steps) -> Ints:
     return np.array([np.where(before == 1, rows, 1) for before in outside])
 
 
-class Space(NamedTuple):
-    """All tile sizes as a mesh, which of its points are legal, and these as columns."""
-
-    mesh: Steps
-    legal: Bools
-    steps: Steps
-
-
-def space(problem: Problem) -> Space:
-    """Raises NoMapping if nothing is legal."""
-    mesh = grid(problem.load, problem.given, problem.fill)
-    shape = np.broadcast_shapes(*(s.shape for s in mesh.values()))
-    able = boxes(problem.load, mesh) & runnable(problem, mesh)
-    legal = np.broadcast_to(able, shape)
-    if not legal.any():
-        raise hindrance(problem)
-    return Space(mesh, legal, {v: np.broadcast_to(s, shape)[legal] for v, s in mesh.items()})
-
-
-def everything(problem: Problem, options: list[Choice], mesh: Steps, legal: Bools) -> Pool:
-    """All that is legal and fits, as if every PE were always busy. Raises NoMapping."""
-    least = macs(problem.load) // problem.target.pes
-    floor = np.full((np.count_nonzero(legal), 2), least)
-    able = fitting(problem, options, mesh, legal)
-    pool = pooled(able, costs(able, legal, floor), legal, floor, UNKNOWN)
-    if not len(pool.choice):
-        raise hindrance(problem)
-    return pool
-
-
-def able(problem: Problem, options: list[Choice], tiles: Space) -> list[Fitting]:
-    """What fits. Raises NoMapping."""
-    found = fitting(problem, options, tiles.mesh, tiles.legal)
-    if not any(one.fits.any() for one in found):
-        raise hindrance(problem)
-    return found
-
-
-def priced(
-    problem: Problem, options: list[Choice], tiles: Space, limit: int, rounds: int
-) -> Asking[Pool]:
-    """Only what the array's model has priced, best first as far as its bounds say; everything near
-    the fastest, if the array has nothing to do. Each round is twice the one before."""
-    steps = tiles.steps
-    if not problem.load.inner:
-        idle = np.zeros((len(next(iter(steps.values()))), 2), np.int64)
-        found = able(problem, options, tiles)
-        cycles = costs(found, tiles.legal, idle)
-        most = UNEVEN * lowest(cycles, tiles.legal).min()
-        return pooled(found, cycles, tiles.legal, idle, most)
-    learned = Learned(steps, (yield from asked_floor(problem, steps)))
-    pool, largest = yield from opened(problem, options, tiles, learned, 8 * limit >> rounds)
-    slack = UNEVEN if problem.alone else CYCLE_SLACK
-    pool = near(pool, learned.known, slack)
-    for left in range(rounds - 1, 0, -1):
-        new = promising(fastest(pool), learned, largest, max(8 * limit >> left, 1))
-        if not len(new):
-            break
-        asked = {v: s[new] for v, s in steps.items()}
-        learned.learn(new, (yield from asked_cycles(problem, asked)))
-        pool = near(pool._replace(array=learned.array), learned.known, slack)
-    return taken(pool, learned.known[pool.tile])
-
-
-def opened(
-    problem: Problem, options: list[Choice], tiles: Space, learned: Learned, most: int
-) -> Asking[tuple[Pool, Ints]]:
-    """What may be near the fastest after a first round, and `Learned.largest`: of all that fits,
-    which takes much memory, this is little."""
-    found, legal = able(problem, options, tiles), tiles.legal
-    least = lowest(costs(found, legal, learned.floor), legal)
-    largest = learned.largest(least < UNKNOWN)
-    new = promising(least, learned, largest, max(most, 1))
-    asked = {v: s[new] for v, s in tiles.steps.items()}
-    learned.learn(new, (yield from asked_cycles(problem, asked)))
-    cycles = costs(found, legal, learned.array)
-    best = lowest(cycles, legal)[learned.known].min()
-    return pooled(found, cycles, legal, learned.array, UNEVEN * best), largest
-
-
-def array_cycles(problem: Problem, steps: Steps) -> Ints:
-    return alone(asked_cycles(problem, steps), problem.target, fixed(problem))
-
-
-def refined(problem: Problem, pool: Pool, steps: Steps) -> Asking[Pool]:
+def refined(problem: Problem, pool: Pool) -> Asking[Pool]:
     """The candidates that can be the fastest, the smaller tiles at the ends of loops priced, too;
     of cascades all, as they were."""
     if len(problem.load.on_array()) != 1:
@@ -290,7 +165,8 @@ def refined(problem: Problem, pool: Pool, steps: Steps) -> Asking[Pool]:
     rows = rows[cycles[rows] <= UNEVEN * cycles[rows[0]]]
     tiles = pool.tile[rows][np.sort(np.unique(pool.tile[rows], return_index=True)[1])][:FINALISTS]
     array = pool.array.copy()
-    array[tiles] = yield from exact_cycles(problem, {v: s[tiles] for v, s in steps.items()})
+    steps = {v: s[tiles] for v, s in pool.steps.items()}
+    array[tiles] = yield from exact_cycles(problem, steps)
     return taken(pool._replace(array=array), np.isin(pool.tile, tiles))
 
 
@@ -308,12 +184,12 @@ def exact_cycles(problem: Problem, steps: Steps) -> Asking[Ints]:
 
 
 def to_mapping(problem: Problem, choice: Choice, steps: dict[str, int]) -> Mapping:
-    one = {v: np.array([s]) for v, s in steps.items()}
-    count = trips(problem.load, one)
-    room = {role: int(n.max()) for role, n in slots(problem, choice, one).items()}
+    one = Mesh({v: np.array([s]) for v, s in steps.items()})
+    count, ways = trips(problem.load, one), Ways.of({0: choice})
+    room = {role: int(n.max()) for role, n in slots(problem, ways, one).items()}
     result = problem.load.result.role
-    wait = queue(problem, choice, one, footprint(problem, choice, one)).slots
-    made = tiles(problem, problem.load.result, choice, count)
+    wait = queue(problem, ways, one, footprint(problem, ways, one)).slots
+    made = tiles(problem, problem.load.result, ways, count)
     room[result] = int(np.minimum(made, wait).max())
     order = tuple(v for v in choice.order if count[v][0] > 1)
     given = dict(problem.given.array)
@@ -325,50 +201,6 @@ def footprint_of(problem: Problem, mapping: Mapping) -> dict[str, int]:
     """Bytes of each scratchpad that its tiles take."""
     ring = rolling(problem.load) if mapping.ring else None
     choice = Choice(mapping.order, mapping.resident, 1, mapping.slots, ring)
-    used = footprint(problem, choice, {v: np.array([s]) for v, s in mapping.steps.items()})
+    steps = {v: np.array([s]) for v, s in mapping.steps.items()}
+    used = footprint(problem, Ways.of({0: choice}), steps)
     return {memory: int(np.max(taken)) for memory, taken in used.items()}
-
-
-def fixed(problem: Problem) -> Ints:
-    return dataflow.fixed(problem.target, problem.given.array)
-
-
-def runnable(problem: Problem, steps: Steps) -> Bools:
-    """The tilings that the array can run with the parameters that are given."""
-    if not problem.given.array:
-        return np.ones((), np.bool_)
-    least, model = np.maximum(fixed(problem), 1), dataflow.model(problem.target)
-    parts = array_parts(problem.load, steps)
-    able = (model.legal(problem.target, part.work, least) for part in parts)
-    return reduce(np.logical_and, able, np.ones((), np.bool_))
-
-
-def hindrance(problem: Problem) -> NoMapping:
-    """Why not even the smallest tiles, of one index where nothing is given, can be taken."""
-    for memory, need in smallest(problem).items():
-        if need > problem.free[memory]:
-            room = problem.free[memory]
-            return NoRoom(f"its smallest tile needs {need} bytes of '{memory}', which has {room}")
-    steps = smallest_steps(problem)
-    parts = array_parts(problem.load, steps)
-    if not parts or not problem.given.array:
-        return NoMapping("no tiling fits the instruction's fields")
-    model, least = dataflow.model(problem.target), np.maximum(fixed(problem), 1)
-    tiles = (dataflow.Work.from_table(part.work.table()[0]) for part in parts)
-    broken = next(filter(None, (model.explain(problem.target, t, least) for t in tiles)), "")
-    return NoMapping(broken or "no tile fits both memories and array")
-
-
-def smallest(problem: Problem) -> dict[str, int]:
-    """Bytes of each scratchpad that the smallest tiles take, single-buffered."""
-    given = problem.given
-    order = tuple(problem.load.dims) if given.order is None else given.order
-    ring = rolling(problem.load) if given.ring else None
-    choice = Choice(order, given.whole or (), given.depth or 1, given.slots, ring)
-    used = footprint(problem, choice, smallest_steps(problem))
-    return {m: int(np.max(b)) for m, b in used.items()}
-
-
-def smallest_steps(problem: Problem) -> Steps:
-    given, dims = problem.given, problem.load.dims
-    return {v: np.array([given.step(v, extent) or 1]) for v, extent in dims.items()}

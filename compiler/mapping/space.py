@@ -3,7 +3,7 @@
 import operator
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from functools import reduce
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +42,10 @@ TRIPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256, 512, 1024, 4096
 
 CHANNELS = ("g", "k", "c")
 """Loops of which an array takes several indices at once."""
+
+ALONG = {"n", "q"}
+"""Loops along which a smaller tile uses the array no better. Rows are not: they are what row
+stationary folds into sets."""
 
 
 class Mesh(dict[str, Ints]):
@@ -83,6 +87,60 @@ class Choice(Struct, frozen=True):
     def rolls(self, access: Access) -> Rolling | None:
         """How it moves on, if it is kept in a ring."""
         return self.ring if self.ring and self.ring.access.role == access.role else None
+
+
+class Ways(Struct, frozen=True):
+    """Choices that differ in slots only, as columns int64[choices, 1]. `numbers` are their places
+    among all; `own` slots are 0 where a buffer is as deep as the others; `deep` ones are more."""
+
+    numbers: list[int]
+    order: tuple[str, ...]
+    resident: tuple[str, ...]
+    ring: Rolling | None
+    fits: bool
+    depth: Ints
+    own: Mapping[str, Ints]
+    deep: frozenset[str]
+
+    @classmethod
+    def of(cls, choices: Mapping[int, Choice]) -> "Ways":
+        one, *_ = some = list(choices.values())
+        roles = dict.fromkeys(role for choice in some for role in choice.slots)
+        own = {role: column(choice.slots.get(role, 0) for choice in some) for role in roles}
+        deep = (role for c in some for role, room in c.slots.items() if room > c.depth)
+        shared = one.order, one.resident, one.ring, one.fits
+        depth = column(choice.depth for choice in some)
+        return cls(list(choices), *shared, depth, own, frozenset(deep))
+
+    def room(self, role: str, depth: Ints | None = None) -> Ints:
+        """The most tiles that a buffer holds, if others have the given `depth`."""
+        own, depth = self.own.get(role), self.depth if depth is None else depth
+        return depth if own is None else np.where(own > 0, own, depth)
+
+    def lone(self, role: str) -> Bools | bool:
+        """Where a buffer has one slot, and others have more."""
+        own = self.own.get(role)
+        return False if own is None else (own == 1) & (self.depth > 1)
+
+    def rolls(self, access: Access) -> Rolling | None:
+        """How it moves on, if it is kept in a ring."""
+        return self.ring if self.ring and self.ring.access.role == access.role else None
+
+
+Loops = Choice | Ways
+"""What is moved how often: by loop order, residents and rings, with any number of slots."""
+
+
+def column(values: Iterable[int]) -> Ints:
+    return np.array([[value] for value in values], np.int64)
+
+
+def alike(choices: Iterable[Choice]) -> list[Ways]:
+    """All choices, those together that differ in slots only."""
+    found: dict[Hashable, dict[int, Choice]] = {}
+    for number, choice in enumerate(choices):
+        found.setdefault((choice.order, choice.resident, choice.fits), {})[number] = choice
+    return [Ways.of(some) for some in found.values()]
 
 
 class Fill(Struct, frozen=True):
@@ -140,6 +198,33 @@ def boxes(load: Workload, steps: Mapping[str, Ints]) -> Bools:
         return np.ones((), np.bool_)
     whole = (steps["k"] == load.dims["k"]) & (steps["c"] == load.dims["c"])
     return np.asarray(whole | (steps["g"] == 1))
+
+
+class Tiles(NamedTuple):
+    """Some tilings, as columns, in the order of their `number` in a mesh. Those of one `split` are
+    alike but for the loops in ALONG."""
+
+    number: Ints
+    split: Ints
+    points: tuple[Ints, ...]
+    steps: Mesh
+
+    def of(self, values: Ints) -> Ints:
+        """Theirs of what broadcasts to the mesh."""
+        many = zip(self.points, values.shape, strict=True)
+        return np.asarray(values[tuple(at * (count > 1) for at, count in many)])
+
+
+def some(mesh: Mesh, where: Bools) -> Tiles:
+    """Those `where` the mesh says so: bool[mesh]."""
+    number = np.flatnonzero(where)
+    points, split = np.unravel_index(number, where.shape), np.zeros_like(number)
+    steps = {}
+    for (var, sizes), at in zip(mesh.items(), points, strict=True):
+        steps[var] = sizes.reshape(-1)[at]
+        if var not in ALONG:
+            split = split * sizes.size + at
+    return Tiles(number, split, points, Mesh(steps))
 
 
 def tilings(load: Workload, given: Given = ANY) -> dict[str, Ints]:

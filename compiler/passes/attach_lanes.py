@@ -19,7 +19,7 @@ from ..mapping.cost import Problem
 from ..mapping.given import Given
 from ..mapping.lowering import OPENS, POOLS, PREPARES, count_attached, workload
 from ..mapping.nodes import assigned
-from ..mapping.search import smallest
+from ..mapping.smallest import smallest
 from .cascade import Links, without_views
 from .choose_mapping import Known, chosen_for
 from .context import Context, target_of

@@ -19,7 +19,8 @@ from ..mapping.lowering import workload
 from ..mapping.mapping import Mapping, Priced
 from ..mapping.nodes import assigned
 from ..mapping.objective import search_for, searching_for
-from ..mapping.search import Found, NoMapping, NoRoom
+from ..mapping.search import Found
+from ..mapping.smallest import NoMapping, NoRoom
 from ..memory.lifetimes import lifetimes, storage_bytes
 from .context import Context, target_of
 

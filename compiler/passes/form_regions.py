@@ -16,7 +16,7 @@ from ..ir.edit import Editor
 from ..ir.graph import Graph, Node
 from ..mapping.cost import Problem
 from ..mapping.lowering import workload
-from ..mapping.search import smallest
+from ..mapping.smallest import smallest
 from ..ops.lanes import lane, region
 from .context import Context
 from .fuse import group

@@ -18,7 +18,7 @@ from ..mapping.cost import Problem
 from ..mapping.given import Given, check
 from ..mapping.lowering import workload
 from ..mapping.nodes import assigned
-from ..mapping.search import smallest
+from ..mapping.smallest import smallest
 from ..mapping.workload import scratchpad_dtype
 from ..memory.lifetimes import lifetimes, storage
 from .context import Context, target_of

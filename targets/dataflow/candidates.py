@@ -21,6 +21,8 @@ Candidates = Callable[[Work], Ints]
 Legal = Callable[[Work, Ints], Bools]
 Price = Callable[[Work, Ints], tuple[Ints, Ints]]
 Floor = Callable[[Work, Ints], Ints]
+Way = tuple[Ints, Candidates]
+"""Tiles that are looked at together, and what proposes their candidates."""
 
 
 def quotients(number: int) -> list[int]:
@@ -53,15 +55,15 @@ def choose(
     flat = table.reshape(-1, table.shape[-1])
     index, inverse = alike(flat.view(np.uint64))
     tiles = flat[index]
-    order = bundles(tiles)
-    if fixed is None or not fixed.any():
-        best = [cheapest(tiles[rows], candidates, legal, price, floor) for rows in order]
-    else:
-        forced = Fixed(fixed, candidates, legal, price, floor)
-        best = [forced.cheapest(tiles[rows]) for rows in order]
-    chosen = np.empty((len(tiles), best[0].shape[-1]), np.int64)
-    chosen[np.concatenate(order)] = np.concatenate(best)
-    return chosen[inverse].reshape(*table.shape[:-1], chosen.shape[-1])
+    ways: list[Way] = [(rows, candidates) for rows in bundles(tiles)]
+    if fixed is not None and fixed.any():
+        forced = Fixed(fixed, candidates, legal)
+        ways = [way for rows, _ in ways for way in forced.ways(tiles, rows)]
+    offers = [offered(tiles, way, legal, floor) for way in ways]
+    if floor is not None:
+        offers = promising(tiles, offers, price)
+    keys = cheapest(tiles, offers, price)[inverse]
+    return unpacked(keys, offers[0].number).reshape(*table.shape[:-1], offers[0].number)
 
 
 def bundles(tiles: Ints) -> list[Ints]:
@@ -76,43 +78,68 @@ def bundles(tiles: Ints) -> list[Ints]:
     return [part[i : i + TILES] for part in parts for i in range(0, len(part), TILES)]
 
 
-def cheapest(
-    tiles: Ints, candidates: Candidates, legal: Legal, price: Price, floor: Floor | None
-) -> Ints:
-    """int64 [tiles, parameters] for tiles int64 [tiles, 15]. The smallest candidate of a tile for
-    which none is legal."""
-    work = Work.from_table(tiles[:, None])
+class Offer(NamedTuple):
+    """The candidates of the tiles in `rows`, `number` parameters packed in one of `keys`, which of
+    them are legal, and what they cost at least: [rows, candidates]."""
+
+    rows: Ints
+    keys: Ints
+    fits: Bools
+    floors: Ints
+    number: int
+
+
+def offered(tiles: Ints, way: Way, legal: Legal, floor: Floor | None) -> Offer:
+    rows, candidates = way
+    work = Work.from_table(tiles[rows, None])
     params = candidates(work)
     fits = np.broadcast_to(legal(work, params), params.shape[:-1])
-    lost = ~fits.any(axis=1)
-    if floor is not None:
-        fits = promising(tiles, params, fits, np.asarray(floor(work, params)), price)
+    keys = packed(params)
+    floors = np.zeros_like(keys) if floor is None else np.asarray(floor(work, params))
+    return Offer(rows, keys, fits, floors, params.shape[-1])
+
+
+def promising(tiles: Ints, offers: list[Offer], price: Price) -> list[Offer]:
+    """Of legal candidates those that may cost no more than the one of the lowest floor."""
+    floors = [np.where(offer.fits, offer.floors, UNUSABLE) for offer in offers]
+    lowest = [f.argmin(axis=1) for f in floors]
+    keys = [o.keys[np.arange(len(at)), at] for o, at in zip(offers, lowest, strict=True)]
+    rows = np.concatenate([offer.rows for offer in offers])
+    limits = np.full(len(rows), UNUSABLE - 1)
+    able = np.concatenate([offer.fits.any(axis=1) for offer in offers])
+    params = unpacked(np.concatenate(keys)[able], offers[0].number)
+    limits[able] = price(Work.from_table(tiles[rows[able]]), params)[0]
+    limit = np.split(limits[:, None], np.cumsum([len(at) for at in lowest])[:-1])
+    return [
+        offer._replace(fits=least <= most)
+        for offer, least, most in zip(offers, floors, limit, strict=True)
+    ]
+
+
+def cheapest(tiles: Ints, offers: list[Offer], price: Price) -> Ints:
+    """Packed parameters of each tile; of a tile for which none is legal its smallest candidate.
+    What has no rival is not priced."""
     best = np.empty(len(tiles), np.int64)
-    best[lost] = packed(params[lost]).min(axis=1)
-    tile, keys = contenders(params, fits)
-    cycles, second = price(Work.from_table(tiles[tile]), unpacked(keys, params.shape[-1]))
-    ranked = np.lexsort((second, cycles, tile))
-    best[~lost] = keys[ranked[np.unique(tile, return_index=True)[1]]]
-    return unpacked(best, params.shape[-1])
+    for offer in offers:
+        best[offer.rows] = offer.keys.min(axis=1)
+    pairs = [contenders(offer) for offer in offers]
+    tile, keys = (np.concatenate(column) for column in zip(*pairs, strict=True))
+    best[tile] = keys
+    rivals = np.bincount(tile, minlength=len(tiles))[tile] > 1
+    if rivals.any():
+        tile, keys = tile[rivals], keys[rivals]
+        cycles, second = price(Work.from_table(tiles[tile]), unpacked(keys, offers[0].number))
+        ranked = np.lexsort((second, cycles, tile))[::-1]
+        best[tile[ranked]] = keys[ranked]  # of one tile the last assignment stays
+    return best
 
 
-def promising(tiles: Ints, params: Ints, fits: Bools, floors: Ints, price: Price) -> Bools:
-    """Legal candidates that may cost no more than the one of the lowest floor: bool [tiles,
-    candidates]."""
-    floors = np.where(fits, floors, UNUSABLE)
-    rows = np.arange(len(tiles))[fits.any(axis=1)]
-    lowest = params[rows, floors[rows].argmin(axis=1)]
-    limit = np.zeros((len(tiles), 1), np.int64)
-    limit[rows, 0] = price(Work.from_table(tiles[rows]), lowest)[0]
-    return np.asarray(fits & (floors <= limit))
-
-
-def contenders(params: Ints, fits: Bools) -> tuple[Ints, Ints]:
+def contenders(offer: Offer) -> tuple[Ints, Ints]:
     """(tile, packed parameters) of the different candidates that fit, in ascending order."""
-    bits = 8 * params.shape[-1]
-    tile, cell = np.nonzero(fits)
-    pairs = distinct((tile << bits) | packed(params[tile, cell]))
-    return pairs >> bits, pairs & ((1 << bits) - 1)
+    bits = 8 * offer.number
+    row, cell = np.nonzero(offer.fits)
+    pairs = distinct((row << bits) | offer.keys[row, cell])
+    return offer.rows[pairs >> bits], pairs & ((1 << bits) - 1)
 
 
 class Fixed(NamedTuple):
@@ -124,18 +151,14 @@ class Fixed(NamedTuple):
     values: Ints
     candidates: Candidates
     legal: Legal
-    price: Price
-    floor: Floor | None
 
-    def cheapest(self, tiles: Ints) -> Ints:
-        """As the function of that name; tiles that cannot be run so are chosen for freely."""
+    def ways(self, tiles: Ints, rows: Ints) -> list[Way]:
+        """With the values for tiles that can be run so, and others freely."""
         ones = self.imposed(np.ones_like(self.values))
-        chosen = np.broadcast_to(ones, (len(tiles), len(ones))).copy()
-        able = self.legal(Work.from_table(tiles), chosen)
-        for rows, proposals in ((able, self.proposals), (~able, self.candidates)):
-            if rows.any():
-                chosen[rows] = cheapest(tiles[rows], proposals, self.legal, self.price, self.floor)
-        return chosen
+        chosen = np.broadcast_to(ones, (len(rows), len(ones)))
+        able = self.legal(Work.from_table(tiles[rows]), chosen)
+        ways = ((rows[able], self.proposals), (rows[~able], self.candidates))
+        return [way for way in ways if len(way[0])]
 
     def imposed(self, params: Ints) -> Ints:
         return np.where(self.values > 0, self.values, params)

@@ -15,7 +15,9 @@ from dnncc.mapping.cost import Problem
 from dnncc.mapping.lowering import workload
 from dnncc.mapping.mapping import Mapping
 from dnncc.mapping.objective import search_for
-from dnncc.mapping.search import Found, everything, options_of, space, to_mapping
+from dnncc.mapping.rounds import everything, space
+from dnncc.mapping.search import Found, options_of, to_mapping
+from dnncc.mapping.space import some
 from dnncc.options import Options
 from dnncc.passes.choose_mapping import PRICED
 from dnncc.passes.pipeline import PIPELINE, find
@@ -81,9 +83,10 @@ class Space:
 
     def every(self) -> Iterator[Mapping]:
         problem = self.problem
-        mesh, legal, columns = space(problem)
-        for choice in options_of(problem):
-            for tile in everything(problem, [choice], mesh, legal).tile.tolist():
+        options = options_of(problem)
+        columns = some(*space(problem, options)).steps
+        for choice in options:
+            for tile in everything(problem, [choice], columns).tile.tolist():
                 yield to_mapping(problem, choice, {v: int(s[tile]) for v, s in columns.items()})
 
     def mappings(self) -> Iterator[Mapping]:

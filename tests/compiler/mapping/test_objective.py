@@ -66,8 +66,8 @@ def test_what_is_priced_is_what_is_reported(target: str) -> None:
     columns = {v: np.array([s]) for v, s in chosen.steps.items()}
     choice = Choice(chosen.order, chosen.resident, 1, chosen.slots)
     zero = np.zeros(1, np.int64)
-    pool = Pool(zero, zero, zero, None)  # type: ignore[arg-type]
-    priced = outside_energy(problem, [choice], pool, columns) + array_energy(problem, columns)
+    pool = Pool(zero, zero, zero, None, columns)  # type: ignore[arg-type]
+    priced = outside_energy(problem, [choice], pool) + array_energy(problem, columns)
     found = InferenceSession(artifact.image).profile.report
     assert priced[0] == pytest.approx(found["energy"]["total"], rel=1e-9)
 

@@ -1,0 +1,1 @@
+from compiler.mapping.rounds import *
