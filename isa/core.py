@@ -14,7 +14,7 @@ A field holds an int, or an int64 array when the instance stands for many instru
 """
 
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, cached_property
 from inspect import get_annotations
 from typing import (
     Annotated,
@@ -58,7 +58,7 @@ class IsaError(ValueError):
     """A program, a word or a line of assembly that is not legal; the text is one line."""
 
 
-class Kind(Struct, frozen=True):
+class Kind(Struct, frozen=True, dict=True):
     """What a field holds: low..high; `names` number choices; `form` is how assembly writes it.
 
     Forms: "number", "name", "float", "dram" (a byte of DRAM) and "address" (memory:offset).
@@ -76,7 +76,7 @@ class Kind(Struct, frozen=True):
         """Which of `values` a field of this kind must not hold; False if it may hold all."""
         if self.form == "float":
             return ~np.isfinite(values)
-        if values.dtype == self.dtype and self.holds_all():
+        if values.dtype == self.dtype and self.holds_all or self.holds_span(values):
             return False
         bad = (values < self.low) | (values > self.high)
         return bad & (values != 0) if self.optional else bad
@@ -85,7 +85,16 @@ class Kind(Struct, frozen=True):
         """Whether it is plain to see that a field may hold `value`: most are single integers."""
         return type(value) is int and self.form != "float" and self.low <= value <= self.high
 
+    def holds_span(self, values: Array) -> bool:
+        """Whether it is plain to see for many values at once: from their least and greatest."""
+        if not values.size:
+            return True
+        least, most = np.minimum.reduce(values, None), np.maximum.reduce(values, None)
+        return bool(self.low <= least and most <= self.high)
+
+    @cached_property
     def holds_all(self) -> bool:
+        """Whether it may hold whatever its type can."""
         info = np.iinfo(self.dtype)
         return (self.low, self.high) == (info.min, info.max)
 

@@ -131,7 +131,9 @@ def inline(model: ModelProto, file: str) -> ModelProto:
 def check_operators(model: ModelProto, file: str) -> None:
     """Every node is an operator that ONNX defines."""
     versions = {o.domain: o.version for o in model.opset_import}
-    for index, node in enumerate(model.graph.node):
+    first = {(n.domain, n.op_type): i for i, n in reversed([*enumerate(model.graph.node)])}
+    for index in first.values():
+        node = model.graph.node[index]
         version = versions.get(node.domain, versions.get("ai.onnx", 0) if not node.domain else 0)
         try:
             onnx.defs.get_schema(node.op_type, max(version, 1), node.domain)

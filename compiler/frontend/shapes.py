@@ -12,6 +12,8 @@ from ..diagnostics import CompileError
 from .arithmetic import fold_arithmetic, static_shapes
 from .ceil import remove_ceil_mode
 
+Shapes = Mapping[str, tuple[int, ...]]
+
 FREE_CONSTANTS = 4
 """The first version of the format whose constants need not be inputs."""
 
@@ -117,29 +119,25 @@ def infer_shapes(model: ModelProto, file: str) -> ModelProto:
     infer again."""
     while True:
         model = inferred(model, file)
-        changed = remove_ceil_mode(model, static_shapes(model))
-        if not changed and not (has_unknown(model) and fold_arithmetic(model)):
-            expanded = expand_functions(model, file)
+        shapes = static_shapes(model)
+        changed = remove_ceil_mode(model, shapes)
+        if not changed and not (any(of_unknown_shape(model, shapes)) and fold_arithmetic(model)):
+            expanded = expand_functions(model, shapes, file)
             if expanded is None:
                 return model
             model = expanded
         forget_shapes(model)
 
 
-def has_unknown(model: ModelProto) -> bool:
-    return any(True for _ in of_unknown_shape(model))
-
-
-def of_unknown_shape(model: ModelProto) -> Iterator[NodeProto]:
-    known = static_shapes(model)
+def of_unknown_shape(model: ModelProto, known: Shapes) -> Iterator[NodeProto]:
     return (n for n in model.graph.node if any(o and o not in known for o in n.output))
 
 
-def expand_functions(model: ModelProto, file: str) -> ModelProto | None:
+def expand_functions(model: ModelProto, shapes: Shapes, file: str) -> ModelProto | None:
     """The operators that ONNX defines by others and infers no shape for, such as
     GroupNormalization, as those others; None if there are none."""
     versions = {o.domain: o.version for o in model.opset_import}
-    unknown = of_unknown_shape(model)
+    unknown = of_unknown_shape(model, shapes)
     found = {(n.domain, n.op_type) for n in unknown if is_function(n, versions)}
     if not found:
         return None

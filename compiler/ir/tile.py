@@ -64,6 +64,8 @@ class Dim(Struct, frozen=True):
         low: Any = self.offset + sum(scale * env[var].low for var, scale in self.terms)
         high: Any = self.offset + self.extent
         high = high + sum(scale * (env[var].high - 1) for var, scale in self.terms)
+        if np.minimum.reduce(low, None) >= 0 and np.maximum.reduce(high, None) <= self.bound:
+            return Extent(low, high, 0, 0)
         inside_low = np.minimum(np.maximum(low, 0), self.bound - 1)
         inside_high = np.maximum(np.minimum(high, self.bound), inside_low + 1)
         outside = (high <= 0) | (low >= self.bound)

@@ -5,7 +5,7 @@ best for them. One search is answered alone, the searches of a network side by s
 """
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -16,8 +16,9 @@ from .space import Ints
 T = TypeVar("T")
 Asking = Generator[dataflow.Work, dataflow.Phases, T]
 
-Known = dict[bytes, list[int]]
-"""Phases of tiles, by their sizes as bytes: layers of a network have many tiles in common."""
+Known = dict[bytes | tuple[Any, ...], list[int]]
+"""Phases of tiles, by their sizes as bytes: layers of a network have many tiles in common. And the
+fewest cycles of layers, by their problems (bound.py)."""
 
 AT_ONCE = 32
 """Searches side by side: each has all its candidates in memory."""

@@ -11,7 +11,7 @@
 * Layer by layer, what of a feature map no scratchpad can hold is also written once and read once.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -43,11 +43,9 @@ def floors(graph: Graph, target: Target, known: Known | None = None) -> list[Flo
     groups = [node for node in graph.nodes if node.op == "group"]
     layers = {n.outputs[0]: workload(n, graph, target) for g in groups for n in layers_of(g)}
     keys = {name: Problem(load, graph, target, {}).key() for name, load in layers.items()}
-    different = {key: layers[name] for name, key in keys.items()}  # networks repeat their blocks
-    cycles = together((asked_fewest_cycles(load) for load in different.values()), target, known)
-    fewest = dict(zip(different, cycles, strict=True))
-    whole = {g.outputs[0]: workload(g, graph, target) for g in groups}
-    traffic, found = Traffic(graph, target, list(whole.values())), list[Floor]()
+    fewest = fewest_of({key: layers[name] for name, key in keys.items()}, target, known)
+    whole = layers | {g.outputs[0]: workload(g, graph, target) for g in groups if is_cascade(g)}
+    traffic, found = Traffic(graph, target, [whole[g.outputs[0]] for g in groups]), list[Floor]()
     for node in graph.nodes:
         names = [n.outputs[0] for n in layers_of(node)] if node.op == "group" else []
         array = sum(fewest[keys[name]] for name in names)
@@ -59,7 +57,7 @@ def floors(graph: Graph, target: Target, known: Known | None = None) -> list[Flo
 
 def layers_of(node: Node) -> Iterator[Node]:
     """The group, or the layers of a cascade, each as a group."""
-    if "cascade" not in node.attrs:
+    if not is_cascade(node):
         yield node
         return
     (*first, last), epilogue = split(node.body)
@@ -67,7 +65,23 @@ def layers_of(node: Node) -> Iterator[Node]:
         yield replace(node, outputs=body[-1].outputs, body=body, attrs={})
 
 
+def is_cascade(node: Node) -> bool:
+    return "cascade" in node.attrs
+
+
 # Engines
+
+
+def fewest_of(
+    layers: Mapping[tuple[Any, ...], Workload], target: Target, known: Known | None
+) -> dict[tuple[Any, ...], int]:
+    """`fewest_cycles` of layers by what they depend on. Each is found once: networks repeat their
+    blocks, and more than one pass asks."""
+    known = {} if known is None else known
+    fresh = [key for key in layers if key not in known]
+    cycles = together((asked_fewest_cycles(layers[key]) for key in fresh), target, known)
+    known.update((key, [least]) for key, least in zip(fresh, cycles, strict=True))
+    return {key: known[key][0] for key in layers}
 
 
 def fewest_cycles(load: Workload, target: Target, given: Given | None = None) -> int:
