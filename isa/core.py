@@ -133,7 +133,7 @@ Address = Annotated[Any, integer("<u4", 1 << MEMORY_SHIFT, form="address")]
 OptionalAddress = Annotated[Any, integer("<u4", 1 << MEMORY_SHIFT, form="address", optional=True)]
 
 
-class Field(NamedTuple):
+class Field(Struct, frozen=True):
     """A field at its byte of the encoding; `default` is None where it must be given."""
 
     name: str

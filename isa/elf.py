@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+from msgspec import Struct
 
 from . import sections
 from .core import DRAM, IsaError, address
@@ -50,7 +51,7 @@ NAMES = (
 )  # fmt: skip
 
 
-class Section(NamedTuple):
+class Section(Struct, frozen=True):
     """A section with its header's fields; `offset` and `size` are places in the file."""
 
     name: str

@@ -13,6 +13,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from dnncc.targets import Target
 
@@ -70,7 +71,7 @@ def hoisted(item: Unrolled, slots: Mapping[str, int]) -> Unrolled:
     before = np.full(len(slot), -1)
     same = slot[by_slot[1:]] == slot[by_slot[:-1]]
     before[by_slot[1:][same]] = by_slot[:-1][same]
-    return item._replace(order=item.order[before + 1])
+    return replace(item, order=item.order[before + 1])
 
 
 def prepared(step: Step) -> str:
@@ -90,7 +91,7 @@ def loads(step: Step, buffer: str) -> bool:
 
 def earlier(item: Unrolled, order: Any, behind: float) -> Unrolled:
     """Each iteration but the first behind the one before, of those in `order`."""
-    return item._replace(order=np.concatenate((item.order[:1], order[:-1] + behind)))
+    return replace(item, order=np.concatenate((item.order[:1], order[:-1] + behind)))
 
 
 def brought_forward(
@@ -107,4 +108,4 @@ def brought_forward(
             begin, end = starts[-2 - buffer.ahead : len(starts) - buffer.ahead]
             place = begin + (end - begin) * (number + 1) / (buffer.slots + 1)
             order = np.where(number < buffer.slots, place, order)
-        yield item._replace(order=order)
+        yield replace(item, order=order)

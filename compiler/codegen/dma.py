@@ -5,6 +5,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
+from msgspec.structs import replace
 
 from dnncc.isa import dma
 
@@ -31,7 +32,7 @@ def rolled(site: Site, step: Load, env: Env) -> Iterator[tuple[Any, Any]]:
     for rows, place in ring.parts():
         inside = part_in_dram(site, operand, ring.with_rows(rows))
         skipped = place * tile.strides[ring.axis] * operand.dtype.itemsize
-        here = tile._replace(address=tile.address + skipped)
+        here = replace(tile, address=tile.address + skipped)
         fields = block(inside, here, order_of(site, operand))
         kept = np.flatnonzero(np.broadcast_to(rows.size > 0, count_of(env)))
         yield dma.Load.records(count_of(env), queue=queue, **fields)[kept], kept

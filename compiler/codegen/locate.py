@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from msgspec import Struct
@@ -16,7 +16,7 @@ from ..ir.tile import Buffer, Compute, Env, Extent, Nest, Operand, slot_index, s
 from ..mapping.cost import layout, storage_order
 
 
-class Located(NamedTuple):
+class Located(Struct, frozen=True):
     """The address of the first element; per dimension of the tensor extents and strides."""
 
     address: Any

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
+from msgspec.structs import replace
 
 from dnncc.isa import control, program
 from dnncc.targets import Target
@@ -30,7 +31,7 @@ COMPUTE: Mapping[str, Emit] = {
 }
 
 
-class Piece(NamedTuple):
+class Piece(Struct, frozen=True):
     """Records of one class: their places in program order, int64[n], the nest and the step."""
 
     records: Any
@@ -91,7 +92,7 @@ def renumbered(made: list[Piece]) -> list[Piece]:
     rank[np.argsort(order, kind="stable")] = np.arange(len(order))
     ends = np.cumsum([len(p.order) for p in made])
     return [
-        p._replace(order=rank[end - len(p.order) : end]) for p, end in zip(made, ends, strict=True)
+        replace(p, order=rank[end - len(p.order) : end]) for p, end in zip(made, ends, strict=True)
     ]
 
 

@@ -6,13 +6,14 @@ dimension, and the tiles in it come first in one loop.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from .graph import Tensor
 from .tile import Dim
 
 
-class Cut(NamedTuple):
+class Cut(Struct, frozen=True):
     """Iterations of the loop over `var` up to index `stop`."""
 
     var: str

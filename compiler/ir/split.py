@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import pairwise
-from typing import NamedTuple
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from .heads import Cut
@@ -16,7 +16,7 @@ Path = tuple[Loop, ...]
 Body = tuple[Loop | Step, ...]
 
 
-class Kept(NamedTuple):
+class Kept(Struct, frozen=True):
     """Operands of a `tensor` in a `buffer`: up to `place` they are in the tensor's head, without
     loads; up to `unstored`, without stores."""
 
@@ -26,7 +26,7 @@ class Kept(NamedTuple):
     unstored: Cut | None = None
 
 
-class Here(NamedTuple):
+class Here(Struct, frozen=True):
     """What is true in a part of a nest: buffers and tensors of operands in place, and of results
     that are not stored."""
 

@@ -243,7 +243,7 @@ def size_of(body: tuple[Loop | Step, ...]) -> int:
     return sum(i.trips * size_of(i.body) if isinstance(i, Loop) else 1 for i in body)
 
 
-class Unrolled(NamedTuple):
+class Unrolled(Struct, frozen=True):
     """All iterations of one step: their places in the unrolled nest, int64[n], and loop ranges."""
 
     step: Step

@@ -6,10 +6,11 @@ The loop over rows must be the innermost of those that the ifmap changes in.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from ..ir.ring import MOST_ROWS
 from ..ir.tile import Range
@@ -20,7 +21,7 @@ Bools = npt.NDArray[np.bool_]
 Steps = Mapping[str, Any]
 
 
-class Rolling(NamedTuple):
+class Rolling(Struct, frozen=True):
     """An ifmap whose dimension `axis` moves on by `stride` rows with each index of loop `var`."""
 
     access: Access

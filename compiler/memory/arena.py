@@ -1,10 +1,11 @@
 """Addresses for blocks of which some live at the same time."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+
+from msgspec import Struct
 
 
-class Block(NamedTuple):
+class Block(Struct, frozen=True):
     """`size` bytes, alive in steps first..last, both included."""
 
     name: str

@@ -16,8 +16,8 @@ slices. Halo rows are computed again.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from ..ir.graph import Node, one_group
@@ -28,7 +28,7 @@ from .conv import array_attrs, read_weights, seen
 from .op import Tensors
 
 
-class Chain(NamedTuple):
+class Chain(Struct, frozen=True):
     """The convolutions by what they do; at least two."""
 
     expand: Node | None
@@ -110,7 +110,7 @@ def merged(groups: Sequence[Node], sizes: Mapping[str, int]) -> Node:
 # Loops
 
 
-class Frame(NamedTuple):
+class Frame(Struct, frozen=True):
     """What an iteration works on: pixels of the result; a slice of the hidden channels, and a part
     of it; with `expand`, the hidden pixels under those of the result, and some rows of them."""
 

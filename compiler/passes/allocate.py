@@ -1,8 +1,8 @@
 """After it, every tile buffer has an address in its scratchpad, and every storage one in DRAM."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from dnncc.targets import Target
@@ -35,7 +35,7 @@ def allocate(program: TileProgram, ctx: Context) -> TileProgram:
     return TileProgram(place_in_dram(program.graph, target_of(ctx)), tuple(nests))
 
 
-class Taken(NamedTuple):
+class Taken(Struct, frozen=True):
     """Bytes [start, stop) of a memory that a tile buffer has."""
 
     memory: str

@@ -9,8 +9,8 @@ less decide: there, a copy is the last resort, and nothing is scattered.
 
 from collections.abc import Iterable, Iterator
 from math import inf
-from typing import NamedTuple
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from ..ir.edit import Editor
@@ -30,7 +30,7 @@ Way = tuple[tuple[Node, Problem], ...]
 """Groups that shuffle, one after the other; none if there are no tiles of all of them."""
 
 
-class Shuffle(NamedTuple):
+class Shuffle(Struct, frozen=True):
     """What is made as `name`: by a convolution that gathers its groups, by one and a copy, or by
     one that scatters its groups."""
 

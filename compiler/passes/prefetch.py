@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,7 +38,7 @@ PARTS = ("group", "host")
 Floats = npt.NDArray[np.float64]
 
 
-class Moved(NamedTuple):
+class Moved(Struct, frozen=True):
     """A load or store of a nest: its operand, whether every tile is moved once, and the link that
     they go over, with the cycles that each takes there."""
 

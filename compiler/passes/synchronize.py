@@ -7,6 +7,7 @@ imply are left out.
 import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
+from msgspec.structs import replace
 
 from dnncc.isa import core, program
 from dnncc.isa.distinct import distinct
@@ -48,7 +49,7 @@ def with_waits(piece: Piece, distance: Ints) -> Piece:
     records = piece.records.copy()
     for engine, name in enumerate(program.WAIT_NAMES):
         records[name] = distance[piece.order, engine]
-    return piece._replace(records=records)
+    return replace(piece, records=records)
 
 
 class Place(Struct, frozen=True):

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as Dict
 from itertools import groupby, pairwise
 from os.path import commonprefix
-from typing import NamedTuple
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from dnncc.targets import Target
@@ -37,7 +37,7 @@ Body = tuple[Loop | Step, ...]
 Loops = tuple[str, ...]
 
 
-class Placed(NamedTuple):
+class Placed(Struct, frozen=True):
     """A step, and the loops around it, outermost first."""
 
     loops: Loops

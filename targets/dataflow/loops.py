@@ -1,15 +1,16 @@
 """The loops of one tile in the array, in a dataflow's own words: for people to read."""
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
+from msgspec import Struct
 
 from .work import IntsLike
 
 Level = Literal["glb", "array", "rf"]
 
 
-class ArrayLoop(NamedTuple):
+class ArrayLoop(Struct, frozen=True):
     """`dim` in 0:extent:step, in time or, with the name of an axis, in space.
 
     `level` is where an iteration's operands come from: the memories beside the array, the network

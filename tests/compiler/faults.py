@@ -187,7 +187,7 @@ def on_records(mnemonic: str, **changes: int) -> Change:
                 records = piece.records.copy()
                 for name, value in changes.items():
                     records[name] = value
-                pieces[index] = piece._replace(records=records)
+                pieces[index] = replace(piece, records=records)
                 hit = True
         return replace(stream, pieces=tuple(pieces)) if hit else None
 
@@ -211,7 +211,7 @@ def without_waits(stream: Stream) -> Stream:
         records = piece.records.copy()
         for name in WAIT_NAMES[:2]:
             records[name] = NO_WAIT
-        pieces.append(piece._replace(records=records))
+        pieces.append(replace(piece, records=records))
     return replace(stream, pieces=tuple(pieces))
 
 
