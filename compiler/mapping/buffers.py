@@ -23,9 +23,11 @@ def slots(problem: Problem, ways: Ways, steps: Steps) -> dict[str, Ints]:
 
 def tiles(problem: Problem, access: Access, ways: Ways, count: Steps) -> Ints:
     """Those that can be in use, were there room for all; one of what lies between steps of lanes
-    only, or comes after the last psums of a cascade, whose first steps leave the time for it."""
+    only, which do one after the other, or comes after the last psums of a cascade, whose first
+    steps leave the time for it."""
     load = problem.load
-    if access in load.temps and (load.sums or not load.inner) or load.is_last(access):
+    in_lanes = not any(access in load.used(spec).values() for spec in load.inner)
+    if access in load.temps and (load.sums or in_lanes) or load.is_last(access):
         return np.ones_like(product_of(count, ()))
     if access.kind in ("psum", "ofmap"):
         return times(access.apart, ways, count)
