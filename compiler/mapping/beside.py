@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from dnncc.targets import cost
 
-from .array import macs
 from .buffers import Queue
 from .cost import Problem, Steps, runs, stored
 from .lanes import handing_cycles, vector_cycles
@@ -194,8 +193,8 @@ def lead(problem: Problem, ways: Ways, steps: Steps) -> Ints:
     its last tiles. That is taken to be one like this."""
     if problem.first:
         return np.zeros((), np.int64)
-    at_work = macs(problem.load) // problem.target.pes
-    return ways.depth * at_work // product_of(trips(problem.load, steps), ways.order)
+    count = trips(problem.load, steps)
+    return ways.depth * problem.at_work // product_of(count, ways.order)
 
 
 def waits_between(problem: Problem, ways: Ways, all_: Common) -> Ints:

@@ -16,6 +16,7 @@ from dnncc.targets import Channel, Engine, Target, cost, dataflow
 from dnncc.targets.floor import link as link_of
 
 from ..ir.graph import Graph, Tensor
+from .array import macs
 from .given import ANY, Given
 from .space import Fill, Loops, once, product_of, trips
 from .workload import Access, StepSpec, Workload
@@ -92,6 +93,11 @@ class Problem(Struct, frozen=True, dict=True):
         return group is None or self.load.result.tensor in group.outputs
 
     @cached_property
+    def at_work(self) -> int:
+        """Cycles of the array, were every PE always busy."""
+        return macs(self.load) // self.target.pes
+
+    @cached_property
     def alone(self) -> bool:
         """Whether no other group overlaps with its ends."""
         return sum(n.op == "group" for n in self.graph.nodes) == 1
@@ -125,6 +131,10 @@ class Problem(Struct, frozen=True, dict=True):
     def in_place(self) -> bool:
         """Results take the place of their psums: as narrow or narrower, and in the same order, no
         result is written where a psum is still to be read."""
+        return self.replaces
+
+    @cached_property
+    def replaces(self) -> bool:
         psum, result = self.load.psum, self.load.result
         if psum is None or not self.moves(result):
             return False
@@ -195,7 +205,8 @@ def elements(shape: tuple[Any, ...]) -> Ints:
 
 def times(apart: tuple[str, ...], choice: Loops, count: Steps) -> Ints:
     """How often goes on what is in all loops but these."""
-    return product_of(count, [v for v in choice.order if v not in apart])
+    key = "times", apart, choice.order
+    return once(count, key, lambda: product_of(count, set(choice.order).difference(apart)))
 
 
 def runs(load: Workload, spec: StepSpec, choice: Loops, count: Steps) -> Ints:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .array import array_parts, macs
+from .array import array_parts
 from .asking import Asking
 from .bound import PIXELS, whole_pixels
 from .buffers import footprint, within
@@ -135,11 +135,11 @@ def priced(problem: Problem, options: list[Choice], limit: int, rounds: int) -> 
 
 def everything(problem: Problem, options: Sequence[Choice], steps: Mesh) -> Pool:
     """All that fits of some tilings, as if every PE were always busy. Raises NoMapping."""
-    least = macs(problem.load) // problem.target.pes
     found = fitting(problem, options, steps)
     if not found.fits.any():
         raise hindrance(problem)
-    return pooled(found, found.fits, np.full((found.fits.shape[1], 2), least), steps)
+    least = np.full((found.fits.shape[1], 2), problem.at_work)
+    return pooled(found, found.fits, least, steps)
 
 
 def opened(problem: Problem, options: list[Choice], most: int) -> Asking[tuple[Pool, Learned]]:

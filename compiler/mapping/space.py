@@ -291,7 +291,9 @@ def trips(load: Workload, steps: Mapping[str, Ints]) -> dict[str, Ints]:
 
 
 def product_of(count: Mapping[str, Ints], names: Iterable[str]) -> Ints:
-    some, one = frozenset(names), np.ones((), np.int64)
-    return once(
-        count, some, lambda: np.asarray(reduce(operator.mul, (count[v] for v in some), one))
-    )
+    some = frozenset(names)
+
+    def made() -> Ints:
+        return np.asarray(reduce(operator.mul, (count[v] for v in some), np.ones((), np.int64)))
+
+    return once(count, some, made)

@@ -1,9 +1,11 @@
 """Choosing among candidate mapping parameters, for many tiles at once."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from functools import reduce
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from dnncc.isa.distinct import alike, distinct
 
@@ -17,10 +19,13 @@ TILES = 256
 
 UNUSABLE = np.iinfo(np.int64).max
 
-Candidates = Callable[[Work], Ints]
-Legal = Callable[[Work, Ints], Bools]
+Columns = tuple[Ints, ...]
+"""Parameters, one by one: int64 arrays that broadcast to [tiles, ...]."""
+
+Candidates = Callable[[Work], Columns]
+Legal = Callable[[Work, Columns], Bools]
 Price = Callable[[Work, Ints], tuple[Ints, Ints]]
-Floor = Callable[[Work, Ints], Ints]
+Floor = Callable[[Work, Columns], Ints]
 Way = tuple[Ints, Candidates]
 """Tiles that are looked at together, and what proposes their candidates."""
 
@@ -45,9 +50,9 @@ def choose(
 ) -> Ints:
     """int64 [..., parameters]: for each tile its cheapest legal candidate.
 
-    `candidates` gives int64 [tiles, candidates, parameters] for tiles int64 [tiles, 1]; `price`
-    gives two int64 arrays, of which the second decides among equals of the first; then the
-    smallest parameters win. `floor` is never above the first of them: only candidates that may be
+    `candidates` gives the columns of all of them for tiles int64 [tiles, 1]; `price` gives two
+    int64 arrays, of which the second decides among equals of the first; then the smallest
+    parameters win. `floor` is never above the first of them: only candidates that may be
     the cheapest by it are priced. Equal tiles are looked at once. Parameters that are not 0 in
     `fixed` are what it says, but for tiles that cannot be run so.
     """
@@ -91,12 +96,15 @@ class Offer(NamedTuple):
 
 def offered(tiles: Ints, way: Way, legal: Legal, floor: Floor | None) -> Offer:
     rows, candidates = way
-    work = Work.from_table(tiles[rows, None])
-    params = candidates(work)
-    fits = np.broadcast_to(legal(work, params), params.shape[:-1])
-    keys = packed(params)
-    floors = np.zeros_like(keys) if floor is None else np.asarray(floor(work, params))
-    return Offer(rows, keys, fits, floors, params.shape[-1])
+    params = candidates(Work.from_table(tiles[rows, None]))
+    shape = (len(rows), *np.broadcast_shapes(*(column.shape for column in params))[1:])
+    work = Work.from_table(tiles[rows].reshape(len(rows), *(1 for _ in shape[1:]), -1))
+
+    def each(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return np.broadcast_to(values, shape).reshape(len(rows), -1)
+
+    floors = each(np.zeros((), np.int64) if floor is None else floor(work, params))
+    return Offer(rows, each(packed(params)), each(legal(work, params)), floors, len(params))
 
 
 def promising(tiles: Ints, offers: list[Offer], price: Price) -> list[Offer]:
@@ -154,26 +162,31 @@ class Fixed(NamedTuple):
 
     def ways(self, tiles: Ints, rows: Ints) -> list[Way]:
         """With the values for tiles that can be run so, and others freely."""
-        ones = self.imposed(np.ones_like(self.values))
-        chosen = np.broadcast_to(ones, (len(rows), len(ones)))
-        able = self.legal(Work.from_table(tiles[rows]), chosen)
+        able = self.legal(Work.from_table(tiles[rows]), self.imposed(self.ones()))
         ways = ((rows[able], self.proposals), (rows[~able], self.candidates))
         return [way for way in ways if len(way[0])]
 
-    def imposed(self, params: Ints) -> Ints:
-        return np.where(self.values > 0, self.values, params)
+    def ones(self) -> Columns:
+        return tuple(np.ones((len(self.values), 1), np.int64))
 
-    def proposals(self, work: Work) -> Ints:
+    def imposed(self, params: Columns) -> Columns:
+        values = zip(self.values, params, strict=True)
+        return tuple(np.full_like(p, value) if value else p for value, p in values)
+
+    def proposals(self, work: Work) -> Columns:
         """Those of the dataflow with the given values in them, and ones for the rest."""
-        params = self.imposed(self.candidates(work))
-        ones = np.ones_like(params[..., :1, :])
-        return np.concatenate((params, self.imposed(ones)), axis=-2)
+        params = np.broadcast_arrays(*self.imposed(self.candidates(work)))
+        flat = (column.reshape(len(column), -1) for column in params)
+        ones = self.imposed(self.ones())
+        both = zip(flat, ones, strict=True)
+        return tuple(np.insert(column, column.shape[1], one, axis=1) for column, one in both)
 
 
-def packed(params: Ints) -> Ints:
-    """Parameters int64 [..., n], each a byte, as one number that sorts as they do."""
-    shifts = np.arange(params.shape[-1] - 1, -1, -1) * 8
-    return np.asarray((params << shifts).sum(axis=-1))
+def packed(params: Columns) -> Ints:
+    """Parameters, each a byte, as one number that sorts as they do."""
+    shifts = range(8 * (len(params) - 1), -1, -8)
+    parts = (column << shift for column, shift in zip(params, shifts, strict=True))
+    return np.asarray(reduce(np.add, parts))
 
 
 def unpacked(keys: Ints, count: int) -> Ints:

@@ -5,6 +5,7 @@ and why those of one tile are not.
 """
 
 from collections.abc import Iterable, Iterator
+from functools import reduce
 
 import numpy as np
 
@@ -14,18 +15,16 @@ from .work import Bools, Ints, Work
 Rules = Iterator[tuple[Bools, str]]
 
 
-def sound(work: Work, names: Iterable[str], params: Ints) -> Rules:
+def sound(work: Work, names: Iterable[str], params: Iterable[Ints]) -> Rules:
     """What all dataflows ask: a tile that is not empty, parameters that fit an instruction."""
     yield work.is_valid(), "the tile is empty"
-    for place, name in enumerate(names):
-        value = params[..., place]
+    for name, value in zip(names, params, strict=True):
         yield (value >= 1) & (value <= LARGEST), f"{name} is not in 1..{LARGEST}"
 
 
 def all_kept(rules: Rules) -> Bools:
     """Where no rule is broken: bool [...]."""
-    kept = np.broadcast_arrays(*(fits for fits, _ in rules))
-    return np.asarray(np.logical_and.reduce(kept))
+    return reduce(np.logical_and, (fits for fits, _ in rules))
 
 
 def first_broken(rules: Rules) -> str:

@@ -53,17 +53,16 @@ TAPS_ON_ROWS = False
 
 def legal(target: Target, work: Work, params: Ints) -> Bools:
     """Whether groups and taps fit side by side, and the stripe in the accumulators: bool [...]."""
-    return all_kept(rules(array_of(target), work, params))
+    return all_kept(rules(array_of(target), work, mapping_of(params)))
 
 
 def explain(target: Target, work: Work, params: Ints) -> str:
     """The first rule that the parameters of one tile break, or ""."""
-    return first_broken(rules(array_of(target), work, params))
+    return first_broken(rules(array_of(target), work, mapping_of(params)))
 
 
-def rules(array: NoLocalReuse, work: Work, params: Ints) -> Rules:
-    yield from sound(work, Mapping._fields, params)
-    m = mapping_of(params)
+def rules(array: NoLocalReuse, work: Work, m: Mapping) -> Rules:
+    yield from sound(work, Mapping._fields, m)
     yield m.stripe <= array.stripe, f"a stripe has at most {array.stripe} pixels"
     yield (m.taps == 1) | array.joins_taps, "the array does not join taps"
     across = (m.packed * m.taps == 1) | (m.packed * m.taps * work.c <= array.cols)
@@ -201,8 +200,8 @@ def choose(target: Target, work: Work, fixed: Ints | None = None) -> Ints:
 
     return candidates.choose(
         work,
-        lambda tiles: proposals(array, tiles),
-        lambda tiles, params: legal(target, tiles, params),
+        lambda tiles: mapping_of(proposals(array, tiles)),
+        lambda tiles, params: all_kept(rules(array, tiles, Mapping(*params))),
         price,
         fixed,
     )

@@ -78,17 +78,16 @@ class Block(NamedTuple):
 
 def legal(target: Target, work: Work, params: Ints) -> Bools:
     """Whether the sets fit on the array: bool [...]."""
-    return all_kept(rules(array_of(target), work, params))
+    return all_kept(rules(array_of(target), work, mapping_of(params)))
 
 
 def explain(target: Target, work: Work, params: Ints) -> str:
     """The first rule that the parameters of one tile break, or ""."""
-    return first_broken(rules(array_of(target), work, params))
+    return first_broken(rules(array_of(target), work, mapping_of(params)))
 
 
-def rules(array: OutputStationary, work: Work, params: Ints) -> Rules:
-    yield from sound(work, Mapping._fields, params)
-    m = mapping_of(params)
+def rules(array: OutputStationary, work: Work, m: Mapping) -> Rules:
+    yield from sound(work, Mapping._fields, m)
     room = room_for(array, m.rows, m.cols)
     yield m.sets <= room, f"the sets do not fit on {array.rows} x {array.cols} PEs"
 
@@ -230,8 +229,8 @@ def choose(target: Target, work: Work, fixed: Ints | None = None) -> Ints:
 
     return candidates.choose(
         work,
-        lambda tiles: proposals(array, tiles),
-        lambda tiles, params: legal(target, tiles, params),
+        lambda tiles: mapping_of(proposals(array, tiles)),
+        lambda tiles, params: all_kept(rules(array, tiles, Mapping(*params))),
         price,
         fixed,
     )

@@ -55,18 +55,17 @@ class Folds(NamedTuple):
 
 def legal(target: Target, work: Work, params: Ints) -> Bools:
     """Whether the filters of the packed groups fit on the array side by side: bool [...]."""
-    return all_kept(rules(array_of(target), work, params))
+    return all_kept(rules(array_of(target), work, params[..., 0]))
 
 
 def explain(target: Target, work: Work, params: Ints) -> str:
     """Why the parameters of one tile are not legal, or ""."""
-    why = first_broken(rules(array_of(target), work, params))
+    why = first_broken(rules(array_of(target), work, params[..., 0]))
     return why.format(packed=params[..., 0].item())
 
 
-def rules(array: OutputSystolic, work: Work, params: Ints) -> Rules:
-    yield from sound(work, PARAMETERS, params)
-    packed = params[..., 0]
+def rules(array: OutputSystolic, work: Work, packed: Ints) -> Rules:
+    yield from sound(work, PARAMETERS, (packed,))
     why = f"{{packed}} groups do not fit on {array.cols} columns"
     yield (packed == 1) | (packed * work.k <= array.cols), why
 
@@ -175,18 +174,17 @@ def choose(target: Target, work: Work, fixed: Ints | None = None) -> Ints:
     """The parameters of least cycles, then of least ifmaps: int64 [..., 1]."""
     array = array_of(target)
 
-    def proposals(tiles: Work) -> Ints:
+    def proposals(tiles: Work) -> tuple[Ints]:
         room = np.minimum(array.cols // tiles.k, tiles.g)
         most = int(np.clip(room.max(), 1, LARGEST))
-        shape = (tiles.table().shape[0], most, 1)
-        return np.broadcast_to(np.arange(1, most + 1)[:, None], shape)
+        return (np.arange(1, most + 1)[None],)
 
     def price(tiles: Work, params: Ints) -> tuple[Ints, Ints]:
         counts = accesses(target, tiles, params)
         return cycles(target, tiles, params), counts["glb_ifmap"] + counts["glb_weight"]
 
     return candidates.choose(
-        work, proposals, lambda tiles, params: legal(target, tiles, params), price, fixed
+        work, proposals, lambda tiles, params: all_kept(rules(array, tiles, *params)), price, fixed
     )
 
 

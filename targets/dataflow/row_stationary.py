@@ -116,17 +116,16 @@ Measure = Callable[[Pass], dict[str, Ints]]
 
 def legal(target: Target, work: Work, params: Ints) -> Bools:
     """Whether the sets fit on the array and their words in the scratchpads: bool [...]."""
-    return all_kept(rules(array_of(target), work, params))
+    return all_kept(rules(array_of(target), work, mapping_of(params)))
 
 
 def explain(target: Target, work: Work, params: Ints) -> str:
     """The first rule that the parameters of one tile break, or ""."""
-    return first_broken(rules(array_of(target), work, params))
+    return first_broken(rules(array_of(target), work, mapping_of(params)))
 
 
-def rules(array: RowStationary, work: Work, params: Ints) -> Rules:
-    yield from sound(work, Mapping._fields, params)
-    m = mapping_of(params)
+def rules(array: RowStationary, work: Work, m: Mapping) -> Rules:
+    yield from sound(work, Mapping._fields, m)
     taps_y, taps_x = folded_filter(array, work)
     room = sets_side_by_side(array, taps_y, m.set_rows, m.sets_c)
     yield m.sets_k <= room, f"the sets do not fit on {array.rows} x {array.cols} PEs"
@@ -308,10 +307,10 @@ def choose(target: Target, work: Work, fixed: Ints | None = None) -> Ints:
     return candidates.choose(
         work,
         lambda tiles: proposals(array, tiles),
-        lambda tiles, params: legal(target, tiles, params),
+        lambda tiles, params: all_kept(rules(array, tiles, Mapping(*params))),
         price,
         fixed,
-        lambda tiles, params: floor(target, tiles, params),
+        lambda tiles, params: floor(target, tiles, Mapping(*params)),
     )
 
 

@@ -43,8 +43,8 @@ def takes_groups(work: Work, m: Mapping) -> Bools:
 # Candidates
 
 
-def proposals(array: RowStationary, work: Work) -> Ints:
-    """int64 [tiles, candidates, 6] for int64 [tiles, 1]: sizes that fill the array or a scratchpad.
+def proposals(array: RowStationary, work: Work) -> Mapping:
+    """For tiles int64 [tiles, 1], sizes that fill the array or a scratchpad.
 
     Each is cut to the tile and evened out: no smaller one needs the same number of passes. Rows of
     a set, channels, and whether sets take groups are axes of a mesh, each without wishes that come
@@ -66,8 +66,7 @@ def proposals(array: RowStationary, work: Work) -> Ints:
     filters = np.where(by_group, np.minimum(tiles.k, spad), filters)
     sets_k = np.where(by_group, balanced(tiles.g, room), sets_k)
     images = balanced(tiles.n, LARGEST)
-    sizes = np.broadcast_arrays(set_rows, filters, channels, sets_c, sets_k, images)
-    return np.moveaxis(np.stack(sizes).reshape(len(sizes), len(tiles.n), -1), 0, -1)
+    return Mapping(set_rows, filters, channels, sets_c, sets_k, images)
 
 
 def strips(work: Work, tall: Ints, uneven: Ints) -> Ints:
@@ -130,10 +129,10 @@ class Extent(NamedTuple):
     @property
     def images(self) -> Ints:
         """Passes over one block of images."""
-        return self.g * self.k * self.c * self.p * self.r * self.s
+        return self.k * (self.g * self.c * self.p * self.r * self.s)
 
 
-def floor(target: Target, work: Work, params: Ints) -> Ints:
+def floor(target: Target, work: Work, m: Mapping) -> Ints:
     """Cycles that all passes of a tile take at least, int64 [...]: a fraction of the work of
     pricing each kind of pass, as sums are taken along the loops one by one.
 
@@ -141,18 +140,18 @@ def floor(target: Target, work: Work, params: Ints) -> Ints:
     those of all their words.
     """
     array, data = array_of(target), target.datapath
-    of = extent_of(array, work, mapping_of(params))
+    of = extent_of(array, work, m)
     weights = of.n * of.p * work.g * work.k * work.c * work.r * work.s
     psums = work.g * work.k * work.p * of.c * of.r * of.s
     fill = ceil_div(weights * data.operand_bits, array.filter_bus_bits)
     column_psums = ceil_div(psums * data.accumulator_bits, array.psum_bus_bits)
-    height = of.g * of.k * of.p * of.s * work.r * of.sets_c
-    last = np.maximum(of.g * of.filters * of.c * of.p * of.r * of.s, column_psums)
+    height = of.k * (of.g * of.p * of.s * work.r * of.sets_c)
+    last = np.maximum(of.filters * (of.g * of.c * of.p * of.r * of.s), column_psums)
     drain = of.n * (of.images * array.ramp_cycles + height + last)
-    column = np.maximum(of.g * of.filters * of.channels * of.p * of.r * work.s, column_psums)
-    rows = of.k * work.g * work.c * of.ifmap_rows * data.operand_bits
-    window = ceil_div(rows * of.n * work.s, array.ifmap_bus_bits) + work.n * work.q * column
-    whole = ceil_div(rows * work.n * of.ifmap_cols, array.ifmap_bus_bits) + of.n * column
+    column = np.maximum(of.filters * (of.g * of.channels * of.p * of.r * work.s), column_psums)
+    rows = of.k * (work.g * work.c * of.ifmap_rows * data.operand_bits)
+    window = ceil_div(rows * (of.n * work.s), array.ifmap_bus_bits) + work.n * work.q * column
+    whole = ceil_div(rows * (work.n * of.ifmap_cols), array.ifmap_bus_bits) + of.n * column
     return np.asarray(fill + np.maximum(window, whole) + drain)
 
 

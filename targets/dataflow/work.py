@@ -145,4 +145,4 @@ def patches(work: Work, ifmap: Ints) -> Ints:
 
 
 def ceil_div(a: Ints, b: Ints | int) -> Ints:
-    return np.asarray(-(-a // b))
+    return np.asarray((a + (b - 1)) // b)

@@ -321,11 +321,14 @@ def test_the_floor_is_below_the_cycles_and_changes_no_choice(
 ) -> None:
     work = Work.of(**{name: [size] for name, size in sizes.items()})
     tiles = Work.from_table(work.table()[:, None])
-    params = rs.proposals(rs.array_of(target), tiles)[0]
+    columns = np.broadcast_arrays(*rs.proposals(rs.array_of(target), tiles))
+    params = np.stack(columns, axis=-1).reshape(-1, len(columns))
     params = params[FLOW.legal(target, work, params)]
-    assert (rs.floor(target, work, params) <= FLOW.cycles(target, work, params)).all()
+    assert (
+        rs.floor(target, work, rs.mapping_of(params)) <= FLOW.cycles(target, work, params)
+    ).all()
     sums = rs.totals(target, work, params, lambda one: rs.price_of(target, one))
-    order = np.lexsort((candidates.packed(params), sums["bits"], sums["cycles"]))
+    order = np.lexsort((candidates.packed(rs.mapping_of(params)), sums["bits"], sums["cycles"]))
     assert np.array_equal(FLOW.choose(target, work)[0], params[order[0]])
 
 
