@@ -36,7 +36,7 @@ from .space import ALONG, Bools, Choice, Mesh, Tiles, Ways, boxes, grid, some
 ROUNDS = 6
 """In which the array's model prices tiles, each time twice as many as before."""
 
-FIRST = 512
+FIRST = 640
 """Tiles that the first of these are taken from."""
 
 LENIENCE = 0.95
@@ -144,45 +144,40 @@ def everything(problem: Problem, options: Sequence[Choice], steps: Mesh) -> Pool
 
 def opened(problem: Problem, options: list[Choice], most: int) -> Asking[tuple[Pool, Learned]]:
     """What may be near the fastest after a first round, in which so many tiles are priced at
-    `most`: first those of the lowest floors are looked at, then all that the best of them leaves
-    room for."""
+    `most`: of those of the lowest floors. All that the best of them leaves room for is looked at,
+    too, where these were not enough."""
     mesh, able = space(problem, options)
     floor = yield from asked_floor(problem, mesh, able)
-    some_, found = guessed(problem, options, Space(mesh, able), floor[0])
-    learned = Learned(some_, floor, found.some)
-    new = promising(found.cycles(learned.array).min(axis=0), learned, most)
-    cycles = yield from asked_cycles(problem, {v: s[new] for v, s in some_.steps.items()})
-    learned.learn(new, cycles)
-    best = found.cycles(learned.array)[:, new].min()
-
-    reach, number = able & (floor[0] <= UNEVEN * best), some_.number[new]
-    tiles, still = some(mesh, reach), reach.reshape(-1)[number]
-    found = fitting(problem, options, tiles.steps)
+    tiles, found = guessed(problem, options, Space(mesh, able), floor[0])
     learned = Learned(tiles, floor, found.some)
-    learned.learn(np.searchsorted(tiles.number, number[still]), cycles[still])
-    fast = found.cycles(learned.array) <= UNEVEN * best
+    new = promising(found.cycles(learned.array).min(axis=0), learned, most)
+    cycles = yield from asked_cycles(problem, {v: s[new] for v, s in tiles.steps.items()})
+    learned.learn(new, cycles)
+    near_ = UNEVEN * found.cycles(learned.array)[:, new].min()
+    reach = able & (floor[0] <= max(near_, learned.floor[:, 0].max()))
+    if np.count_nonzero(reach) > len(tiles.number):
+        number, tiles = tiles.number[new], some(mesh, reach)
+        found = fitting(problem, options, tiles.steps)
+        learned = Learned(tiles, floor, found.some)
+        learned.learn(np.searchsorted(tiles.number, number), cycles)
+    fast = found.cycles(learned.array) <= near_
     return pooled(found, fast, learned.array, tiles.steps), learned
 
 
 def guessed(
     problem: Problem, options: list[Choice], tilings: Space, floor: Ints
 ) -> tuple[Tiles, Fitting]:
-    """Those of the lowest floors, of which some fit under the choices with the first residents, or
-    all tilings. Raises NoMapping."""
+    """Those of the lowest floors, of which some fit. Raises NoMapping."""
     mesh, able = tilings
     every, count = np.sort(np.broadcast_to(floor, able.shape)[able]), FIRST
-    few = [choice for choice in options if choice.resident == options[0].resident]
-    while count < 4 * len(every):
+    while True:
         tiles = some(mesh, able & (floor <= every[:count][-1]))
-        found = fitting(problem, few, tiles.steps)
+        found = fitting(problem, options, tiles.steps)
         if found.fits.any():
             return tiles, found
+        if count >= len(every):
+            raise hindrance(problem)
         count *= 4
-    tiles = some(mesh, able)
-    found = fitting(problem, options, tiles.steps)
-    if not found.fits.any():
-        raise hindrance(problem)
-    return tiles, found
 
 
 def asked_cycles(problem: Problem, steps: Steps) -> Asking[Ints]:
