@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ..ir.edit import Editor
 from ..ir.graph import Graph, Node, Tensor, View
@@ -72,10 +73,11 @@ def is_whole(tensor: Tensor) -> bool:
 def worthwhile(graph: Graph, found: list[Parting], ctx: Context) -> list[Parting]:
     """Those of which the parts save more than the whole does."""
     trial, pools = parted(graph, found), {parting.pool.outputs[0] for parting in found}
-    ahead = [p for p in neighbours(graph, ctx, is_prepared) if p[0].outputs[0] in pools]
-    behind = list(neighbours(trial, ctx, is_pooled))
-    ones = [*trios(graph, ctx, ahead), *trios(trial, ctx, behind)]
-    known = estimated(ones, ctx)
+    searched = replace(ctx, mapping={})  # what is given may be of groups that are yet to be made
+    ahead = [p for p in neighbours(graph, searched, is_prepared) if p[0].outputs[0] in pools]
+    behind = list(neighbours(trial, searched, is_pooled))
+    ones = [*trios(graph, searched, ahead), *trios(trial, searched, behind)]
+    known = estimated(ones, searched)
     return [parting for parting in found if gain(parting, ones, known) > 0]
 
 

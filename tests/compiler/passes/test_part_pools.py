@@ -1,6 +1,7 @@
 """A pool of what several convolutions make is a pool behind each of them, bit by bit."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -70,3 +71,25 @@ def test_each_part_is_pooled_by_its_convolution() -> None:
     assert pooled_tiles(without.graph) == 0
     cycles = [load(made.image).profile.cycles for made in (artifact, without)]
     assert cycles[0] < cycles[1]
+
+
+def test_a_saved_mapping_gives_the_same_program(tmp_path: Path) -> None:
+    """Nests that are attached later, such as the input's, are not there when pools are parted."""
+    rng, sketch = np.random.default_rng(0), Sketch()
+    x = sketch.conv(sketch.integer("x", "quantised"), "first", (16, 3))
+    parts = [sketch.conv(x, name, (64, 16)) for name in "ab"]
+    whole = sketch.add("Concat", [sketch.real(part) for part in parts], "whole", axis=1)
+    op, attrs = POOLS[0]
+    y = sketch.add(op, [sketch.real(sketch.integer(whole, "s"))], "pooled", **attrs)
+    model = sketch.model({"x": (np.float32, (1, 3, 55, 55))}, [sketch.integer(y, "z")])
+    made = dnncc.compile(model, "nvdla-like-full", strict=True)
+    attached = [len(n.body) > 1 for n in made.graph.nodes if n.op == "group"]
+    assert attached.count(True) == 3
+    made.save_mapping(tmp_path / "m.toml")
+    again = dnncc.compile(model, "nvdla-like-full", strict=True, mapping=tmp_path / "m.toml")
+    texts = (artifact.asm().splitlines() for artifact in (made, again))
+    first, second = ([line for line in text if not line.startswith(".")] for text in texts)
+    assert first == second
+    feeds = {"x": rng.standard_normal((1, 3, 55, 55)).astype(np.float32)}
+    (got,) = load(again.image).run(None, feeds)
+    np.testing.assert_array_equal(got, run(model, feeds)["z"])
