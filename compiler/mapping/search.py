@@ -1,9 +1,9 @@
 """Choose the mapping of a group: the cheapest that fits, by the simulator's own prices.
 
-All tilings under all loop orders and residencies are bounded first, with what the array takes at
-least for their channels. The array's own model, which is dearer, then prices the most promising
-tiles in rounds (rounds.py), and what the fastest of them rules out is dropped (pool.py). Finalists
-are priced with the smaller tiles at loops' ends.
+The array's model says of all tilings what their channels take at least. Those of which that is the
+lowest are bounded under all loop orders, residencies and slots (pool.py); the model then prices the
+most promising of these in rounds, and the fastest rules out others, as well as tilings that were
+not looked at (rounds.py). Finalists are priced with the smaller tiles at loops' ends.
 
 Of those within a few percent of the fastest, the ones with the fewest bytes from DRAM, code
 included, are looked at, and one that goes over the map's rows outermost is taken: then the next
@@ -151,8 +151,9 @@ def streams(load: Workload, options: list[Choice], steps: Steps) -> Ints:
     tiles]."""
     count = trips(load, steps)
     rows = np.minimum(count.get("p", 1), STREAMED)
-    outside = (product_of(count, takewhile("p".__ne__, o.order)) for o in options)
-    return np.array([np.where(before == 1, rows, 1) for before in outside])
+    outside = {o.order: product_of(count, takewhile("p".__ne__, o.order)) for o in options}
+    by_order = {order: np.where(before == 1, rows, 1) for order, before in outside.items()}
+    return np.array([by_order[option.order] for option in options])
 
 
 def refined(problem: Problem, pool: Pool) -> Asking[Pool]:

@@ -67,7 +67,10 @@ class Work(Struct, frozen=True, eq=False):
     def table(self) -> Ints:
         """int64 [..., 15], with the sizes in the order of the fields."""
         columns = [getattr(self, name) for name in self.__struct_fields__]
-        return np.stack(np.broadcast_arrays(*columns), axis=-1)
+        table = np.empty((*np.broadcast(*columns).shape, len(columns)), np.int64)
+        for place, column in enumerate(columns):
+            table[..., place] = column
+        return table
 
     def macs(self) -> Ints:
         """Multiplications with a weight, padding included."""
