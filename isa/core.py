@@ -95,6 +95,8 @@ class Kind(Struct, frozen=True, dict=True):
     @cached_property
     def holds_all(self) -> bool:
         """Whether it may hold whatever its type can."""
+        if self.form == "float":
+            return False
         info = np.iinfo(self.dtype)
         return (self.low, self.high) == (info.min, info.max)
 

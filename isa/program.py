@@ -142,7 +142,8 @@ def check_parts(parts: Sequence[Part], offsets: Int64) -> None:
 
 def part_errors(part: Part) -> Iterator[tuple[int, str]]:
     """Row and message of the first instruction that breaks each rule."""
-    found = [error for field in part.cls.layout for error in field_errors(field, part)]
+    bounded = (field for field in part.cls.layout if not field.kind.holds_all)
+    found = [error for field in bounded for error in field_errors(field, part)]
     if "reserved" in (part.cls.record.names or ()):
         odd = np.any(part.full["reserved"], axis=1)
         found += first(odd[part.template], "a reserved byte is not zero")

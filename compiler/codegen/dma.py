@@ -11,13 +11,20 @@ from dnncc.isa import dma
 
 from ..ir.ring import Ring
 from ..ir.tile import Env, Load, Operand, Store
-from .locate import Located, Site, count_of, in_dram, locate, order_of, part_in_dram
+from .locate import (
+    Located,
+    Site,
+    count_of,
+    locate,
+    order_of,
+    part_in_dram,
+    part_on_chip,
+    ranges,
+)
 
 
 def load(site: Site, step: Load, env: Env) -> Any:
-    inside = in_dram(site, step.out, env)
-    tile = locate(site, step.out, env)
-    fields = block(inside, tile, order_of(site, step.out))
+    fields = both_sides(site, step.out, env)
     engine = site.target.load_engine(site.buffers[step.out.buffer].kind)  # type: ignore[arg-type]
     return dma.Load.records(count_of(env), queue=int(engine.name[-1]), **fields)
 
@@ -41,9 +48,17 @@ def rolled(site: Site, step: Load, env: Env) -> Iterator[tuple[Any, Any]]:
 def store(site: Site, step: Store, env: Env) -> Any:
     operand: Operand = step.source
     kind = site.buffers[operand.buffer].kind if operand.buffer else "ofmap"
-    fields = block(in_dram(site, operand, env), locate(site, operand, env), order_of(site, operand))
+    fields = both_sides(site, operand, env)
     engine = site.target.store_engine(kind)  # type: ignore[arg-type]
     return dma.Store.records(count_of(env), queue=int(engine.name[-1]), **fields)
+
+
+def both_sides(site: Site, operand: Operand, env: Env) -> dict[str, Any]:
+    """The fields of a whole tile's move."""
+    extents = ranges(operand.box, env)
+    inside = part_in_dram(site, operand, extents)
+    tile = part_on_chip(site, operand, env, extents)
+    return block(inside, tile, order_of(site, operand))
 
 
 class Axis(NamedTuple):

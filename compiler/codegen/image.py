@@ -10,7 +10,6 @@ from dnncc.isa import image as isa
 from dnncc.targets import Target
 from dnncc.targets.floor import total
 
-from ..host.export import export_host
 from ..ir import heads
 from ..ir.graph import Array, Graph, Node, Tensor
 from ..mapping.asking import Known
@@ -116,6 +115,8 @@ def head(tensor: Tensor, first: int, target: Target) -> isa.Head | None:
 
 
 def host_part(node: Node, graph: Graph) -> isa.HostPart:
+    from ..host.export import export_host  # most networks need no host
+
     inputs = tuple(i for i in node.inputs if i and i not in graph.constants)
     reasons = tuple(zip(node.attrs["refused"], node.attrs["reason"], strict=True))
     return isa.HostPart(export_host(node, graph), inputs, node.outputs, reasons)

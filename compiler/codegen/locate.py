@@ -12,7 +12,7 @@ from dnncc.targets import Target
 
 from ..ir.graph import Graph, Tensor
 from ..ir.ring import Ring
-from ..ir.tile import Buffer, Compute, Env, Extent, Nest, Operand, slot_index, steps
+from ..ir.tile import Box, Buffer, Compute, Env, Extent, Nest, Operand, slot_index, steps
 from ..mapping.cost import layout, storage_order
 
 
@@ -61,7 +61,14 @@ class Site(Struct, frozen=True, dict=True):
 
 def locate(site: Site, operand: Operand, env: Env) -> Located:
     """Where the operand's box lies in a scratchpad."""
-    extents = tuple(d.range(env) for d in operand.box)
+    return part_on_chip(site, operand, env, ranges(operand.box, env))
+
+
+def ranges(box: Box, env: Env) -> tuple[Extent, ...]:
+    return tuple(d.range(env) for d in box)
+
+
+def part_on_chip(site: Site, operand: Operand, env: Env, extents: tuple[Extent, ...]) -> Located:
     code = core.dtype_code(operand.dtype)
     if operand.buffer:
         return in_buffer(site, operand, env, extents, code)
@@ -80,7 +87,8 @@ def in_buffer(
     if buffer.ring:
         return in_ring(site, operand, Ring.of(operand, buffer, env))
     slot = slot_index(operand, buffer.slots, env) * buffer.slot_bytes
-    held = tuple(d.range(env) for d in operand.buffered())
+    box = operand.buffered()
+    held = extents if box is operand.box else ranges(box, env)
     strides = dense([e.size for e in held], order_of(site, operand))
     places = zip(extents, held, strides, strict=True)
     first: Any = sum((mine.low - all_.low) * stride for mine, all_, stride in places)
@@ -124,12 +132,8 @@ def element(tensor: Tensor, extents: tuple[Extent, ...]) -> Any:
     return first
 
 
-def in_dram(site: Site, operand: Operand, env: Env) -> Located:
-    """Where the box lies in DRAM."""
-    return part_in_dram(site, operand, tuple(d.range(env) for d in operand.box))
-
-
 def part_in_dram(site: Site, operand: Operand, extents: tuple[Extent, ...]) -> Located:
+    """Where a part of the tensor lies in DRAM."""
     tensor = site.graph.tensors[operand.tensor]
     address = tensor.address + element(tensor, extents) * tensor.dtype.itemsize
     return Located(address, extents, layout(tensor), core.dtype_code(tensor.dtype))
@@ -143,4 +147,4 @@ def aligned(values: tuple[Any, ...], fill: Any) -> tuple[Any, Any, Any, Any]:
 
 def count_of(env: Env) -> int:
     """Iterations that the arrays of an environment hold."""
-    return max((len(np.atleast_1d(r.low)) for r in env.values()), default=1)
+    return max((np.size(r.low) for r in env.values()), default=1)

@@ -22,7 +22,6 @@ from onnx import (
     version_converter,
 )
 
-from .batch_norm import fold_batch_norms
 from .shapes import constants_only, without_weights
 
 PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
@@ -64,6 +63,8 @@ def comes_quantised(name: str, made: dict[str, NodeProto], constants: set[str]) 
 def prepared(model: ModelProto, opset: int, folder: Path) -> ModelProto:
     """A new model, through files in `folder`."""
     from onnxruntime.quantization import shape_inference
+
+    from .batch_norm import fold_batch_norms
 
     paths = folder / "given.onnx", folder / "folded.onnx"
     onnx.save(named(model, opset), paths[0])

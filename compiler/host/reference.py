@@ -6,7 +6,6 @@ import numpy as np
 
 from ..diagnostics import CompileError
 from ..ir.graph import Array, Graph, Node
-from .export import export
 
 
 def run_nodes(
@@ -19,6 +18,7 @@ def run_nodes(
     from onnx.reference import ReferenceEvaluator  # loads the schemas of all of ONNX
 
     from .corrected import LRN
+    from .export import export
 
     wanted = [o for o in outputs if o]
     try:

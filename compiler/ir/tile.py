@@ -61,9 +61,11 @@ class Dim(Struct, frozen=True):
     def range(self, env: Env) -> Extent:
         if not self.terms and (self.offset, self.extent) == (0, self.bound):
             return Extent(0, self.bound, 0, 0)
-        low: Any = self.offset + sum(scale * env[var].low for var, scale in self.terms)
+        low: Any = self.offset
         high: Any = self.offset + self.extent
-        high = high + sum(scale * (env[var].high - 1) for var, scale in self.terms)
+        for var, scale in self.terms:
+            low = low + scale * env[var].low
+            high = high + scale * (env[var].high - 1)
         if np.minimum.reduce(low, None) >= 0 and np.maximum.reduce(high, None) <= self.bound:
             return Extent(low, high, 0, 0)
         inside_low = np.minimum(np.maximum(low, 0), self.bound - 1)

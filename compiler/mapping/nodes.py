@@ -6,7 +6,6 @@ groups, they are NODE#1, NODE#2 and so on.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 
 from ..ir.graph import Graph, Node
 from .given import Given
@@ -63,6 +62,8 @@ def stranger(graph: Graph, name: str, known: list[str]) -> str:
         return f"it became several loop nests: {several}"
     if any(name in n.loc for n in graph.nodes if n.op == "host"):
         return "it runs on the host"
+    from difflib import get_close_matches  # a name that is wrong is rare
+
     close = get_close_matches(name, known, 1)
     hint = f"; did you mean '{close[0]}'?" if close else ""
     return f"the model has no loop nest of that name{hint}"
