@@ -77,7 +77,8 @@ def common(problem: Problem, choice: Loops, steps: Steps, each: Transfers) -> Co
     engines = (vector - last, issue_cycles(problem, code), *moves.busy.values())
     ends = moves.drain + waited + last
     busiest = reduce(np.maximum, engines)
-    return Common(moves, vector, between, code, busiest, ends, *turns(problem, moves, vector))
+    waits = turns(problem, moves, vector, between)
+    return Common(moves, vector, between, code, busiest, ends, *waits)
 
 
 def beside(
@@ -105,15 +106,21 @@ def beside(
     return Beside(*(np.asarray(column, np.int64) for column in columns))
 
 
-def turns(problem: Problem, moves: Moves, vector: Ints) -> tuple[dict[str, Ints], dict[str, Ints]]:
+def turns(
+    problem: Problem, moves: Moves, vector: Ints, between: Ints
+) -> tuple[dict[str, Ints], dict[str, Ints]]:
     """What a slot is taken for beside the array's work on its tile, by operand; and that of slots
-    that the array has nothing to do with. Of all tiles."""
+    that the array has nothing to do with: where memories are tight, also of what lanes make tiles
+    for the array from, which they are soon done with. Of all tiles."""
     load, zero = problem.load, np.zeros((), np.int64)
     parts = {a.role: a.within or a.role for a in load.accesses()}
-    on_array = {parts[role] for spec in load.inner for role, _ in spec.uses.values()}
+    used = {parts[role] for spec in load.inner for role, _ in spec.uses.values()}
+    held = load.on_array() if problem.tight else load.inner
+    on_array = {parts[role] for spec in held for role, _ in spec.uses.values()}
     away = moves.turn.get(load.result.role, zero)
     inputs = {r: t for r, t in moves.turn.items() if r != load.result.role}
-    others = {r: t + vector for r, t in inputs.items() if r not in on_array}
+    work = {r: between if r in used else vector for r in inputs}
+    others = {r: t + work[r] for r, t in inputs.items() if r not in on_array}
     scaled = (vector + away * problem.in_place()) * bool(load.inner)
     worked_on = {r: t for r, t in inputs.items() if r in on_array} | {"psum": scaled}
     result = {load.result.role: away + vector}
