@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..ir.tile import SLOT_ALIGN
-from .cost import Problem, Steps, elements, held, repetitions, times
+from .cost import Problem, Steps, elements, engine, held, repetitions, times
 from .rings import Rolling
 from .space import MOST, Bools, Ints, Ways, once, product_of, trips
 from .workload import Access
@@ -74,11 +74,20 @@ def deepest(
     number = [tiles(problem, access, ways, count) for access in together]
     size = [slot_bytes(access, ways, steps) for access in together]
     depth = np.ones_like(ways.depth)
-    for more in range(2, int(ways.depth.max()) + 1):
+    for more in range(2, most(problem, together, int(ways.depth.max())) + 1):
         room = [ways.room(access.role, np.asarray(more)) for access in together]
         taken = [s * np.minimum(n, r) for s, n, r in zip(size, number, room, strict=True)]
         depth = np.where(reduce(np.add, taken) <= free, more, depth)
     return depth
+
+
+def most(problem: Problem, buffers: Sequence[Access], depth: int) -> int:
+    """Slots that are of use: loads that do not have their engine for themselves stand where their
+    tiles are used (codegen/ahead.py), and are issued no earlier than queues are long."""
+    loads = [a for a in problem.load.inputs if problem.moves(a)]
+    engines = [engine(problem, a).name for a in loads]
+    shared = any(engines.count(e) > 1 for a, e in zip(loads, engines, strict=True) if a in buffers)
+    return min(depth, problem.target.issue.queue_depth) if shared else depth
 
 
 def slot_bytes(access: Access, ways: Ways, steps: Steps) -> Ints:

@@ -30,8 +30,8 @@ LONE: tuple[Slots, ...] = ({}, SUMS, {"ifmap": 1}, {"ifmap": 1, **SUMS})
 LONE_OPERAND: tuple[Slots, ...] = ({}, {"ifmap": 1}, {"weight": 1})
 """The same, where psums have a memory of their own."""
 
-MOST = 8
-"""Slots of a buffer that has as many as there is room for."""
+MOST, DEEPEST = 8, 16
+"""Slots of a buffer that has as many as there is room for: of results that wait, and of others."""
 
 DEPTHS, RING_DEPTHS = (4, 3, 2, 1), (3, 2, 1)
 """Slots of buffers that are looked at; a ring is the smaller, the fewer rows are loaded ahead."""
@@ -259,7 +259,7 @@ def depths(given: Given, tight: bool) -> list[tuple[int, bool]]:
         return [(given.depth, False)]
     if given.ring or not tight:
         return [(depth, False) for depth in (RING_DEPTHS if given.ring else DEPTHS)]
-    return [(MOST, True), (2, False)]
+    return [(DEEPEST, True), (2, False)]
 
 
 def orders(load: Workload, given: Given) -> tuple[tuple[str, ...], ...]:
