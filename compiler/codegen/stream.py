@@ -16,6 +16,7 @@ from dnncc.targets import Target
 from ..ir.tile import Compute, HostCall, Load, Step, Store, TileProgram, Unrolled, size_of
 from . import dma, tensor, vector
 from .ahead import brought_forward, in_order
+from .interleave import beside
 from .locate import Site
 
 Emit = Callable[[Site, Any, Any], Any]
@@ -64,10 +65,13 @@ def pieces(tile: TileProgram, target: Target) -> list[Piece]:
     made: list[Piece] = []
     on_array: list[tuple[Compute, Any]] = []
     starts = [0, *accumulate(size_of(nest.body) for nest in tile.nests)]
+    items: list[Unrolled] = []
     for number, nest in enumerate(tile.nests):
         site = Site(tile.graph, target, nest, {b.name: b for b in nest.buffers})
-        items = in_order(nest, target)
-        for item in brought_forward(items, site.buffers, starts[: number + 2]):
+        before, items = items, list(in_order(nest, target))
+        if nest.beside:
+            items = list(beside(items, before, tile.graph))
+        for item in brought_forward(items, site.buffers, starts[: number + 2 - nest.beside]):
             made += emitted(site, item, number)
             if isinstance(item.step, Compute) and item.step.op == "tensor":
                 on_array.append((item.step, made[-1].records))

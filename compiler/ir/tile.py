@@ -226,13 +226,15 @@ class Loop(Struct, frozen=True):
 
 
 class Nest(Struct, frozen=True):
-    """What one group of the graph became; `dims` are the extents of all its variables."""
+    """What one group of the graph became; `dims` are the extents of all its variables. One that is
+    `beside` the nest before works on tiles of that one's result as soon as they are stored."""
 
     loc: tuple[str, ...]
     op: str
     dims: Mapping[str, int]
     body: tuple[Loop | Step, ...]
     buffers: tuple[Buffer, ...] = ()
+    beside: bool = False
 
 
 class TileProgram(Struct, frozen=True):

@@ -52,7 +52,9 @@ def nest_operation(nest: Nest) -> Operation:
     """A nest by itself, as it stands in the program's text."""
     types = {b.name: buffer_type(b) for b in nest.buffers}
     body = (*map(buffer_operation, nest.buffers), *(item(i, types) for i in nest.body))
-    attrs = {"op": nest.op, "dims": nest.dims}
+    attrs: dict[str, Any] = {"op": nest.op, "dims": nest.dims}
+    if nest.beside:
+        attrs["beside"] = True
     return Operation("dnncc.nest", attrs=attrs, body=Block((), body), loc=nest.loc)
 
 
@@ -174,7 +176,8 @@ def nest(op: Operation) -> Nest:
     expect(op, "dnncc.nest")
     buffers = {o.results[0]: buffer(o) for o in inside(op) if o.name == "dnncc.buffer"}
     body = tuple(loop_or_step(o, buffers) for o in inside(op) if o.name != "dnncc.buffer")
-    return Nest(op.loc, op.attrs["op"], op.attrs["dims"], body, tuple(buffers.values()))
+    made = op.attrs["op"], op.attrs["dims"], body, tuple(buffers.values())
+    return Nest(op.loc, *made, op.attrs.get("beside", False))
 
 
 def expect(op: Operation, name: str) -> None:

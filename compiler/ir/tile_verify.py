@@ -49,6 +49,10 @@ def filled_early(program: TileProgram) -> list[list[Buffer]]:
     early: list[list[Buffer]] = [[] for _ in program.nests]
     constants = {*program.graph.constants}
     for number, nest in enumerate(program.nests):
+        if nest.beside:
+            check_beside(nest, program.nests[:number])
+            early[number - 1] += nest.buffers
+            early[number] += program.nests[number - 1].buffers
         loaded = [s.out for s in steps(nest.body) if isinstance(s, Load)]
         for buffer in (b for b in nest.buffers if b.ahead):
             held = {o.tensor for o in loaded if o.buffer == buffer.name}
@@ -59,6 +63,11 @@ def filled_early(program: TileProgram) -> list[list[Buffer]]:
             for before in early[number - buffer.ahead : number]:
                 before.append(buffer)
     return early
+
+
+def check_beside(nest: Nest, before: Sequence[Nest]) -> None:
+    if not before or before[-1].beside or before[-1].op == "host":
+        raise error(nest, "it is beside no nest, or one that is beside another")
 
 
 def error(nest: Nest, message: str) -> VerifyError:

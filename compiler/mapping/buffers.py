@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..ir.tile import SLOT_ALIGN
-from .cost import Problem, Steps, elements, engine, held, repetitions, times
+from .cost import Problem, Steps, elements, held, repetitions, route, times
 from .rings import Rolling
 from .space import MOST, Bools, Ints, Ways, once, product_of, trips
 from .workload import Access
@@ -85,7 +85,7 @@ def most(problem: Problem, buffers: Sequence[Access], depth: int) -> int:
     """Slots that are of use: loads that do not have their engine for themselves stand where their
     tiles are used (codegen/ahead.py), and are issued no earlier than queues are long."""
     loads = [a for a in problem.load.inputs if problem.moves(a)]
-    engines = [engine(problem, a).name for a in loads]
+    engines = [route(problem, a).engine.name for a in loads]
     shared = any(engines.count(e) > 1 for a, e in zip(loads, engines, strict=True) if a in buffers)
     return min(depth, problem.target.issue.queue_depth) if shared else depth
 

@@ -9,6 +9,7 @@ slots = { ifmap = 2 }
 array = { filters = 16 }
 cascade = { layers = 2, slice = 32 }
 attached = 2
+beside = "conv0"
 """
 
 import json
@@ -116,10 +117,16 @@ def from_command(file: Path | None, words: Iterable[str]) -> dict[str, Given]:
 
 def text_of(graph: Graph) -> str:
     """The mapping of every group, for a file that gives the same mapping again."""
-    return "\n".join(line for name, group in titles(graph) for line in lines(name, group))
+    told: list[str] = []
+    before = ""
+    for name, group in titles(graph):
+        told += lines(name, group, before)
+        before = name
+    return "\n".join(told)
 
 
-def lines(name: str, group: Node) -> Iterator[str]:
+def lines(name: str, group: Node, before: str = "") -> Iterator[str]:
+    """`before` is the name of the group before it."""
     attrs, layers = group.attrs, sum(node.op == "conv2d" for node in group.body)
     mapping = attrs["mapping"]
     yield f"[{quoted(name)}]"
@@ -135,6 +142,8 @@ def lines(name: str, group: Node) -> Iterator[str]:
         yield f"cascade = {inline({'layers': layers, **attrs['cascade']})}"
     if (count := count_attached(group.body)) > 1:
         yield f"attached = {count}"
+    if "beside" in attrs:
+        yield f"beside = {quoted(before)}"
     yield ""
 
 

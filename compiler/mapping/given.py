@@ -15,7 +15,7 @@ from .rings import rolling
 if TYPE_CHECKING:
     from .cost import Problem
 
-KEYS = ("steps", "order", "whole", "ring", "slots", "array", "cascade", "attached")
+KEYS = ("steps", "order", "whole", "ring", "slots", "array", "cascade", "attached", "beside")
 MOVED_DIMENSIONS = 4
 """Of a block that one load brings."""
 
@@ -27,7 +27,7 @@ class Given(Struct, frozen=True):
     the other buffers are `depth`, where that is not 0. `array` are parameters of the dataflow;
     `cascade` has the sizes of one that begins with the node: "layers", "slice" and "strip".
     `attached` nodes, this one and those that follow, are one: lanes that work for a convolution.
-    Operands in `ring` are kept in rings of rows.
+    Operands in `ring` are kept in rings of rows. The node works `beside` that of this name.
     """
 
     node: str = ""
@@ -41,6 +41,7 @@ class Given(Struct, frozen=True):
     cascade: Mapping[str, int] = field(default_factory=dict)
     attached: int = 0
     ring: tuple[str, ...] | None = None
+    beside: str = ""
 
     def refusal(self, key: str, reason: str) -> CompileError:
         message = f"{key}: {reason}" if key else reason
@@ -64,6 +65,7 @@ class Given(Struct, frozen=True):
             "array": dict(self.array),
             "cascade": dict(self.cascade),
             "attached": self.attached,
+            "beside": self.beside,
         }
         return {k: v for k, v in parts.items() if v or isinstance(v, tuple)}
 
@@ -93,6 +95,7 @@ def of_table(node: str, table: object, source: str) -> Given:
         cascade=numbers(blank, "cascade", table.get("cascade", {})),
         attached=one(blank, "attached", table["attached"]) if "attached" in table else 0,
         ring=names(blank, "ring", table["ring"]) if "ring" in table else None,
+        beside=name(blank, "beside", table.get("beside", "")),
     )
 
 
@@ -119,6 +122,12 @@ def names(blank: Given, key: str, value: object) -> tuple[str, ...]:
         if value.count(name) > 1:
             raise blank.refusal(key, f"'{name}' is in it twice")
     return tuple(value)
+
+
+def name(blank: Given, key: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise blank.refusal(key, "must be the name of a node")
+    return value
 
 
 def check(problem: Problem) -> None:

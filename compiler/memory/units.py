@@ -67,7 +67,7 @@ def slots(program: TileProgram, target: Target) -> list[Row]:
             numbers[b.memory],
             b.address + i * b.slot_bytes,
             b.address + (i + 1) * b.slot_bytes,
-            nest - b.ahead,
+            nest - max(b.ahead, item.beside),
             nest,
             f"{b.name}[{i}]",
         )

@@ -26,12 +26,15 @@ def allocate(program: TileProgram, ctx: Context) -> TileProgram:
     free = [n.attrs["free"] if n.op == "group" else {} for n in program.graph.nodes
             if n.op in ("group", "host")]  # fmt: skip
     nests: list[Nest] = []
+    paired = [nest.beside for nest in program.nests[1:]] + [False]
     for number, nest in enumerate(program.nests, 1):
-        buffers = least_recent(nest, free[:number], nests)
+        apart = not (nest.beside or paired[number - 1])
+        buffers = least_recent(nest, free[:number], nests) if apart else ()
         if not buffers:
             nest = replace(nest, buffers=tuple(replace(b, ahead=0) for b in nest.buffers))
-            buffers = least_recent(nest, free[:number], nests) or from_the_bottom(nest)
-        nests.append(replace(nest, buffers=buffers))
+            buffers = least_recent(nest, free[:number], nests) if apart else ()
+        below = nests[-1].buffers if nest.beside else ()
+        nests.append(replace(nest, buffers=buffers or from_the_bottom(nest, below)))
     return TileProgram(place_in_dram(program.graph, target_of(ctx)), tuple(nests))
 
 
@@ -89,8 +92,11 @@ def newest(past: list[Taken], start: int, size: int) -> int:
     return next((i for i in places if overlap(past[i], start, size)), -1)
 
 
-def from_the_bottom(nest: Nest) -> tuple[Buffer, ...]:
+def from_the_bottom(nest: Nest, below: Sequence[Buffer]) -> tuple[Buffer, ...]:
+    """Each buffer above the one before it, and those of the nest that it is beside."""
     used: dict[str, int] = {}
+    for other in below:
+        used[other.memory] = max(used.get(other.memory, 0), other.address + other.bytes)
     placed = []
     for buffer in nest.buffers:
         address = used.get(buffer.memory, 0)

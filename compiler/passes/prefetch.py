@@ -80,6 +80,8 @@ def prefetch(program: TileProgram, ctx: Context) -> TileProgram:
     moves = [list(moves_of(nest, graph, target)) for nest in nests]
     spare = spare_of(program, target, moves, floors(graph, target, ctx.known))
     for number, some in enumerate(moves):
+        if any(nest.beside for nest in nests[number : number + 2]):
+            continue
         for buffer, moved in constants(nests[number], some, graph):
             nests[number] = with_buffer(nests[number], ahead(number, buffer, moved, spare))
     return TileProgram(graph, tuple(nests))
@@ -126,11 +128,22 @@ def spare_of(
         for moved in some:
             row[moved.link] -= moved.cycles.sum()
     free = [node.attrs.get("free", {}) for node, _ in parts]
-    return Spare(cycles, [left(nest, room) for nest, room in zip(program.nests, free, strict=True)])
+    return Spare(
+        cycles, [left(nests, room) for nests, room in zip(at_work(program), free, strict=True)]
+    )
 
 
-def left(nest: Nest, free: dict[str, int]) -> dict[str, int]:
-    used = {m: sum(b.bytes for b in nest.buffers if b.memory == m) for m in free}
+def at_work(program: TileProgram) -> list[tuple[Nest, ...]]:
+    """Each nest, with the one beside it if there is one."""
+    found: list[tuple[Nest, ...]] = [(nest,) for nest in program.nests]
+    for number, nest in enumerate(program.nests):
+        if nest.beside:
+            found[number - 1 : number + 1] = [(program.nests[number - 1], nest)] * 2
+    return found
+
+
+def left(nests: tuple[Nest, ...], free: dict[str, int]) -> dict[str, int]:
+    used = {m: sum(b.bytes for n in nests for b in n.buffers if b.memory == m) for m in free}
     return {memory: size - used[memory] for memory, size in free.items()}
 
 

@@ -60,7 +60,8 @@ def nest_of(group: Node, graph: Graph, target: Target) -> Nest:
     load = workload(group, graph, target)
     tiler = Tiler(load, Mapping.from_attr(group.attrs["mapping"]), Problem(load, graph, target, {}))
     op = "+".join(n.op for n in group.body)
-    return Nest(group.loc, op, load.dims, tiler.body(), tiler.buffers())
+    beside = bool(group.attrs.get("beside"))
+    return Nest(group.loc, op, load.dims, tiler.body(), tiler.buffers(), beside)
 
 
 class Tiler:

@@ -13,8 +13,8 @@ from dnncc.isa.core import CONTROL
 from dnncc.isa.distinct import distinct
 from dnncc.isa.program import Program, Regions
 
-from .operands import Ints
-from .writers import MEMORY_SHIFT, Touched, overlapping
+from .operands import Bools, Ints
+from .writers import MEMORY_SHIFT, Touched, overlapping, spread
 
 
 def by_nests(program: Program, node_of: Ints) -> Ints:
@@ -47,7 +47,8 @@ def touched_between(program: Program, node_of: Ints, among: Ints) -> bool:
 
 
 def clash(regions: Regions, some: Ints, others: Ints) -> bool:
-    """Whether two of these share a byte that one of them writes."""
+    """Whether one of these shares a byte with one of the others that comes later, which one of both
+    writes."""
     memory = regions.memory.astype(np.int64) << MEMORY_SHIFT
     start, stop = memory + regions.start, memory + regions.stop
     every = Touched(start, stop, regions.instruction)
@@ -55,7 +56,34 @@ def clash(regions: Regions, some: Ints, others: Ints) -> bool:
         Touched(*(column[rows] for column in every))
         for rows in (some, some[regions.is_write[some]], others, others[regions.is_write[others]])
     )
-    return bool(overlapping(read, changed).any() or overlapping(written, passed).any())
+    return bool(overtaken(read, changed).any() or overtaken(written, passed).any())
+
+
+def overtaken(some: Touched, others: Touched) -> Bools:
+    """Which of them share a byte with one of the others that comes later."""
+    near = overlapping(some, others)
+    some, kept = Touched(*(column[near] for column in some)), overlapping(others, some)
+    others = Touched(*(column[kept] for column in others))
+    found = near.copy()
+    found[near] = last_among(some, others) > some.time
+    return found
+
+
+def last_among(some: Touched, others: Touched) -> Ints:
+    """For each of them the time of the last of the others that it shares a byte with, -1 if there
+    is none."""
+    last = np.full(len(some.start), -1, np.int64)
+    if not len(some.start):
+        return last
+    bounds = distinct(np.concatenate((others.start, others.stop)))
+    low, high = (np.searchsorted(bounds, column) for column in (others.start, others.stop))
+    segment, time, _ = spread(low, high, others.time)
+    latest = np.full(len(bounds), -1, np.int64)
+    np.maximum.at(latest, segment, time)
+    first = np.maximum(np.searchsorted(bounds, some.start, side="right") - 1, 0)
+    segment, _, number = spread(first, np.searchsorted(bounds, some.stop), some.time)
+    np.maximum.at(last, number, latest[segment])
+    return last
 
 
 def reordered(program: Program, order: Ints) -> Program:

@@ -1,0 +1,181 @@
+"""After it, a group may work beside the convolution before it, on what that one has stored.
+
+Where the memory of ifmaps is less than DRAM sends in its latency, pools and small convolutions wait
+for their tiles while the array is idle; larger convolutions keep it busy and leave room in memory.
+So two of these share the memories, and the steps of the second stand among those of the first, as
+soon as what they read is stored (codegen/interleave.py). It is done where that is estimated to save
+a tenth of their cycles. Of convolutions whose results are put together, the first of such a
+pair comes last.
+"""
+
+from collections.abc import Iterable, Iterator
+from itertools import chain, product
+
+from msgspec.structs import replace
+
+from ..ir.graph import Graph, Node
+from ..mapping.asking import together
+from ..mapping.bound import asked_fewest_cycles
+from ..mapping.cost import Problem
+from ..mapping.given import ANY, Given
+from ..mapping.lowering import workload
+from ..mapping.mapping import Priced
+from ..mapping.nodes import assigned, meanings
+from ..mapping.objective import search_for
+from ..mapping.search import footprint_of
+from ..mapping.sharing import (
+    WORTH,
+    Asked,
+    Known,
+    Pair,
+    Times,
+    are_loaded_once,
+    promising,
+    shares,
+    sharing,
+    side_by_side,
+)
+from ..memory.lifetimes import storage
+from .attach_lanes import THOROUGH, estimated, fits_in
+from .choose_mapping import PRICED
+from .context import Context, target_of
+
+
+def overlap_lanes(graph: Graph, ctx: Context) -> Graph:
+    for pair in given_pairs(graph, ctx):
+        graph = overlapped(graph, pair, {p.key(): chosen(p, ctx) for _, p in pair})
+    if ctx.effort < THOROUGH or ctx.goal != "latency":
+        return graph
+    wholes = list(pairs(graph, ctx))
+    alone = times(wholes, ctx) if wholes else Times({}, {})
+    for pair in promising(wholes, alone):
+        known, tried = ways(pair, alone, ctx)
+        best = min(tried, key=lambda shared: side_by_side(shared, pair, known), default=None)
+        if best and side_by_side(best, pair, known) < (1 - WORTH) * alone.apart(pair):
+            graph = overlapped(graph, best, known.found)
+    return graph
+
+
+def ways(pair: Pair, alone: Times, ctx: Context) -> tuple[Times, list[Pair]]:
+    """Ways in which both can share the memories, and what is known of them."""
+    asked = (sharing(pair, *way) for way in product(shares(pair, alone), (False, True)))
+    tried = [shared for shared in asked if all(fits_in(problem) for _, problem in shared)]
+    known = Times(estimated(tried, ctx), alone.array)
+    return known, [shared for shared in tried if are_loaded_once(shared.second, known)]
+
+
+def given_pairs(graph: Graph, ctx: Context) -> list[Pair]:
+    """Raises CompileError."""
+    given, known = assigned(graph, ctx.mapping), meanings(graph)
+    ready = plain(graph, list(known.values()), ctx)
+    found = []
+    for name, wish in given.items():
+        if not wish.beside:
+            continue
+        other = known[wish.beside].outputs[0] if wish.beside in known else ""
+        able = {name, other} <= ready.keys()
+        if not able or not can_move(graph, ready[other][0], ready[name][0]):
+            raise wish.refusal("beside", f"it cannot work beside '{wish.beside}'")
+        pair = Pair(*(with_given(ready[n], given.get(n, ANY)) for n in (other, name)))
+        check_room(pair, wish, ctx)
+        found.append(pair)
+    return found
+
+
+def with_given(asked: Asked, given: Given) -> Asked:
+    return asked[0], replace(asked[1], given=given)
+
+
+def chosen(problem: Problem, ctx: Context) -> Priced:
+    found = search_for(ctx.goal, problem, PRICED[ctx.effort])
+    return Priced(found.mapping, found.cycles)
+
+
+def check_room(pair: Pair, wish: Given, ctx: Context) -> None:
+    """Raises CompileError where both do not fit."""
+    used = [footprint_of(problem, chosen(problem, ctx).mapping) for _, problem in pair]
+    for memory, room in pair.second[1].free.items():
+        need = sum(some.get(memory, 0) for some in used)
+        if need > room:
+            why = f"both need {need} bytes of '{memory}', which has {room}"
+            raise wish.refusal("beside", why)
+
+
+def pairs(graph: Graph, ctx: Context) -> Iterator[Pair]:
+    """Each group with a convolution that makes its input, or a part of it."""
+    given = assigned(graph, ctx.mapping)
+    free = [n for n in graph.nodes if n.op == "group" and n.outputs[0] not in given]
+    ready = plain(graph, free, ctx)
+    for second in ready.values():
+        read = {storage(graph, name) for name in second[0].inputs if name not in graph.constants}
+        for first in ready.values():
+            made = storage(graph, first[0].outputs[0]) in read and first[1].load.inner
+            if made and can_move(graph, first[0], second[0]):
+                yield Pair(first, second)
+
+
+def plain(graph: Graph, nodes: Iterable[Node], ctx: Context) -> dict[str, Asked]:
+    """What is asked about those that can be in a pair, by name."""
+    asked, target = {}, target_of(ctx)
+    for node in (n for n in nodes if "cascade" not in n.attrs):
+        load = workload(node, graph, target)
+        asked[node.outputs[0]] = node, Problem(load, graph, target, node.attrs["free"])
+    return {name: one for name, one in asked.items() if is_plain(one[1])}
+
+
+def is_plain(problem: Problem) -> bool:
+    """Whether all that it moves comes from DRAM and goes there, and rows can be its outermost
+    loop."""
+    load = problem.load
+    moved = all(map(problem.moves, (*load.inputs, load.result))) and problem.tight
+    once = [spec.op for spec in load.inner] in ([], ["tensor"]) and not load.orders
+    return moved and once and load.dims.get("p", 1) > 1
+
+
+def can_move(graph: Graph, first: Node, second: Node) -> bool:
+    """Whether one of them can stand beside the other: no group between reads what the first makes,
+    or makes what the second reads."""
+    begin, end = graph.nodes.index(first), graph.nodes.index(second)
+    return begin < end and (is_unread(graph, begin, end) or is_ready(graph, begin, end))
+
+
+def is_unread(graph: Graph, begin: int, end: int) -> bool:
+    root = storage(graph, graph.nodes[begin].outputs[0])
+    between = [n for n in graph.nodes[begin + 1 : end] if n.op in ("group", "host")]
+    return not any(root == storage(graph, i) for n in between for i in n.inputs if i)
+
+
+def is_ready(graph: Graph, begin: int, end: int) -> bool:
+    made = {name for n in graph.nodes[begin + 1 : end] for name in n.outputs}
+    return made.isdisjoint(graph.nodes[end].inputs)
+
+
+def times(wholes: list[Pair], ctx: Context) -> Times:
+    loads = {problem.key(): problem.load for _, problem in chain.from_iterable(wholes)}
+    asking = (asked_fewest_cycles(load) for load in loads.values())
+    floors = together(asking, target_of(ctx), ctx.known)
+    return Times(estimated(wholes, ctx), dict(zip(loads, floors, strict=True)))
+
+
+def overlapped(graph: Graph, pair: Pair, known: Known) -> Graph:
+    """With the second beside the first, and right behind it."""
+    (conv, _), (other, _) = pair
+    first, second = (
+        replace(node, attrs={**node.attrs, "mapping": known[problem.key()].mapping.to_attr()})
+        for node, problem in pair
+    )
+    second = replace(second, attrs={**second.attrs, "beside": True})
+    begin, end = graph.nodes.index(conv), graph.nodes.index(other)
+    before, between, after = (
+        graph.nodes[:begin],
+        graph.nodes[begin + 1 : end],
+        graph.nodes[end + 1 :],
+    )
+    if is_unread(graph, begin, end):
+        views = next(
+            (i for i, n in enumerate(between) if set(n.inputs) & set(conv.outputs)), len(between)
+        )
+        nodes = (*before, *between[:views], first, *between[views:], second, *after)
+    else:
+        nodes = (*before, first, second, *between, *after)
+    return replace(graph, nodes=nodes)

@@ -1,0 +1,1 @@
+from compiler.mapping.sharing import *
