@@ -85,7 +85,8 @@ def phases_of(
     """Of several rows of tiles, each in its shape."""
     tables = [work.table() for work in works]
     tiles = np.concatenate([t.reshape(-1, t.shape[-1]) for t in tables])
-    keys = [tile.tobytes() for tile in tiles]
+    raw, size = tiles.tobytes(), tiles.itemsize * tiles.shape[-1]
+    keys = [raw[begin : begin + size] for begin in range(0, len(raw), size)]
     fresh = np.flatnonzero([key not in known for key in keys])
     if len(fresh):
         answers = asked(target, dataflow.Work.from_table(tiles[fresh]))

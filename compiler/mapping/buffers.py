@@ -43,7 +43,20 @@ def footprint(
     for access, memory in problem.buffers:
         held = np.minimum(tiles(problem, access, ways, count), room[access.role])
         ring = ways.rolls(access)
-        size = ring_bytes(ring, steps, held) if ring else slot_bytes(access, ways, steps) * held
+        size = (
+            ring_bytes(ring, steps, held)
+            if ring
+            else slot_bytes(access, ways.resident, steps) * held
+        )
+        used[memory] = used[memory] + size if memory in used else size
+    return used
+
+
+def one_slot_each(problem: Problem, resident: Sequence[str], steps: Steps) -> dict[str, Ints]:
+    """Bytes of each scratchpad that every choice takes at least, with these residents."""
+    used = dict[str, Ints]()
+    for access, memory in problem.buffers:
+        size = slot_bytes(access, resident, steps)
         used[memory] = used[memory] + size if memory in used else size
     return used
 
@@ -72,7 +85,7 @@ def deepest(
     own."""
     count = trips(problem.load, steps)
     number = [tiles(problem, access, ways, count) for access in together]
-    size = [slot_bytes(access, ways, steps) for access in together]
+    size = [slot_bytes(access, ways.resident, steps) for access in together]
     depth = np.ones_like(ways.depth)
     for more in range(2, most(problem, together, int(ways.depth.max())) + 1):
         room = [ways.room(access.role, np.asarray(more)) for access in together]
@@ -90,8 +103,8 @@ def most(problem: Problem, buffers: Sequence[Access], depth: int) -> int:
     return min(depth, problem.target.issue.queue_depth) if shared else depth
 
 
-def slot_bytes(access: Access, ways: Ways, steps: Steps) -> Ints:
-    whole = access.role in ways.resident
+def slot_bytes(access: Access, resident: Sequence[str], steps: Steps) -> Ints:
+    whole = access.role in resident
 
     def made() -> Ints:
         return aligned(elements(held(access, whole, steps)) * access.dtype.itemsize)
@@ -143,7 +156,7 @@ def queue(
     if given.depth or result.role in given.slots:
         return Queue(each, own)
     memory = problem.target.memory_for("ofmap").name
-    size = slot_bytes(result, ways, steps)
+    size = slot_bytes(result, ways.resident, steps)
     left = np.maximum(problem.free[memory] - used[memory], 0) // np.maximum(size, 1)
     more = np.minimum(own + left, np.maximum(own, MOST))
     return Queue(each, np.where(ways.depth < 2, own, more))

@@ -14,7 +14,7 @@ import numpy as np
 from .array import array_parts
 from .asking import Asking
 from .bound import PIXELS, whole_pixels
-from .buffers import footprint, within
+from .buffers import one_slot_each, within
 from .cost import Problem
 from .pool import (
     CYCLE_SLACK,
@@ -31,7 +31,7 @@ from .pool import (
     taken,
 )
 from .smallest import hindrance, runnable
-from .space import ALONG, Bools, Choice, Mesh, Tiles, Ways, boxes, grid, some
+from .space import ALONG, Bools, Choice, Mesh, Tiles, boxes, grid, some
 
 ROUNDS = 6
 """In which the array's model prices tiles, each time twice as many as before."""
@@ -63,13 +63,13 @@ def space(problem: Problem, options: Sequence[Choice]) -> Space:
 def with_room(problem: Problem, options: Sequence[Choice], mesh: Mesh) -> Bools:
     """What may fit under one of the choices."""
     whole = set.intersection(*(set(choice.resident) for choice in options))
-    one = {access.role: np.ones((), np.int64) for access in problem.load.accesses()}
-    fits = np.zeros((), np.bool_)
-    for ring, order in {(choice.ring, choice.order) for choice in options}:
-        ways = Ways.of({0: Choice(order, tuple(whole), 1, ring=ring)})
-        able = within(problem, footprint(problem, ways, mesh, one), 1)
-        fits = fits | (able & ring.legal(problem.load, mesh, order, 1) if ring else able)
-    return fits
+    fits = within(problem, one_slot_each(problem, tuple(whole), mesh), 1)
+    rolls = [
+        ring.legal(problem.load, mesh, order, 1)
+        for ring, order in {(choice.ring, choice.order) for choice in options}
+        if ring
+    ]
+    return fits & reduce(np.logical_or, rolls) if rolls else fits
 
 
 class Learned:

@@ -63,8 +63,9 @@ def proposals(array: RowStationary, work: Work) -> Mapping:
     most = np.minimum(room, tiles.k)
     filters = ceil_div(tiles.k, most * ceil_div(tiles.k, most * spad))
     sets_k = ceil_div(tiles.k, filters * ceil_div(tiles.k, filters * most))
-    filters = np.where(by_group, np.minimum(tiles.k, spad), filters)
-    sets_k = np.where(by_group, balanced(tiles.g, room), sets_k)
+    if len(by_group) > 1:
+        filters = np.where(by_group, np.minimum(tiles.k, spad), filters)
+        sets_k = np.where(by_group, balanced(tiles.g, room), sets_k)
     images = balanced(tiles.n, LARGEST)
     return Mapping(set_rows, filters, channels, sets_c, sets_k, images)
 
