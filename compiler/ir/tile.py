@@ -76,8 +76,14 @@ class Dim(Struct, frozen=True):
 
     def largest(self, steps: Mapping[str, Any]) -> Any:
         """The most indices that one iteration touches, for loops with these steps."""
-        span = sum(scale * (steps[var] - 1) for var, scale in self.terms)
-        return np.minimum(self.bound, span + self.extent)
+        return np.minimum(self.bound, self.span(steps))
+
+    def span(self, steps: Mapping[str, Any]) -> Any:
+        """The same, not cut to the bound."""
+        span: Any = self.extent
+        for var, scale in self.terms:
+            span = span + scale * (steps[var] - 1)
+        return span
 
     def variables(self) -> frozenset[str]:
         return frozenset(var for var, _ in self.terms)

@@ -184,7 +184,7 @@ class NestVerifier:
         missing = [v for v in operand.slots if v not in loops]
         if missing:
             raise self.fail(f"the slot of '{buffer.name}' changes with {missing[0]}, no loop of it")
-        sizes = [int(d.largest(spans)) for d in operand.buffered()]
+        sizes = [min(d.bound, int(d.span(spans))) for d in operand.buffered()]
         size = prod(sizes) * operand.dtype.itemsize
         if size > buffer.slot_bytes:
             what = f"a tile {sizes} of {self.told(operand)} takes {size} bytes"
