@@ -124,12 +124,13 @@ def plain(graph: Graph, nodes: Iterable[Node], ctx: Context) -> dict[str, Asked]
 
 
 def is_plain(problem: Problem) -> bool:
-    """Whether all that it moves comes from DRAM and goes there, and rows can be its outermost
-    loop."""
+    """Whether all that it moves comes from DRAM and goes there, one map alone, as loads that share
+    an engine would wait for each other's tiles; and rows can be its outermost loop."""
     load = problem.load
+    maps = [a for a in load.inputs if a.tensor not in problem.graph.constants]
     moved = all(map(problem.moves, (*load.inputs, load.result))) and problem.tight
     once = [spec.op for spec in load.inner] in ([], ["tensor"]) and not load.orders
-    return moved and once and load.dims.get("p", 1) > 1
+    return moved and once and len(maps) == 1 and load.dims.get("p", 1) > 1
 
 
 def can_move(graph: Graph, first: Node, second: Node) -> bool:
