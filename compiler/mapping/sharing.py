@@ -26,6 +26,9 @@ WORTH = 0.1
 """Of the cycles of both, what it saves at least: how they wait for each other in queues is not
 estimated."""
 
+BUSY = 0.9
+"""Of its cycles, those on the array of a group that does not wait for memory."""
+
 RESULTS, CONSTANTS = 5 / 8, 3 / 4
 """Of the memories of results and of weights, what the first has."""
 
@@ -75,11 +78,12 @@ class Times(NamedTuple):
 
 def promising(wholes: list[Pair], alone: Times) -> list[Pair]:
     """Those that could save enough, most first; each group is in one. The second, which has the
-    smaller part of memory, is not the longer one."""
+    smaller part of memory, is not the longer one, nor does it keep the array busy."""
     found: list[Pair] = []
     taken: set[str] = set()
     for pair in sorted(wholes, key=alone.saved, reverse=True):
-        longer = alone.of(pair.first) >= alone.of(pair.second)
+        waits = alone.array[pair.second[1].key()] < BUSY * alone.of(pair.second)
+        longer = waits and alone.of(pair.first) >= alone.of(pair.second)
         enough = longer and alone.saved(pair) > WORTH * alone.apart(pair)
         if enough and taken.isdisjoint(pair.names):
             found.append(pair)
