@@ -104,10 +104,7 @@ class Problem(Struct, frozen=True, dict=True):
 
     @cached_property
     def tight(self) -> bool:
-        """Whether the memory of ifmaps is less than what DRAM sends in its latency."""
-        link = self.target.channel_of(self.target.load_engine("ifmap").name)
-        room = self.target.memory_for("ifmap").bytes
-        return link.latency_cycles * link.bytes_per_cycle > room
+        return is_tight(self.target)
 
     @property
     def fill(self) -> Fill:
@@ -150,6 +147,12 @@ def route(problem: Problem, access: Access) -> Route:
     constant = not stores and access.tensor in problem.graph.constants
     number = link_of(target, channel, stores)
     return Route(access, engine, channel, number, port, stores, constant)
+
+
+def is_tight(target: Target) -> bool:
+    """Whether the memory of ifmaps is less than what DRAM sends in its latency."""
+    link = target.channel_of(target.load_engine("ifmap").name)
+    return link.latency_cycles * link.bytes_per_cycle > target.memory_for("ifmap").bytes
 
 
 PRICED_BY = ("op", "r", "s", "stride_y", "stride_x", "dilation_y", "dilation_x", "ifmap_axes")

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from ..ir.graph import Graph, Node
 from ..mapping.asking import together
 from ..mapping.bound import asked_fewest_cycles
-from ..mapping.cost import Problem
+from ..mapping.cost import Problem, is_tight
 from ..mapping.given import ANY, Given
 from ..mapping.lowering import workload
 from ..mapping.mapping import Priced
@@ -44,7 +44,7 @@ from .context import Context, target_of
 def overlap_lanes(graph: Graph, ctx: Context) -> Graph:
     for pair in given_pairs(graph, ctx):
         graph = overlapped(graph, pair, {p.key(): chosen(p, ctx) for _, p in pair})
-    if ctx.effort < THOROUGH or ctx.goal != "latency":
+    if ctx.effort < THOROUGH or ctx.goal != "latency" or not is_tight(target_of(ctx)):
         return graph
     wholes = list(pairs(graph, ctx))
     alone = times(wholes, ctx) if wholes else Times({}, {})
@@ -67,11 +67,10 @@ def ways(pair: Pair, alone: Times, ctx: Context) -> tuple[Times, list[Pair]]:
 def given_pairs(graph: Graph, ctx: Context) -> list[Pair]:
     """Raises CompileError."""
     given, known = assigned(graph, ctx.mapping), meanings(graph)
-    ready = plain(graph, list(known.values()), ctx)
+    wishes = {name: wish for name, wish in given.items() if wish.beside}
+    ready = plain(graph, list(known.values()) if wishes else [], ctx)
     found = []
-    for name, wish in given.items():
-        if not wish.beside:
-            continue
+    for name, wish in wishes.items():
         other = known[wish.beside].outputs[0] if wish.beside in known else ""
         able = {name, other} <= ready.keys()
         if not able or not can_move(graph, ready[other][0], ready[name][0]):
