@@ -121,7 +121,7 @@ def turns(
     inputs = {r: t for r, t in moves.turn.items() if r != load.result.role}
     work = {r: between if r in used else vector for r in inputs}
     others = {r: t + work[r] for r, t in inputs.items() if r not in on_array}
-    scaled = (vector + away * problem.in_place()) * bool(load.inner)
+    scaled = (vector + away * problem.in_place) * bool(load.inner)
     worked_on = {r: t for r, t in inputs.items() if r in on_array} | {"psum": scaled}
     result = {load.result.role: away + vector}
     return (worked_on | result, others) if load.gathered() else (worked_on, others | result)
@@ -208,7 +208,7 @@ def waits_between(problem: Problem, ways: Ways, all_: Common) -> Ints:
     """What happens to a tile that has the only slot of its buffer, while the array has to wait."""
     load, apart = problem.load, problem.load.joining()
     lone = {role: ways.lone(role) for role in ways.own if role not in apart}
-    held = lone.keys() if problem.in_place() else lone.keys() - {load.result.role}
+    held = lone.keys() if problem.in_place else lone.keys() - {load.result.role}
     waits = [all_.moves.turn[role] * lone[role] for role in held & all_.moves.turn.keys()]
     if "psum" in lone:
         waits.append(all_.vector * lone["psum"])

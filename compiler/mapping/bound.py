@@ -42,7 +42,7 @@ def floors(graph: Graph, target: Target, known: Known | None = None) -> list[Flo
     the array's model has said of tiles."""
     groups = [node for node in graph.nodes if node.op == "group"]
     layers = {n.outputs[0]: workload(n, graph, target) for g in groups for n in layers_of(g)}
-    keys = {name: Problem(load, graph, target, {}).key() for name, load in layers.items()}
+    keys = {name: Problem(load, graph, target, {}).key for name, load in layers.items()}
     fewest = fewest_of({key: layers[name] for name, key in keys.items()}, target, known)
     whole = layers | {g.outputs[0]: workload(g, graph, target) for g in groups if is_cascade(g)}
     traffic, found = Traffic(graph, target, [whole[g.outputs[0]] for g in groups]), list[Floor]()

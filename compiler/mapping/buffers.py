@@ -72,8 +72,7 @@ def rooms(problem: Problem, ways: Ways, steps: Steps) -> dict[str, Ints]:
         depth = deepest(problem, together, ways, steps, problem.free[memory])
         found |= {a.role: ways.room(a.role, depth) for a in together}
     place = {
-        a.role: "psum" if a is load.result and problem.in_place() else a.role
-        for a in load.accesses()
+        a.role: "psum" if a is load.result and problem.in_place else a.role for a in load.accesses()
     }
     return {role: found.get(of, np.ones_like(ways.depth)) for role, of in place.items()}
 
@@ -148,7 +147,7 @@ def queue(
     result, count = problem.load.result, trips(problem.load, steps)
     own = (rooms(problem, ways, steps) if room is None else room)[result.role]
     loads = [repetitions(access, ways, count) for access in beside_results(problem)]
-    if not loads or problem.in_place():
+    if not loads or problem.in_place:
         return Queue(np.zeros((), np.int64), own)
     made = tiles(problem, result, ways, count)
     each = reduce(np.maximum, (np.where(n > 1, -(-made // n), 0) for n in loads))

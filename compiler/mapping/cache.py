@@ -113,7 +113,7 @@ def hashed(text: str) -> str:
 
 
 def name_of(problem: Problem) -> str:
-    return hashed(repr(problem.key()))
+    return hashed(repr(problem.key))
 
 
 def line(name: str, text: str) -> str:

@@ -116,7 +116,7 @@ class Prices(Struct, frozen=True):
         """The best mappings, or first guesses of them; None where there is none."""
         met = self.guesses if rough else self.searched
         limit, rounds = (GUESSES, 1) if rough else (self.limit, ROUNDS)
-        keys = [problem.key() for problem in problems]
+        keys = [problem.key for problem in problems]
         fresh = {k: p for k, p in zip(keys, problems, strict=True) if k not in met}
         asked = (or_none(searching_for(self.goal, p, limit, rounds)) for p in fresh.values())
         made = dict(zip(fresh, together(asked, self.target, self.known), strict=True))

@@ -65,12 +65,9 @@ class Problem(Struct, frozen=True, dict=True):
         """Of all operands that are moved."""
         return tuple(route(self, a) for a in self.load.accesses() if self.moves(a))
 
+    @cached_property
     def key(self) -> tuple[Any, ...]:
         """All that the choice of a mapping depends on, beside the target."""
-        return self.identity
-
-    @cached_property
-    def identity(self) -> tuple[Any, ...]:
         tensors = (self.graph.tensors[a.tensor] if a.tensor else None for a in self.load.accesses())
         fixed = self.graph.constants.keys()
         places = tuple(
@@ -115,7 +112,7 @@ class Problem(Struct, frozen=True, dict=True):
 
     def buffered(self, access: Access) -> bool:
         """Whether it has a tile buffer of its own."""
-        if access.within or access is self.load.result and self.in_place():
+        if access.within or access is self.load.result and self.in_place:
             return False
         return not access.tensor or self.moves(access)
 
@@ -125,13 +122,10 @@ class Problem(Struct, frozen=True, dict=True):
         kinds: Any = [(a, a.kind) for a in self.load.accesses() if self.buffered(a)]
         return tuple((access, self.target.memory_for(kind).name) for access, kind in kinds)
 
+    @cached_property
     def in_place(self) -> bool:
         """Results take the place of their psums: as narrow or narrower, and in the same order, no
         result is written where a psum is still to be read."""
-        return self.replaces
-
-    @cached_property
-    def replaces(self) -> bool:
         psum, result = self.load.psum, self.load.result
         if psum is None or not self.moves(result):
             return False

@@ -239,7 +239,7 @@ class Body(Struct, frozen=True):
             users, depth = self.users(access.role), self.lines[number].depth
             yield from self.handed(depth, [number, *users], slots[access.role])
         given = [] if store is None else [store]
-        outside, in_place = self.nest.outside, self.nest.problem.in_place()
+        outside, in_place = self.nest.outside, self.nest.problem.in_place
         if load.psum is not None:
             users = [*self.users("psum"), *(given if in_place else ())]
             yield from self.handed(outside, users, slots["psum"])

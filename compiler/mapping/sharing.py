@@ -60,14 +60,14 @@ class Times(NamedTuple):
     array: dict[Key, int]
 
     def of(self, asked: Asked) -> int:
-        return self.found[asked[1].key()].cycles
+        return self.found[asked[1].key].cycles
 
     def apart(self, pair: Pair) -> int:
         return sum(map(self.of, pair))
 
     def least(self, pair: Pair) -> int:
         """Of both side by side: one after the other on the array, and in the lanes."""
-        array = sum(self.array[problem.key()] for _, problem in pair)
+        array = sum(self.array[problem.key] for _, problem in pair)
         lanes = sum(fewest_vector_cycles(problem.load, problem.target) for _, problem in pair)
         return max(array, lanes)
 
@@ -82,7 +82,7 @@ def promising(wholes: list[Pair], alone: Times) -> list[Pair]:
     found: list[Pair] = []
     taken: set[str] = set()
     for pair in sorted(wholes, key=alone.saved, reverse=True):
-        waits = alone.array[pair.second[1].key()] < BUSY * alone.of(pair.second)
+        waits = alone.array[pair.second[1].key] < BUSY * alone.of(pair.second)
         longer = waits and alone.of(pair.first) >= alone.of(pair.second)
         enough = longer and alone.saved(pair) > WORTH * alone.apart(pair)
         if enough and taken.isdisjoint(pair.names):
@@ -128,7 +128,7 @@ def are_loaded_once(asked: Asked, known: Times) -> bool:
     """Whether it keeps its constants: loads of these stand where they are used, which is too late
     where what is before them is another group's."""
     problem = asked[1]
-    mapping, dims = known.found[problem.key()].mapping, problem.load.dims
+    mapping, dims = known.found[problem.key].mapping, problem.load.dims
     fixed = [a for a in problem.load.inputs if a.tensor in problem.graph.constants]
     moved = (a.variables() for a in fixed if a.role not in mapping.resident)
     return all(mapping.steps[v] == dims[v] for v in frozenset().union(*moved))
@@ -138,7 +138,7 @@ def side_by_side(shared: Pair, pair: Pair, known: Times) -> float:
     """Cycles of both: each tile of rows of the second begins when the one before is done, and all
     tiles of the first that it reads."""
     (conv, first), (_, second) = shared
-    made, done = (known.found[p.key()].mapping.steps["p"] for p in (first, second))
+    made, done = (known.found[p.key].mapping.steps["p"] for p in (first, second))
     high, rows = reads_to(second, storage(first.graph, conv.outputs[0]), done), first.load.dims["p"]
     ready = np.minimum(-(-high // made) * made, rows) / rows * known.of(shared.first)
     each = known.of(shared.second) / len(ready)

@@ -130,7 +130,7 @@ def fits_in(problem: Problem) -> bool:
 
 def saving(trio: Trio, known: Known) -> float:
     """The cycles that are saved by making one group of two; 0 where that is not worth it."""
-    first, second, whole = (known[problem.key()].cycles for _, problem in trio)
+    first, second, whole = (known[problem.key].cycles for _, problem in trio)
     both, saved = first + second, first + second - whole
     return saved if saved > (LEAST if 3 * saved > min(first, second) else WORTH) * both else 0
 

@@ -74,7 +74,7 @@ def chosen_for(asked: Iterable[tuple[Node, Problem]], ctx: Context, cache: Cache
     known: Known = {}
     fresh: dict[Key, tuple[Node, Problem]] = {}
     for group, problem in asked:
-        key = problem.key()
+        key = problem.key
         if problem.given is not ANY or key in known or key in fresh:
             continue
         kept = cache.find(problem)
@@ -92,7 +92,7 @@ def chosen_for(asked: Iterable[tuple[Node, Problem]], ctx: Context, cache: Cache
         raise misfits[0].with_others(misfits[1:])
     for (_, problem), chosen in zip(fresh.values(), found, strict=True):
         assert not isinstance(chosen, Misfit)
-        key = problem.key()
+        key = problem.key
         ctx.searched[key], known[key] = chosen, Priced(chosen.mapping, chosen.cycles)
         cache.add(problem, known[key])
     return known
@@ -122,7 +122,7 @@ def finding(group: Node, problem: Problem, ctx: Context) -> Asking[Found | Misfi
 
 
 def mapped(group: Node, problem: Problem, ctx: Context, known: Known) -> Node:
-    chosen = known[problem.key()].mapping if problem.given is ANY else forced(problem, ctx)
+    chosen = known[problem.key].mapping if problem.given is ANY else forced(problem, ctx)
     return replace(group, attrs={**group.attrs, "mapping": chosen.to_attr()})
 
 

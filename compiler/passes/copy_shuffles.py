@@ -16,8 +16,7 @@ from msgspec.structs import replace
 from ..ir.edit import Editor
 from ..ir.graph import Graph, Node, View
 from ..ir.strides import dense
-from ..mapping.asking import together
-from ..mapping.bound import asked_fewest_cycles
+from ..mapping.bound import fewest_of
 from ..mapping.cost import Problem, layout
 from ..mapping.lowering import workload
 from .assign_layout import copy_group, ordered
@@ -77,7 +76,7 @@ def asked(graph: Graph, nodes: Iterable[Node], ctx: Context) -> Way:
 
 
 def cycles(way: Way, known: Known) -> float:
-    return sum(known[problem.key()].cycles for _, problem in way) if way else inf
+    return sum(known[problem.key].cycles for _, problem in way) if way else inf
 
 
 def faster(shuffles: Iterable[Shuffle], known: Known, ctx: Context) -> Iterator[str]:
@@ -89,16 +88,14 @@ def faster(shuffles: Iterable[Shuffle], known: Known, ctx: Context) -> Iterator[
     }
     stored = [s for s in shuffles for _, p in s.scattered if p.moves(p.load.result)]
     least = floors((p for s in stored for _, p in s.scattered), ctx)
-    open_ = [s for s in stored for _, p in s.scattered if least[p.key()] < most[s.name]]
+    open_ = [s for s in stored for _, p in s.scattered if least[p.key] < most[s.name]]
     found = estimated((s.scattered for s in open_), ctx)
     return (s.name for s in open_ if cycles(s.scattered, found) < most[s.name])
 
 
 def floors(problems: Iterable[Problem], ctx: Context) -> dict[Key, int]:
     """What the array takes at least."""
-    loads = {problem.key(): problem.load for problem in problems}
-    asking = (asked_fewest_cycles(load) for load in loads.values())
-    return dict(zip(loads, together(asking, target_of(ctx), ctx.known), strict=True))
+    return fewest_of({p.key: p.load for p in problems}, target_of(ctx), ctx.known)
 
 
 def as_scattered(node: Node) -> Node:

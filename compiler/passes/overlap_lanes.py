@@ -14,8 +14,7 @@ from itertools import chain, product
 from msgspec.structs import replace
 
 from ..ir.graph import Graph, Node
-from ..mapping.asking import together
-from ..mapping.bound import asked_fewest_cycles
+from ..mapping.bound import fewest_of
 from ..mapping.cost import Problem, is_tight
 from ..mapping.given import ANY, Given
 from ..mapping.lowering import workload
@@ -43,7 +42,7 @@ from .context import Context, target_of
 
 def overlap_lanes(graph: Graph, ctx: Context) -> Graph:
     for pair in given_pairs(graph, ctx):
-        graph = overlapped(graph, pair, {p.key(): chosen(p, ctx) for _, p in pair})
+        graph = overlapped(graph, pair, {p.key: chosen(p, ctx) for _, p in pair})
     if ctx.effort < THOROUGH or ctx.goal != "latency" or not is_tight(target_of(ctx)):
         return graph
     wholes = list(pairs(graph, ctx))
@@ -151,17 +150,15 @@ def is_ready(graph: Graph, begin: int, end: int) -> bool:
 
 
 def times(wholes: list[Pair], ctx: Context) -> Times:
-    loads = {problem.key(): problem.load for _, problem in chain.from_iterable(wholes)}
-    asking = (asked_fewest_cycles(load) for load in loads.values())
-    floors = together(asking, target_of(ctx), ctx.known)
-    return Times(estimated(wholes, ctx), dict(zip(loads, floors, strict=True)))
+    loads = {problem.key: problem.load for _, problem in chain.from_iterable(wholes)}
+    return Times(estimated(wholes, ctx), fewest_of(loads, target_of(ctx), ctx.known))
 
 
 def overlapped(graph: Graph, pair: Pair, known: Known) -> Graph:
     """With the second beside the first, and right behind it."""
     (conv, _), (other, _) = pair
     first, second = (
-        replace(node, attrs={**node.attrs, "mapping": known[problem.key()].mapping.to_attr()})
+        replace(node, attrs={**node.attrs, "mapping": known[problem.key].mapping.to_attr()})
         for node, problem in pair
     )
     second = replace(second, attrs={**second.attrs, "beside": True})

@@ -101,7 +101,7 @@ class Tiler:
             dtype = scratchpad_dtype(held, self.problem.target)
         if access.tensor and not self.problem.moves(access):
             return Operand(access.tensor, access.box, dtype)
-        in_place = access is self.load.result and self.problem.in_place()
+        in_place = access is self.load.result and self.problem.in_place
         buffer, loops = "psum" if in_place else access.role, self.changes(access)
         return Operand(access.tensor, access.box, dtype, buffer, loops, self.whole(access))
 
