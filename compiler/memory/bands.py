@@ -82,24 +82,25 @@ def begins(units: Units, unit: Ints, start: Ints, many: Bools) -> Ints:
 
 
 def handed_over(values: Ints, bands: Bands, units: Units) -> Ints:
-    """Per band the largest value, int64[bands], of those that had any of its bytes in earlier
-    nests."""
+    """int64[engines, bands]: the largest of the `values` of those that had any of a band's bytes in
+    earlier nests."""
     memory = units.memory[bands.unit] << MEMORY_SHIFT
     low, high = memory + bands.start, memory + bands.stop
     edges = distinct(np.concatenate((low, high)))
     band, segment = spread(np.searchsorted(edges, low), np.searchsorted(edges, high))
     order = np.lexsort((units.first[bands.unit[band]], segment))
     band, segment = band[order], segment[order]
-    before = running(values[band], segment)
-    handed = np.zeros(len(values), np.int64)
-    np.maximum.at(handed, band, before)
+    handed = np.zeros(values.shape, np.int64)
+    for mine, before in zip(handed, running(values[:, band], segment), strict=True):
+        np.maximum.at(mine, band, before)
     return handed
 
 
 def running(values: Ints, group: Ints) -> Ints:
-    """For each entry the largest value before it in its group; groups are contiguous."""
-    shift = np.int64(1) << 40
-    raised = np.maximum.accumulate(values + group * shift)
-    previous = np.concatenate(([0], raised[:-1]))
-    out: Ints = np.maximum(previous - group * shift, 0)
-    return out
+    """int64[engines, entries]: for each entry the largest value before it in its group; groups are
+    contiguous."""
+    raised = group << 40
+    largest = np.maximum.accumulate(values + raised, axis=1)
+    largest[:, 1:] = largest[:, :-1]
+    largest[:, 0] = 0
+    return np.asarray(np.maximum(largest - raised, 0))

@@ -33,10 +33,11 @@ class Units(Struct, frozen=True):
 
     def find(self, nest: Ints, memory: Ints, start: Ints) -> Ints:
         """The unit that an access of a nest lies in, by its first byte; -1 for constants."""
-        found = np.full(len(nest), -1, np.int64)
-        for number in distinct(nest):
-            here = np.flatnonzero(nest == number)
-            found[here] = self.find_in(int(number), memory[here], start[here])
+        found, order = np.empty(len(nest), np.int64), np.argsort(nest, kind="stable")
+        numbers = distinct(nest)
+        cuts = np.searchsorted(nest[order], numbers[1:])
+        for number, here in zip(numbers.tolist(), np.split(order, cuts), strict=False):
+            found[here] = self.find_in(number, memory[here], start[here])
         return found
 
     def find_in(self, nest: int, memory: Ints, start: Ints) -> Ints:

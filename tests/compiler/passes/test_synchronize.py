@@ -1,6 +1,7 @@
 """Waits order every two instructions that touch the same bytes, and none is there for nothing."""
 
 from collections.abc import Iterator
+from itertools import product
 
 import numpy as np
 import pytest
@@ -9,10 +10,11 @@ from dnncc.codegen.stream import Stream
 from dnncc.ir.graph import Graph
 from dnncc.isa import core
 from dnncc.isa.program import Program
-from dnncc.memory import waits
+from dnncc.memory import hazards, waits
+from dnncc.memory.hazards import Place
 from dnncc.memory.waits import reduced
 from dnncc.passes.context import Context
-from dnncc.passes.synchronize import Place, synchronize
+from dnncc.passes.synchronize import synchronize
 
 from ..graphs import GraphBuilder
 from ..lowering import TARGETS, emitted, target
@@ -157,9 +159,21 @@ def test_many_at_once_are_one_after_another(
     control = place.engine == core.CONTROL
     needs[control] = place.issued[control]
     plain = reduced(needs, place.engine, place.issued)
-    for long in (0, 20):  # the farther apart those too far back, the shorter the stretches
+    # The farther apart those too far back, the shorter the stretches.
+    for long, together in product((0, 20), (50, waits.TOGETHER)):
         monkeypatch.setattr(waits, "LONG", long)
+        monkeypatch.setattr(waits, "TOGETHER", together)
         assert (reduced(needs, place.engine, place.issued) == plain).all()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_hazards_are_the_same_however_many_bands_are_looked_at(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, plain = synchronized(random_graph(seed), "odd-13x7")
+    monkeypatch.setattr(hazards, "TOGETHER", 1)
+    _, parted = synchronized(random_graph(seed), "odd-13x7")
+    assert (plain.waits == parted.waits).all()
 
 
 @pytest.mark.parametrize("long", [0, waits.LONG])
@@ -173,7 +187,7 @@ def test_reduced_is_the_transitive_reduction(
     rng = np.random.default_rng(seed)
     place = random_place(rng, 40)
     needs = np.where(rng.random(place.issued.shape) < 0.3, place.issued, 0)
-    needs = rng.integers(0, needs + 1)
+    needs = rng.integers(0, needs + 1, dtype=np.int32)
     control = place.engine == core.CONTROL
     needs[control] = place.issued[control]
     needs[np.arange(40), place.engine] *= control  # an engine does not wait for itself
