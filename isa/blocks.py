@@ -1,5 +1,6 @@
 """Strided blocks of a memory: what they cover, and when they are not legal."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,19 @@ def region_if(condition: Any, where: Any, size: Any) -> Region:
     """`size` bytes at address `where`, none unless `condition` holds."""
     memory, start = split_address(where)
     return Region(memory, start, start + np.where(condition, size, 0))
+
+
+def ring_parts(rows: Any, ring: Any, first: Any, row_bytes: Any) -> tuple[tuple[Any, Any], ...]:
+    """Of a tile whose first row is row `first` of a ring: (bytes to skip, rows) of those up to the
+    ring's end, and of those from its beginning on. With no `ring`, which is 0, all are the former.
+    """
+    before = np.where(ring > 0, np.minimum(rows, ring - first), rows)
+    return (first * row_bytes, before), (0, rows - before)
+
+
+def ring_faults(rows: Any, ring: Any, first: Any) -> Iterator[tuple[Any, str]]:
+    yield (ring > 0) & (rows > ring), "the tile has more rows than its ring"
+    yield (first > 0) & (first >= ring), "ring_row is not in the ring"
 
 
 def view(

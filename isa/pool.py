@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from .blocks import collides, region, view
+from .blocks import Block, collides, region, ring_faults, ring_parts, view
 from .core import (
     F32,
     I16,
@@ -24,6 +24,7 @@ from .core import (
     choice,
     dtype_code,
     dtype_size,
+    split_address,
     too_many,
 )
 from .numerics import pad_window, reach, round_and_shift, saturate, shift_and_round, windows
@@ -52,7 +53,9 @@ class Pool(Instruction, opcode=0x34, engine="vector"):
     int8 values that onnxruntime has made uint8: rint(mean / out_scale + (out_zero + 128)) - 128.
     sum is int32, of x - x_zero,
     or float32, row by row, saturating to out_dtype. frame, with a window of one element, copies x
-    and puts out_zero where there is none: ONNX Pad.
+    and puts out_zero where there is none: ONNX Pad. With `ring` not 0, the rows of x are kept in a
+    ring of so many, which begins at `x`: row i of the tile is the ring's row (ring_row + i) mod
+    ring, so that rows which the windows of two tiles share are made once.
     """
 
     moving = ("x", "out")
@@ -91,6 +94,8 @@ class Pool(Instruction, opcode=0x34, engine="vector"):
     high: I16 = 127
     x_scale: F32 = 1.0
     out_scale: F32 = 1.0
+    ring: U8 = 0
+    ring_row: U8 = 0
 
     def x_layout(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """Sizes and strides of [n, c, h, w]."""
@@ -107,7 +112,27 @@ class Pool(Instruction, opcode=0x34, engine="vector"):
         return self.n * self.c * self.p * self.q * self.r * self.s
 
     def reads(self) -> Iterator[Region]:
-        yield region(self.x, *self.x_layout(), dtype_size(self.x_dtype))
+        (n, c, _, w), strides = self.x_layout()
+        memory, start = split_address(self.x)
+        for skipped, rows in self.x_parts():
+            sizes, element = (n, c, rows, w), dtype_size(self.x_dtype)
+            yield Block.at(memory, start + skipped, sizes, strides, element)
+
+    def x_parts(self) -> tuple[tuple[Any, Any], ...]:
+        """(first byte behind `x`, rows) of those up to the ring's end, and of those from its
+        beginning on: none without a ring."""
+        row = self.x_sh * dtype_size(self.x_dtype)
+        return ring_parts(self.h, self.ring, self.ring_row, row)
+
+    def tile(self, machine: Machine) -> Array:
+        """[batch, n, c, h, w], the rows of a ring in order."""
+        (n, c, _, w), strides = self.x_layout()
+        parts = [
+            view(machine, self.x + skipped, (n, c, int(rows), w), strides, self.x_dtype)
+            for skipped, rows in self.x_parts()
+            if rows
+        ]
+        return np.concatenate(parts, -2) if parts[1:] else parts[0]
 
     def writes(self) -> Iterator[Region]:
         yield region(self.out, *self.out_layout(), dtype_size(self.out_dtype))
@@ -126,6 +151,7 @@ class Pool(Instruction, opcode=0x34, engine="vector"):
         is_float = (self.x_dtype == FLOAT) | (self.out_dtype == FLOAT)
         taken = (self.op == MAX) | (self.op == SUM)
         yield is_float & ~taken, "only max and sum are of floats"
+        yield from ring_faults(self.h, self.ring, self.ring_row)
 
     def taps(self, x: Array, fill: Any) -> Array:
         """The windows [..., R, S, P, Q] of x, with `fill` outside of it."""
@@ -134,7 +160,7 @@ class Pool(Instruction, opcode=0x34, engine="vector"):
         return windows(padded, (self.r, self.s), (self.p, self.q), stride, dilation)
 
     def execute(self, machine: Machine) -> None:
-        x = view(machine, self.x, *self.x_layout(), self.x_dtype)
+        x = self.tile(machine)
         out = view(machine, self.out, *self.out_layout(), self.out_dtype)
         if self.op in MEANS:
             out[...] = self.average(x, out.dtype)

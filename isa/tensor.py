@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .blocks import Block, region, region_if, shared, view
+from .blocks import Block, region, region_if, ring_faults, ring_parts, shared, view
 from .core import (
     I16,
     U8,
@@ -100,12 +100,11 @@ class Tensor(Instruction, opcode=0x20, engine="tensor"):
         strides = (self.ifmap_sn, group, self.ifmap_sc, self.ifmap_sh, self.ifmap_sw)
         return (self.n, self.g, self.c, self.h, self.w), strides
 
-    def ifmap_parts(self) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+    def ifmap_parts(self) -> tuple[tuple[Any, Any], ...]:
         """(first byte behind `ifmap`, rows) of those up to the ring's end, and of those from its
         beginning on: none without a ring."""
-        before = np.where(self.ring > 0, np.minimum(self.h, self.ring - self.ring_row), self.h)
-        skipped = self.ring_row * self.ifmap_sh * dtype_size(self.ifmap_dtype)
-        return (skipped, before), (0, self.h - before)
+        row = self.ifmap_sh * dtype_size(self.ifmap_dtype)
+        return ring_parts(self.h, self.ring, self.ring_row, row)
 
     def weight_layout(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """Sizes and strides of [g, k, c, r, s]."""
@@ -147,8 +146,7 @@ class Tensor(Instruction, opcode=0x20, engine="tensor"):
         sums = 1.0 * self.n * self.g * self.k * self.c
         macs = sums * self.p * self.q * self.r * self.s
         yield macs > MOST_MACS, "there are more than 2^40 multiplications"
-        yield (self.ring > 0) & (self.h > self.ring), "the tile has more rows than its ring"
-        yield (self.ring_row > 0) & (self.ring_row >= self.ring), "ring_row is not in the ring"
+        yield from ring_faults(self.h, self.ring, self.ring_row)
 
     def execute(self, machine: Machine) -> None:
         x = self.ifmaps(machine)

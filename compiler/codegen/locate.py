@@ -97,13 +97,23 @@ def in_buffer(
 
 
 def in_ring(site: Site, operand: Operand, ring: Ring) -> Located:
-    """A tile in a ring of rows: the address is that of the ring's first row. Rows are outermost, so
-    that a load of some of them does not reach past the others."""
+    """A tile in a ring of rows: the address is that of the ring's first row, or of the first one
+    that is added. Rows are outermost, so that a load of some does not reach past the others."""
     buffer, order = site.buffers[operand.buffer], order_of(site, operand)
     rows_first = (ring.axis, *(i for i in order if i != ring.axis))
     strides = dense(list(ring.shape()), rows_first)
-    address = core.address(site.memory_id(buffer.memory), buffer.address)
+    first = ring.place(ring.tile[ring.axis].low) * strides[ring.axis] if operand.held else 0
+    place = buffer.address + first * operand.dtype.itemsize
+    address = core.address(site.memory_id(buffer.memory), place)
     return Located(address, ring.tile, strides, core.dtype_code(operand.dtype))
+
+
+def ring_fields(site: Site, operand: Operand, env: Env) -> dict[str, Any]:
+    """Of an instruction that reads rows in a ring."""
+    if not operand.buffer or not site.buffers[operand.buffer].ring:
+        return {}
+    ring = Ring.of(operand, site.buffers[operand.buffer], env)
+    return {"ring": ring.rows, "ring_row": ring.place(ring.tile[ring.axis].low)}
 
 
 def order_of(site: Site, operand: Operand) -> tuple[int, ...]:

@@ -8,9 +8,8 @@ import numpy as np
 from dnncc.isa import tensor
 from dnncc.targets import Target, dataflow
 
-from ..ir.ring import Ring
-from ..ir.tile import Compute, Env, Operand
-from .locate import Located, Site, count_of, locate
+from ..ir.tile import Compute, Env
+from .locate import Located, Site, count_of, locate, ring_fields
 
 COPIED = ("r", "s", "stride_y", "stride_x", "dilation_y", "dilation_x")
 
@@ -41,14 +40,6 @@ def fields_of(site: Site, step: Compute, env: Env) -> dict[str, Any]:
     fields = operands(site, step, env) | ring_fields(site, step.operands["ifmap"], env)
     fields |= {name: step.attrs[name] for name in (*COPIED, "ifmap_zero", "weight_zero")}
     return fields | {"accumulate": accumulates(step, env)}
-
-
-def ring_fields(site: Site, ifmap: Operand, env: Env) -> dict[str, Any]:
-    """Of an ifmap whose rows lie in a ring."""
-    if not ifmap.buffer or not site.buffers[ifmap.buffer].ring:
-        return {}
-    ring = Ring.of(ifmap, site.buffers[ifmap.buffer], env)
-    return {"ring": ring.rows, "ring_row": ring.place(ring.tile[ring.axis].low)}
 
 
 def tiles(site: Site, step: Compute, env: Env) -> tuple[dataflow.Work, Any]:

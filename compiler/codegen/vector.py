@@ -9,7 +9,7 @@ from dnncc.isa import vector
 
 from ..ir.tile import Compute, Env
 from ..mapping.workload import LARGEST_FIELD
-from .locate import Located, Site, aligned, count_of, locate
+from .locate import Located, Site, aligned, count_of, locate, ring_fields
 
 
 def requantize(site: Site, step: Compute, env: Env) -> Any:
@@ -112,4 +112,5 @@ def pool(site: Site, step: Compute, env: Env) -> Any:
         fields[pad] = x.before(axes, axis) - outside
     attrs = {n: v for n, v in step.attrs.items() if n not in ("axes", "out_axes")}
     fields |= {"x": x.address, "out": out.address, "x_dtype": x.dtype, "out_dtype": out.dtype}
+    fields |= ring_fields(site, step.operands["x"], env)
     return vector.Pool.records(count_of(env), **{**fields, **attrs})

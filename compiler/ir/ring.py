@@ -4,6 +4,10 @@ The tiles of such a buffer move on along the loop `Buffer.ring`, and only along 
 the rows that the tile before did not have, in place of those that no tile reads any more. Row r of
 the tensor lies at (sweep * bound + r) mod rows, where `sweep` counts how often the loop has been
 gone through: so each sweep goes on behind the one before, and its first tile is loaded whole.
+
+What lanes make, and pool, needs no load: each tile adds rows to those of the tile before. The lanes
+do one step after the other, so such a ring begins anew with each sweep; as it has room for what two
+full tiles add, none of these goes beyond its end.
 """
 
 from typing import Any
@@ -35,7 +39,7 @@ class Ring(Struct, frozen=True):
         sweep: Any = 0
         for outer in operand.slots[:-1]:
             sweep = sweep * env[outer].trips + env[outer].index
-        origin = sweep * operand.box[axis].bound
+        origin = sweep * operand.box[axis].bound if buffer.kind == "ifmap" else 0
         return cls(axis, buffer.shape[axis], tile, fresh(operand.box, axis, var, env), origin)
 
     def place(self, row: Any) -> Any:

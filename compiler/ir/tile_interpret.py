@@ -170,7 +170,10 @@ class Interpreter:
 
     def put(self, operand: Operand, tile: Array) -> None:
         """Write the tile where the operand is kept."""
-        if operand.held:
+        if operand.held and self.buffers[operand.buffer].ring:
+            ring = Ring.of(operand, self.buffers[operand.buffer], self.env)
+            self.into_ring(operand, ring, ring.tile[ring.axis], tile)
+        elif operand.held:
             self.held(operand)[self.inside(operand)] = tile
         elif operand.buffer:
             self.slots[self.slot(operand)] = tile
@@ -195,15 +198,14 @@ class Interpreter:
     def roll(self, operand: Operand) -> None:
         """Bring the rows of a ring that the tile before did not have."""
         ring = Ring.of(operand, self.buffers[operand.buffer], self.env)
-        found = self.slots.get(self.slot(operand))
-        shape = tuple(int(size) for size in ring.shape())
-        if found is None or found.shape != shape or found.dtype != operand.dtype:
-            found = poisoned(math.prod(shape), operand.dtype).reshape(shape)
-            self.slots[self.slot(operand)] = found
         spans = tuple(slice(int(e.low), int(e.high)) for e in ring.with_rows(ring.fresh))
-        rows = np.moveaxis(self.storage[operand.tensor][spans], ring.axis, 0)
-        places = ring.place(np.arange(int(ring.fresh.low), int(ring.fresh.high)))
-        np.moveaxis(found, ring.axis, 0)[places] = rows.astype(operand.dtype)
+        rows = self.storage[operand.tensor][spans].astype(operand.dtype)
+        self.into_ring(operand, ring, ring.fresh, rows)
+
+    def into_ring(self, operand: Operand, ring: Ring, rows: Extent, tile: Array) -> None:
+        found = self.room(operand, tuple(int(size) for size in ring.shape()))
+        places = ring.place(np.arange(int(rows.low), int(rows.high)))
+        np.moveaxis(found, ring.axis, 0)[places] = np.moveaxis(tile, ring.axis, 0)
 
     def rolled(self, operand: Operand, held: Array) -> Array:
         """The rows of a tile, in order, of the ring that they are kept in."""
@@ -219,8 +221,11 @@ class Interpreter:
         return tuple(slice(int(e.low - a.low), int(e.high - a.low)) for e, a in pairs)
 
     def held(self, operand: Operand) -> Array:
-        """What is in the slot that `operand` is a part of; new where something else was there."""
-        shape = tuple(int(d.range(self.env).size) for d in operand.held)
+        """What is in the slot that `operand` is a part of."""
+        return self.room(operand, tuple(int(d.range(self.env).size) for d in operand.held))
+
+    def room(self, operand: Operand, shape: tuple[int, ...]) -> Array:
+        """What is in the operand's slot; new where something else was there."""
         found = self.slots.get(self.slot(operand))
         if found is None or found.shape != shape or found.dtype != operand.dtype:
             found = poisoned(math.prod(shape), operand.dtype).reshape(shape)

@@ -58,7 +58,7 @@ def floors(graph: Graph, target: Target, known: Known | None = None) -> list[Flo
 def layers_of(node: Node) -> Iterator[Node]:
     """The group, or the layers of a cascade, each as a group."""
     if not is_cascade(node):
-        yield node
+        yield replace(node, attrs={})
         return
     (*first, last), epilogue = split(node.body)
     for body in (*((conv,) for conv in first), (last, *epilogue)):

@@ -35,6 +35,7 @@ class Builder(Struct):
     """Loops that the steps which are added now, and what they read, are not in."""
     single: tuple[str, ...] = ()
     orders: tuple[tuple[str, ...], ...] = ()
+    limits: dict[str, tuple[int, int]] = field(default_factory=dict)
     box: Box = ()
     space: Box = ()
     """What a region of vector steps covers: its result's box, or more that it folds."""
@@ -81,10 +82,14 @@ class Builder(Struct):
         self.psum = moved(self.psum) if self.psum else None
         self.box = tuple(d.substituted(images) for d in self.box)
 
-    def hold(self, role: str, name: str) -> None:
-        """The result so far, `name`, does not leave the group: it lies in a tile of its own."""
+    def hold(self, role: str, name: str, whole: Box = (), ring: str = "") -> None:
+        """The result so far, `name`, does not leave the group: it lies in a tile of its own; or is
+        what an iteration adds to the tile `whole`, in a ring of rows along a loop."""
         dtype = scratchpad_dtype(self.tensor(name).dtype, self.target)
-        self.temps.append(Access(role, "", self.box, "ofmap", dtype, self.reduction))
+        tile = Access(role, "", whole or self.box, "ofmap", dtype, self.reduction, ring=ring)
+        self.temps.append(tile)
+        if ring:
+            role, _ = self.part(f"{role}_made", role, self.box)
         self.outer = [
             replace(
                 spec, uses={n: (role, t) if r == OUT else (r, t) for n, (r, t) in spec.uses.items()}
@@ -118,6 +123,7 @@ class Builder(Struct):
             tuple(self.temps),
             tuple(self.sums),
             self.orders,
+            self.limits,
         )
 
 

@@ -74,13 +74,15 @@ class Problem(Struct, frozen=True, dict=True):
             (t.memory, t.dtype.str, layout(t), t.name in fixed) if t else () for t in tensors
         )
         shapes = tuple(
-            (a.role, a.kind, a.box, a.dtype.str, a.apart, a.within) for a in self.load.accesses()
+            (a.role, a.kind, a.box, a.dtype.str, a.apart, a.within, a.ring)
+            for a in self.load.accesses()
         )
         numbers = tuple(
             (s.op, s.apart, *(s.attrs.get(name) for name in PRICED_BY)) for s in self.load.steps()
         )
         load = self.load
-        loops = (tuple(load.dims.items()), load.reduction, load.single, load.orders)
+        dims, limits = tuple(load.dims.items()), tuple(load.limits.items())
+        loops = (dims, limits, load.reduction, load.single, load.orders)
         return (loops, shapes, places, numbers, tuple(self.free.items()), self.first, self.alone)
 
     @cached_property
@@ -190,7 +192,7 @@ def held(access: Access, whole: bool, steps: Steps) -> tuple[Any, ...]:
     """What one load of it brings: its largest tile, or all of a resident operand."""
     if whole:
         return tuple(d.bound for d in access.box)
-    return access.tile_shape(steps)
+    return access.held_shape(steps)
 
 
 def elements(shape: tuple[Any, ...]) -> Ints:

@@ -9,6 +9,7 @@ slots = { ifmap = 2 }
 array = { filters = 16 }
 cascade = { layers = 2, slice = 32 }
 attached = 2
+carried = 1
 beside = "conv0"
 """
 
@@ -142,6 +143,8 @@ def lines(name: str, group: Node, before: str = "") -> Iterator[str]:
         yield f"cascade = {inline({'layers': layers, **attrs['cascade']})}"
     if (count := count_attached(group.body)) > 1:
         yield f"attached = {count}"
+    if "carried" in attrs:
+        yield "carried = 1"
     if "beside" in attrs:
         yield f"beside = {quoted(before)}"
     yield ""

@@ -15,7 +15,9 @@ from .rings import rolling
 if TYPE_CHECKING:
     from .cost import Problem
 
-KEYS = ("steps", "order", "whole", "ring", "slots", "array", "cascade", "attached", "beside")
+KEYS = (
+    "steps", "order", "whole", "ring", "slots", "array", "cascade", "attached", "carried", "beside",
+)  # fmt: skip
 MOVED_DIMENSIONS = 4
 """Of a block that one load brings."""
 
@@ -26,7 +28,8 @@ class Given(Struct, frozen=True):
     A loop that an `order` leaves out has one iteration. `slots` are of buffers by role; those of
     the other buffers are `depth`, where that is not 0. `array` are parameters of the dataflow;
     `cascade` has the sizes of one that begins with the node: "layers", "slice" and "strip".
-    `attached` nodes, this one and those that follow, are one: lanes that work for a convolution.
+    `attached` nodes, this one and those that follow, are one: lanes that work for a convolution;
+    with `carried`, which is 1 then, rows that windows of a pool share stay in a ring.
     Operands in `ring` are kept in rings of rows. The node works `beside` that of this name.
     """
 
@@ -40,6 +43,7 @@ class Given(Struct, frozen=True):
     array: Mapping[str, int] = field(default_factory=dict)
     cascade: Mapping[str, int] = field(default_factory=dict)
     attached: int = 0
+    carried: int = 0
     ring: tuple[str, ...] | None = None
     beside: str = ""
 
@@ -65,6 +69,7 @@ class Given(Struct, frozen=True):
             "array": dict(self.array),
             "cascade": dict(self.cascade),
             "attached": self.attached,
+            "carried": self.carried,
             "beside": self.beside,
         }
         return {k: v for k, v in parts.items() if v or isinstance(v, tuple)}
@@ -94,6 +99,7 @@ def of_table(node: str, table: object, source: str) -> Given:
         array=numbers(blank, "array", table.get("array", {})),
         cascade=numbers(blank, "cascade", table.get("cascade", {})),
         attached=one(blank, "attached", table["attached"]) if "attached" in table else 0,
+        carried=one(blank, "carried", table["carried"]) if "carried" in table else 0,
         ring=names(blank, "ring", table["ring"]) if "ring" in table else None,
         beside=name(blank, "beside", table.get("beside", "")),
     )
@@ -147,9 +153,9 @@ def check_steps(problem: Problem) -> None:
     for var, step in given.steps.items():
         if var not in dims:
             raise given.refusal(f"steps.{var}", f"no such loop; there are {', '.join(dims)}")
-        most = min(dims[var], problem.load.most(var))
-        if step > most:
-            raise given.refusal(f"steps.{var}", f"{step} is not in 1..{most}")
+        least, most = problem.load.least(var), min(dims[var], problem.load.most(var))
+        if not least <= step <= most:
+            raise given.refusal(f"steps.{var}", f"{step} is not in {least}..{most}")
     together = given.step("g", dims.get("g", 1)) or 1
     for var in ("k", "c"):
         taken = given.step(var, dims.get(var, 1))

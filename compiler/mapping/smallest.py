@@ -62,5 +62,6 @@ def smallest(problem: Problem) -> dict[str, int]:
 
 
 def smallest_steps(problem: Problem) -> Mesh:
-    given, dims = problem.given, problem.load.dims
-    return Mesh({v: np.array([given.step(v, extent) or 1]) for v, extent in dims.items()})
+    given, load = problem.given, problem.load
+    sizes = {v: given.step(v, n) or load.least(v) for v, n in load.dims.items()}
+    return Mesh({v: np.array([size]) for v, size in sizes.items()})

@@ -170,7 +170,9 @@ def sizes_of(load: Workload, given: Given, var: str, fill: Fill = EMPTY) -> list
     sizes = tile_sizes(extent, limit, var in ("n", "q"))
     more = full(load, fill.rows) if var == "c" else ()
     more += blocks(extent, fill.block) if var in CHANNELS else ()
-    return sorted({*sizes, *(s for s in more if 0 < s < min(extent, limit + 1))}, reverse=True)
+    least = load.least(var)
+    every = {*sizes, least, *(s for s in more if 0 < s < min(extent, limit + 1))}
+    return sorted((s for s in every if s >= least), reverse=True)
 
 
 def blocks(extent: int, block: int) -> tuple[int, ...]:

@@ -26,7 +26,8 @@ class Access(Struct, frozen=True):
 
     `kind` ("ifmap", "weight", "params", "psum", "ofmap") says in which scratchpad. Psums are not a
     tensor of the graph: their tensor is "". It stays what it is over the loops in `apart`. With
-    `within` it has no buffer of its own, but is a part of what the access of that role holds.
+    `within` it has no buffer of its own, but is a part of what the access of that role holds. What
+    goes on along the loop `ring` stays in a ring of rows: those that two tiles add.
     """
 
     role: str
@@ -36,6 +37,7 @@ class Access(Struct, frozen=True):
     dtype: np.dtype[Any]
     apart: tuple[str, ...] = ()
     within: str = ""
+    ring: str = ""
 
     def variables(self) -> frozenset[str]:
         return frozenset().union(*(d.variables() for d in self.box))
@@ -43,6 +45,13 @@ class Access(Struct, frozen=True):
     def tile_shape(self, steps: Mapping[str, Any]) -> tuple[Any, ...]:
         """The largest tile, in elements per dimension, for loop steps that may be arrays."""
         return tuple(d.largest(steps) for d in self.box)
+
+    def held_shape(self, steps: Mapping[str, Any]) -> tuple[Any, ...]:
+        """What its buffer has room for: a tile, or a ring."""
+        rows = [dict(d.terms).get(self.ring, 0) for d in self.box]
+        tile = self.tile_shape(steps)
+        pairs = zip(rows, tile, strict=True)
+        return tuple(2 * new * steps[self.ring] if new else size for new, size in pairs)
 
 
 class StepSpec(Struct, frozen=True):
@@ -68,7 +77,8 @@ class Workload(Struct, frozen=True):
 
     A tile takes one index of the loops in `single`. `temps` hold what steps hand to each other, and
     `sums` are psums of steps on the array before the last. Only the loop orders in `orders` are
-    legal, if there are any.
+    legal, if there are any, and tiles of
+    `limits` indices of a loop, (least, most), where these are given.
     """
 
     dims: Mapping[str, int]
@@ -82,6 +92,7 @@ class Workload(Struct, frozen=True):
     temps: tuple[Access, ...] = ()
     sums: tuple[Access, ...] = ()
     orders: tuple[tuple[str, ...], ...] = ()
+    limits: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     def accesses(self) -> tuple[Access, ...]:
         psum = (self.psum,) if self.psum else ()
@@ -125,10 +136,16 @@ class Workload(Struct, frozen=True):
         stays = self.used(spec)["psum"].apart
         return tuple(v for v in self.dims if v in stays and v not in spec.apart)
 
+    def least(self, var: str) -> int:
+        """The least indices of a loop that one instruction takes, but for the last one."""
+        return self.limits[var][0] if var in self.limits else 1
+
     def most(self, var: str) -> int:
         """The most indices of a loop that one instruction takes."""
         if var in self.single:
             return 1
+        if var in self.limits:
+            return self.limits[var][1]
         return LARGEST_BATCH if var == "n" else LARGEST_FIELD
 
 

@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from msgspec import Struct
 
 from dnncc.isa import numerics, vector
 
 from ..ir.graph import Array, Node
+from ..ir.ring import MOST_ROWS
 from ..ir.tile import Box, Dim
 from ..mapping.build import (
     OUT,
@@ -63,10 +65,14 @@ class Pool(Op):
     def lower_onto(cls, build: Builder, node: Node) -> None:
         """The group's loops go over the pool's result: what they went over is under it."""
         (name,), (*_, p, q) = node.inputs, build.tensor(node.outputs[0]).shape
-        build.substitute(under(build, node))
-        build.hold("pooled", name)
-        build.dims |= {"p": p, "q": q}
-        build.box = (*build.box[:2], Dim(p, (("p", 1),)), Dim(q, (("q", 1),)))
+        late, seen = 0, under(build, node)
+        if build.group.attrs.get("carried"):
+            late = carry(build, name, seen, p)
+        else:
+            build.substitute(seen)
+            build.hold("pooled", name)
+        build.dims |= {"p": p + late, "q": q}
+        build.box = (*build.box[:2], Dim(p, (("p", 1),), -late), Dim(q, (("q", 1),)))
         uses = {"x": ("pooled", name), "out": (OUT, node.outputs[0])}
         build.outer.append(cls.step(build, node, uses))
 
@@ -103,11 +109,65 @@ class Pool(Op):
 
 def under(build: Builder, node: Node) -> dict[str, Dim]:
     """By the loops p and q over a pool's result, the rows and columns of its operand under it."""
-    (*_, h, w), (r, s) = build.tensor(node.inputs[0]).shape, node.attrs["kernel"]
-    (sy, sx), (top, left) = node.attrs["strides"], node.attrs["pads"][:2]
-    dy, dx = node.attrs.get("dilations", (1, 1))
-    rows = Dim(h, (("p", sy),), -top, (r - 1) * dy + 1)
-    return {"p": rows, "q": Dim(w, (("q", sx),), -left, (s - 1) * dx + 1)}
+    tensors = build.graph.tensors
+    return {"p": rows_under(node, tensors), "q": windows(node, tensors, "q", 1)}
+
+
+def rows_under(node: Node, tensors: Tensors) -> Dim:
+    return windows(node, tensors, "p", 0)
+
+
+def windows(node: Node, tensors: Tensors, var: str, axis: int) -> Dim:
+    """What windows along one axis of the plane cover of the operand."""
+    size, taps = tensors[node.inputs[0]].shape[2 + axis], node.attrs["kernel"][axis]
+    stride, dilation = (node.attrs.get(n, (1, 1))[axis] for n in ("strides", "dilations"))
+    return Dim(size, ((var, stride),), -node.attrs["pads"][axis], (taps - 1) * dilation + 1)
+
+
+class Carrying(Struct, frozen=True):
+    """How tiles of what is pooled hand on rows: an iteration adds `stride` rows for each of its
+    indices, and pools the windows that are complete with these, which are `late` by so many
+    indices. It takes `least` indices, so that the first one has a window, and a ring of what two
+    iterations add has room for what they read; and `most`, as such a ring has."""
+
+    stride: int
+    late: int
+    least: int
+    most: int
+
+    @classmethod
+    def of(cls, rows: Dim) -> Carrying:
+        """Of the rows under a pool's result."""
+        ((_, stride),) = rows.terms
+        late = -(-(rows.extent + rows.offset) // stride) - 1
+        least = late + max(1, -(rows.offset // stride))
+        return cls(stride, late, least, MOST_ROWS // (2 * stride))
+
+
+def carries(node: Node, tensors: Tensors) -> bool:
+    """Whether windows of a pool share rows with those below, which tiles can hand on."""
+    if node.op not in ("maxpool", "avgpool"):
+        return False
+    rows, count = rows_under(node, tensors), tensors[node.outputs[0]].shape[2]
+    way = Carrying.of(rows)
+    fits = 0 <= way.late and way.least <= min(way.most, count + way.late - 1)
+    inside = way.stride * (count + way.late - 1) < rows.bound
+    return way.stride < rows.extent and fits and inside
+
+
+def carry(build: Builder, name: str, seen: Mapping[str, Dim], count: int) -> int:
+    """Put rows of the result so far, `name`, into a ring, where there are `count` windows below
+    each other; how late these are. The loop over rows is inside of the others."""
+    rows, way = seen["p"], Carrying.of(seen["p"])
+    build.substitute({**seen, "p": Dim(rows.bound, rows.terms, 0, way.stride)})
+    offset = rows.offset - way.stride * way.late
+    read = Dim(rows.bound, rows.terms, offset, rows.extent)
+    build.hold("pooled", name, (*build.box[:2], read, build.box[3]), "p")
+    sums = build.reduction
+    outer = [v for v in build.dims if v not in ("p", "q", *sums)]
+    build.orders = tuple({(*some, "p", *sums): () for some in ([*outer, "q"], ["q", *outer])})
+    build.limits["p"] = way.least, min(way.most, count + way.late - 1)
+    return way.late
 
 
 def pool_attrs(node: Node) -> dict[str, Any]:

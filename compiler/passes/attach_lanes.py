@@ -3,11 +3,14 @@
 The input is quantised or pooled, the result is pooled. They are one group where that is estimated
 to save a twentieth of their cycles, or a third of what the lanes take alone: what lies between them
 never is in a memory as a whole, and the lanes work on one tile while the array does on the next.
-Halo is computed again. Nodes whose mapping is given are attached only where that says so.
+Halo is computed again, but for rows that the windows of two tiles share where that is estimated to
+be faster: then the group is `carried`, and these stay in a ring. Nodes whose mapping is given are
+attached, and carried, only where that says so.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -20,6 +23,7 @@ from ..mapping.given import Given
 from ..mapping.lowering import OPENS, POOLS, PREPARES, count_attached, workload
 from ..mapping.nodes import assigned
 from ..mapping.smallest import smallest
+from ..ops.pool import carries
 from .cascade import Links, without_views
 from .choose_mapping import Known, chosen_for
 from .context import Context, target_of
@@ -34,7 +38,18 @@ if it is not a third of what the lanes take alone."""
 
 Fits = Callable[[Node, Node], bool]
 Rooms = Mapping[str, Mapping[str, int]]
-Trio = tuple[tuple[Node, Problem], ...]
+Asked = tuple[Node, Problem]
+
+
+class Pair(NamedTuple):
+    """Two groups, and what they may be as one."""
+
+    first: Asked
+    second: Asked
+    wholes: tuple[Asked, ...]
+
+    def all(self) -> tuple[Asked, ...]:
+        return self.first, self.second, *self.wholes
 
 
 def attach_lanes(graph: Graph, ctx: Context) -> Graph:
@@ -54,7 +69,26 @@ def forced(graph: Graph, ctx: Context) -> Iterator[Node]:
     for node in graph.nodes:
         wish = given.get(node.outputs[0])
         if wish and wish.attached:
-            yield one_group(followed(node, wish, links))
+            yield whole_of(followed(node, wish, links), wish, graph)
+
+
+def whole_of(nodes: list[Node], wish: Given, graph: Graph) -> Node:
+    """As one, as is given."""
+    whole = one_group(nodes)
+    if wish.carried and not can_carry(nodes[-1], graph):
+        raise wish.refusal("carried", "no rows are shared that tiles could hand on")
+    return carried(whole) if wish.carried else whole
+
+
+def can_carry(last: Node, graph: Graph) -> bool:
+    """Whether the last of the groups that are made one begins with a pool that shares rows, or has
+    one behind its convolution that hands them on."""
+    first = last.body[0]
+    return "carried" in last.attrs or first.op in POOLS and carries(first, graph.tensors)
+
+
+def carried(whole: Node) -> Node:
+    return replace(whole, attrs={**whole.attrs, "carried": True})
 
 
 def followed(node: Node, wish: Given, links: Links) -> list[Node]:
@@ -92,45 +126,56 @@ def neighbours(graph: Graph, ctx: Context, fits: Fits) -> Iterator[tuple[Node, N
 
 def attached(graph: Graph, ctx: Context, pairs: list[tuple[Node, Node]]) -> Graph:
     """With those pairs as one that are worth it."""
-    tried = trios(graph, ctx, pairs)
-    known = estimated(tried, ctx)
-    return without_views(merged(graph, [trio[-1][0] for trio in tried if saving(trio, known)]))
+    tried = asked(graph, ctx, pairs)
+    known = estimated((pair.all() for pair in tried), ctx)
+    chosen = [fastest(pair, known)[0] for pair in tried if saving(pair, known)]
+    return without_views(merged(graph, chosen))
 
 
-def trios(graph: Graph, ctx: Context, pairs: Iterable[tuple[Node, Node]]) -> list[Trio]:
+def asked(graph: Graph, ctx: Context, pairs: Iterable[tuple[Node, Node]]) -> list[Pair]:
     """What is asked about those pairs whose tiles fit in memory as one."""
     placed, target = place_buffers(graph, ctx), target_of(ctx)
     free = {node.outputs[0]: node.attrs["free"] for node in placed.nodes if node.op == "group"}
-    found = [asked(placed, pair, free, target) for pair in pairs]
-    return [trio for trio in found if fits_in(trio[-1][1])]
+    found = [asked_of(placed, pair, free, target) for pair in pairs]
+    return [pair for pair in found if pair.wholes]
 
 
-def estimated(some: Iterable[Iterable[tuple[Node, Problem]]], ctx: Context) -> Known:
+def estimated(some: Iterable[Iterable[Asked]], ctx: Context) -> Known:
     cache = open_cache(ctx.cache, target_of(ctx), ctx.effort, ctx.goal)
     known = chosen_for(chain.from_iterable(some), ctx, cache)
     cache.save()
     return known
 
 
-def asked(graph: Graph, pair: tuple[Node, Node], free: Rooms, target: Target) -> Trio:
+def asked_of(graph: Graph, pair: tuple[Node, Node], free: Rooms, target: Target) -> Pair:
     """The two groups and both as one, with the room that their tiles have."""
-    first, second = rooms = [free[node.outputs[0]] for node in pair]
-    both = {memory: min(first[memory], second[memory]) for memory in first}
-    nodes = (*pair, one_group(pair))
-    loads = (workload(node, graph, target) for node in nodes)
-    problems = (
-        Problem(load, graph, target, room) for load, room in zip(loads, (*rooms, both), strict=True)
-    )
-    return tuple(zip(nodes, problems, strict=True))
+    rooms = [free[node.outputs[0]] for node in pair]
+    both = {memory: min(room[memory] for room in rooms) for memory in rooms[0]}
+
+    def problem(node: Node, room: Mapping[str, int]) -> Asked:
+        return node, Problem(workload(node, graph, target), graph, target, room)
+
+    whole = one_group(pair)
+    wholes = [problem(whole, both)]
+    if can_carry(pair[1], graph):
+        wholes.append(problem(carried(whole), both))
+    first, second = map(problem, pair, rooms)
+    return Pair(first, second, tuple(one for one in wholes if fits_in(one[1])))
+
+
+def fastest(pair: Pair, known: Known) -> Asked:
+    """Of what they may be as one."""
+    return min(pair.wholes, key=lambda one: known[one[1].key].cycles)
 
 
 def fits_in(problem: Problem) -> bool:
     return all(need <= problem.free[memory] for memory, need in smallest(problem).items())
 
 
-def saving(trio: Trio, known: Known) -> float:
+def saving(pair: Pair, known: Known) -> float:
     """The cycles that are saved by making one group of two; 0 where that is not worth it."""
-    first, second, whole = (known[problem.key].cycles for _, problem in trio)
+    some = pair.first, pair.second, fastest(pair, known)
+    first, second, whole = (known[problem.key].cycles for _, problem in some)
     both, saved = first + second, first + second - whole
     return saved if saved > (LEAST if 3 * saved > min(first, second) else WORTH) * both else 0
 

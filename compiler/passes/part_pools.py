@@ -17,13 +17,13 @@ from ..ir.strides import is_dense
 from ..mapping.lowering import OPENS
 from .attach_lanes import (
     THOROUGH,
-    Trio,
+    Pair,
+    asked,
     estimated,
     is_pooled,
     is_prepared,
     neighbours,
     saving,
-    trios,
 )
 from .choose_mapping import Known
 from .context import Context
@@ -76,20 +76,20 @@ def worthwhile(graph: Graph, found: list[Parting], ctx: Context) -> list[Parting
     searched = replace(ctx, mapping={})  # what is given may be of groups that are yet to be made
     ahead = [p for p in neighbours(graph, searched, is_prepared) if p[0].outputs[0] in pools]
     behind = list(neighbours(trial, searched, is_pooled))
-    ones = [*trios(graph, searched, ahead), *trios(trial, searched, behind)]
-    known = estimated(ones, searched)
+    ones = [*asked(graph, searched, ahead), *asked(trial, searched, behind)]
+    known = estimated((pair.all() for pair in ones), searched)
     return [parting for parting in found if gain(parting, ones, known) > 0]
 
 
-def gain(parting: Parting, ones: list[Trio], known: Known) -> float:
+def gain(parting: Parting, ones: list[Pair], known: Known) -> float:
     """The cycles that its parts save, less those that the whole saves."""
     total = 0.0
-    for trio in ones:
-        (first, _), (second, _), _ = trio
+    for pair in ones:
+        (first, _), (second, _) = pair.first, pair.second
         if second.body[0].inputs[0] in parting.whole.inputs:
-            total += saving(trio, known)
+            total += saving(pair, known)
         if first == parting.pool:
-            total -= saving(trio, known)
+            total -= saving(pair, known)
     return total
 
 

@@ -166,14 +166,14 @@ class Tiler:
         return tuple(made)
 
     def buffer(self, access: Access) -> Buffer:
-        largest = tuple(int(s) for s in access.tile_shape(self.mapping.steps))
+        largest = tuple(int(s) for s in access.held_shape(self.mapping.steps))
         shape = tuple(d.bound for d in access.box) if self.whole(access) else largest
         memory = self.problem.target.memory_for(access.kind).name  # type: ignore[arg-type]
         slots = self.mapping.slots[access.role]
         if rolling := ring_of(self.load, self.mapping.ring, access):
             held = rolling.shape(self.mapping.steps, slots)
             shape, slots = tuple(int(n) for n in held), 1
-        ring = rolling.var if rolling else ""
+        ring = rolling.var if rolling else access.ring
         return Buffer(access.role, access.kind, memory, shape, access.dtype, slots, ring=ring)
 
 

@@ -118,6 +118,7 @@ def steps_of(program: programs.Program, first: int, stop: int, step_of: Ints) ->
 
 
 def step(cls: type[core.Instruction], indices: Ints, records: Any) -> Step:
+    require(cls is not pool.Pool or not np.any(records["ring"]), "a ring of what lanes make")
     for name in SAME[cls]:
         require(records[name] == records[name][0], f"{cls.mnemonic}s of several kinds")
     item: Any = cls.from_records(records)

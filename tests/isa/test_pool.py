@@ -73,6 +73,31 @@ def test_max(machine: Any, rng: Any, code: int) -> None:
         assert np.array_equal(got, reference(x, f))
 
 
+@pytest.mark.parametrize("rows_outermost", [False, True])
+def test_rows_in_a_ring(machine: Any, rng: Any, rows_outermost: bool) -> None:
+    """The same as of the same rows one after the other, wherever in the ring they begin."""
+    for _ in range(25):
+        f = random_fields(rng, pool.MAX)
+        x = rng.integers(-99, 99, (2, f["n"], f["c"], f["h"], f["w"])).astype("i1")
+        ring = int(rng.integers(f["h"], f["h"] + 6))
+        first = int(rng.integers(0, ring))
+        held = rng.integers(-99, 99, (2, f["n"], f["c"], ring, f["w"])).astype("i1")
+        held[..., (first + np.arange(f["h"])) % ring, :] = x
+        places = layouts(f | {"h": ring}) | {k: v for k, v in layouts(f).items() if "out" in k}
+        if rows_outermost:
+            held = np.moveaxis(held, 3, 1)
+            places |= {"x_sh": f["n"] * f["c"] * f["w"], "x_sn": f["c"] * f["w"], "x_sc": f["w"]}
+        machine.put(X, held, "i1")
+        pool.Pool(x=X, out=OUT, **f, **places, ring=ring, ring_row=first).execute(machine)
+        got = machine.get(OUT, (f["n"], f["c"], f["p"], f["q"]), "i1")
+        assert np.array_equal(got, reference(x, f))
+
+
+def test_a_tile_that_is_in_no_ring_is_refused() -> None:
+    wrong = [{"h": 5, "ring": 4}, {"ring": 4, "ring_row": 4}, {"ring_row": 1}]
+    assert all(any(np.any(bad) for bad, _ in pool.Pool(x=X, out=OUT, **f).faults()) for f in wrong)
+
+
 @pytest.mark.parametrize("code", range(5))
 def test_sum(machine: Any, rng: Any, code: int) -> None:
     for _ in range(25):

@@ -16,9 +16,12 @@ from dnncc.codegen.image import image
 from dnncc.diagnostics import CompileError
 from dnncc.ir.graph import Graph, Node, Quant, one_group
 from dnncc.ir.interpret import interpret
+from dnncc.ir.ring_verify import faults
+from dnncc.ir.tile import Compute, Step, unroll
 from dnncc.ir.tile_interpret import interpret_tile
 from dnncc.ir.tile_verify import verify_tile
 from dnncc.mapping.files import from_tables, text_of
+from dnncc.ops.pool import carries
 from dnncc.passes.allocate import allocate
 from dnncc.passes.attach_lanes import attach_lanes
 from dnncc.passes.choose_mapping import choose_mapping
@@ -47,6 +50,7 @@ KINDS = (
     "quantize conv2d maxpool",
     "maxpool conv2d avgpool",
 )
+CARRYING = ("conv2d maxpool", "conv2d avgpool", "quantize conv2d maxpool", "maxpool conv2d avgpool")
 ROUNDINGS = ("float", "integer", "lifted")
 TARGETS = ("eyeriss-like", "tpu-like", "odd-13x7")
 
@@ -104,10 +108,10 @@ class RandomPairs(RandomGroups):
         return self.node("global_avgpool", [x], **typed, **self.clamp(typed["dtype"]))
 
 
-def stem() -> Graph:
+def stem(size: int = 64) -> Graph:
     """A quantised input, a convolution, a pool, and a 1x1 convolution: maps that are large."""
     build = RandomPairs(3)
-    x = build.input((1, 3, 64, 64), "float32")
+    x = build.input((1, 3, size, size), "float32")
     image = build.group(build.node("quantize", [x], **build.typed()))
     once = {"strides": (1, 1), "dilations": (1, 1), "pads": (0, 0, 0, 0)}
     wide = build.group(build.convolution(image, 16, kernel=(3, 3), **once))
@@ -165,6 +169,16 @@ def test_what_cannot_be_attached_is_refused() -> None:
         attach_lanes(graph, Context(targets.load("eyeriss-like"), mapping=mapping))
 
 
+def carrying(seed: int, kind: str) -> Graph:
+    """The same, with a pool behind the convolution that hands on rows, by a seed behind this."""
+    for more in range(99):
+        graph = attached(seed + 1000 * more, kind)
+        (node,) = graph.nodes
+        if any(carries(pool, graph.tensors) for pool in node.body[kind.split().index("conv2d") :]):
+            return replace(graph, nodes=(replace(node, attrs={"carried": True}),))
+    raise AssertionError(kind)
+
+
 def attached(seed: int, kind: str) -> Graph:
     build = RandomPairs(seed)
     groups = build.chain(kind.split())
@@ -175,9 +189,9 @@ def attached(seed: int, kind: str) -> Graph:
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, *(f"{kind} carried" for kind in CARRYING)])
 def test_tiles_hold_what_the_layers_make(kind: str, seed: int) -> None:
-    graph, machine = attached(seed, kind), target(TARGETS[seed % len(TARGETS)])
+    graph, machine = of_kind(seed, kind), target(TARGETS[seed % len(TARGETS)])
     feeds, program = random_feeds(graph, seed), tiled(graph, machine)
     verify_tile(program, machine)
     (output,) = graph.outputs
@@ -186,13 +200,82 @@ def test_tiles_hold_what_the_layers_make(kind: str, seed: int) -> None:
     )
 
 
+def of_kind(seed: int, kind: str) -> Graph:
+    layers = kind.removesuffix(" carried")
+    return attached(seed, layers) if layers == kind else carrying(seed, layers)
+
+
 @pytest.mark.parametrize("seed", range(SEEDS))
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, *(f"{kind} carried" for kind in CARRYING)])
 def test_binaries_compute_what_the_layers_do(kind: str, seed: int) -> None:
-    graph, machine = attached(seed, kind), target(TARGETS[seed % len(TARGETS)])
+    graph, machine = of_kind(seed, kind), target(TARGETS[seed % len(TARGETS)])
     feeds = random_feeds(graph, seed)
     (wanted,) = (interpret(graph, feeds)[name] for name in graph.outputs)
     session = load(compiled(graph, machine))
     for schedule in ("serial", f"random:{seed}"):
         (result,) = session.run(list(graph.outputs), feeds, schedule)
         np.testing.assert_array_equal(result, wanted, schedule)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_rows_that_are_carried_are_computed_once(seed: int) -> None:
+    graph, machine = carrying(seed, "conv2d maxpool"), target(TARGETS[seed % len(TARGETS)])
+    (nest,) = tiled(graph, machine).nests
+    (made,) = [u for u in unroll(nest) if op_of(u.step) == "requantize"]
+    assert isinstance(made.step, Compute)
+    rows = made.step.operands["out"].box[2].range(made.env)
+    _, again = np.unique(made.env["p"].index, return_index=True)
+    low, high = (np.broadcast_to(end, made.order.shape)[again] for end in rows[:2])
+    np.testing.assert_array_equal(low[1:], high[:-1])
+
+
+def op_of(step: Step) -> str:
+    return step.op if isinstance(step, Compute) else ""
+
+
+def test_a_ring_of_results_that_is_none_is_refused() -> None:
+    graph, machine = carrying(1, "conv2d maxpool"), target(TARGETS[0])
+    program = tiled(graph, machine)
+    (nest,) = program.nests
+    (ring,) = [buffer for buffer in nest.buffers if buffer.ring]
+    axis = ring.shape[2]
+    for changes, words in (
+        ({"kind": "psum"}, "is a ring of rows, but of psum"),
+        ({"shape": (*ring.shape[:2], axis + 1, ring.shape[3])}, "rows, and steps add"),
+        ({"shape": (*ring.shape[:2], 1, ring.shape[3])}, "has 1 rows, not"),
+    ):
+        wrong = (replace(b, **changes) if b is ring else b for b in nest.buffers)
+        one = replace(nest, buffers=tuple(wrong))
+        assert words in "; ".join(faults(one, next(b for b in one.buffers if b.ring)))
+
+
+def test_rows_are_carried_where_a_file_says_so() -> None:
+    graph = stem()
+    mapping = from_tables({graph.nodes[0].loc[0]: {"attached": 3, "carried": 1}}, "m.toml")
+    made = attach_lanes(graph, Context(targets.load("eyeriss-like"), mapping=mapping))
+    assert made.nodes[0].attrs == {"carried": True}
+    mapping = from_tables({graph.nodes[0].loc[0]: {"attached": 2, "carried": 1}}, "m.toml")
+    with pytest.raises(CompileError, match="m.toml: .*carried: no rows"):
+        attach_lanes(graph, Context(targets.load("eyeriss-like"), mapping=mapping))
+
+
+def test_rows_are_carried_where_that_takes_fewer_cycles() -> None:
+    graph, on = stem(), targets.load("nvdla-like-full")
+    one, cycles, result = simulated(graph, on, Context(on))
+    assert any("carried" in node.attrs for node in one.nodes)
+    text = text_of(one)
+    assert "carried = 1" in text
+    again, same, _ = simulated(graph, on, Context(on, mapping=from_tables(tomllib.loads(text), "")))
+    assert (again.nodes, same) == (one.nodes, cycles)
+    plain = text.replace("carried = 1\n", "")
+    anew = from_tables(
+        {
+            n: {"attached": t["attached"]}
+            for n, t in tomllib.loads(plain).items()
+            if "attached" in t
+        },
+        "",
+    )
+    _, more, wanted = simulated(graph, on, Context(on, mapping=anew))
+    assert cycles < more
+    np.testing.assert_array_equal(result, wanted)

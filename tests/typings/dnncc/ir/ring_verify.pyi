@@ -1,0 +1,1 @@
+from compiler.ir.ring_verify import *
