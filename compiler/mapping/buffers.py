@@ -13,10 +13,10 @@ from .space import MOST, Bools, Ints, Ways, once, product_of, trips
 from .workload import Access
 
 
-def slots(problem: Problem, ways: Ways, steps: Steps) -> dict[str, Ints]:
+def slots(problem: Problem, ways: Ways, steps: Steps, room: Mapping[str, Ints]) -> dict[str, Ints]:
     """Tiles that each buffer holds, by role: as deep as there are tiles; one where only the lanes
-    use it. Results in place of psums have as many as these."""
-    count, room = trips(problem.load, steps), rooms(problem, ways, steps)
+    use it. Results in place of psums have as many as these. `room` as `rooms` says."""
+    count = trips(problem.load, steps)
     buffers = (a for a in problem.load.accesses() if not a.within)
     return {a.role: np.minimum(tiles(problem, a, ways, count), room[a.role]) for a in buffers}
 
@@ -81,13 +81,14 @@ def deepest(
     problem: Problem, together: Sequence[Access], ways: Ways, steps: Steps, free: int
 ) -> Ints:
     """The most slots that buffers in one memory have each, but for those with slots of their
-    own."""
-    count = trips(problem.load, steps)
+    own. By bisection, as more slots take no less."""
+    count, limit = trips(problem.load, steps), most(problem, together, int(ways.depth.max()))
     number = [tiles(problem, access, ways, count) for access in together]
     size = [slot_bytes(access, ways.resident, steps) for access in together]
     depth = np.ones_like(ways.depth)
-    for more in range(2, most(problem, together, int(ways.depth.max())) + 1):
-        room = [ways.room(access.role, np.asarray(more)) for access in together]
+    for bit in reversed(range((limit - 1).bit_length())):
+        more = np.minimum(depth + (1 << bit), limit)
+        room = [ways.room(access.role, more) for access in together]
         taken = [s * np.minimum(n, r) for s, n, r in zip(size, number, room, strict=True)]
         depth = np.where(reduce(np.add, taken) <= free, more, depth)
     return depth

@@ -57,9 +57,9 @@ class Cache(Struct):
     def add(self, problem: Problem, chosen: Priced) -> None:
         if self.path is None:
             return
-        ways = enumerate(all_options(problem))
-        steps = dict(chosen.mapping.steps)
-        number = next(i for i, way in ways if to_mapping(problem, way, steps) == chosen.mapping)
+        ways, steps = all_options(problem), dict(chosen.mapping.steps)
+        able = (i for i, way in enumerate(ways) if loops_as(way, chosen))
+        number = next(i for i in able if to_mapping(problem, ways[i], steps) == chosen.mapping)
         text = json.dumps({"choice": number, "cycles": chosen.cycles, "steps": steps})
         self.fresh |= self.lines.get(name_of(problem)) != text
         self.lines[name_of(problem)] = text
@@ -164,6 +164,13 @@ def candidate(problem: Problem, record: dict[str, Any]) -> Priced | None:
     legal = boxes(problem.load, one) & rolls(problem, way, one)
     fits = legal.all() and room.all()
     return Priced(to_mapping(problem, options[number], steps), cycles) if fits else None
+
+
+def loops_as(way: Choice, chosen: Priced) -> bool:
+    """Whether a mapping has the loops and residents of a choice; slots are dearer to compare."""
+    mapping = chosen.mapping
+    order = tuple(v for v in way.order if v in mapping.order)
+    return (order, way.resident) == (mapping.order, mapping.resident)
 
 
 def all_options(problem: Problem) -> list[Choice]:

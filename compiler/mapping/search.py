@@ -21,7 +21,7 @@ import numpy.typing as npt
 from .array import array_parts, uneven
 from .asking import Asking
 from .beside import CODE_BYTES
-from .buffers import footprint, queue, slots, tiles
+from .buffers import footprint, queue, rooms, slots, tiles
 from .cost import Problem
 from .mapping import Mapping
 from .pool import CYCLE_SLACK, UNEVEN, UNKNOWN, Pool, Steps, taken
@@ -187,15 +187,14 @@ def exact_cycles(problem: Problem, steps: Steps) -> Asking[Ints]:
 def to_mapping(problem: Problem, choice: Choice, steps: dict[str, int]) -> Mapping:
     one = Mesh({v: np.array([s]) for v, s in steps.items()})
     count, ways = trips(problem.load, one), Ways.of({0: choice})
-    room = {role: int(n.max()) for role, n in slots(problem, ways, one).items()}
-    result = problem.load.result.role
-    wait = queue(problem, ways, one, footprint(problem, ways, one)).slots
-    made = tiles(problem, problem.load.result, ways, count)
-    room[result] = int(np.minimum(made, wait).max())
+    room, result = rooms(problem, ways, one), problem.load.result
+    held = {role: int(n.max()) for role, n in slots(problem, ways, one, room).items()}
+    wait = queue(problem, ways, one, footprint(problem, ways, one, room), room).slots
+    held[result.role] = int(np.minimum(tiles(problem, result, ways, count), wait).max())
     order = tuple(v for v in choice.order if count[v][0] > 1)
     given = dict(problem.given.array)
     ring = (choice.ring.access.role,) if choice.ring else ()
-    return Mapping(steps, order, choice.resident, room, given, ring)
+    return Mapping(steps, order, choice.resident, held, given, ring)
 
 
 def footprint_of(problem: Problem, mapping: Mapping) -> dict[str, int]:

@@ -103,8 +103,8 @@ def shares(pair: Pair, alone: Times) -> list[int]:
     return sorted(wanted & set(range(1, half + 2)))
 
 
-def sharing(pair: Pair, parts: int, single: bool) -> Pair:
-    """Both with their parts of the memories, the second perhaps with tiles of a `single` row."""
+def sharing(pair: Pair, parts: int) -> Pair:
+    """Both with their parts of the memories."""
     (conv, first), (other, second) = pair
     target, mine, yours = first.target, dict(first.free), dict(second.free)
     ifmaps, results, weights = (target.memory_for(k).name for k in ("ifmap", "ofmap", "weight"))
@@ -113,15 +113,23 @@ def sharing(pair: Pair, parts: int, single: bool) -> Pair:
     for memory, share in ((results, RESULTS), (weights, CONSTANTS)):
         mine[memory] = int(mine[memory] * share)
         yours[memory] -= mine[memory]
-    asked = replace(in_rows(first), free=mine), replace(in_rows(second, single), free=yours)
+    asked = replace(in_rows(first), free=mine), replace(in_rows(second), free=yours)
     return Pair((conv, asked[0]), (other, asked[1]))
 
 
-def in_rows(problem: Problem, single: bool = False) -> Problem:
+def in_rows(problem: Problem) -> Problem:
     load = problem.load
     orders = tuple(tuple(v for v in order if v in load.dims) for order in ROWS)
-    one = (*load.single, "p") if single else load.single
-    return replace(problem, load=replace(load, orders=orders, single=one))
+    return replace(problem, load=replace(load, orders=orders))
+
+
+def single_rows(shared: Pair, known: Known) -> list[Pair]:
+    """The same with tiles of a single row of the second, unless its tiles are known to be such."""
+    node, problem = shared.second
+    if known[problem.key].mapping.steps["p"] == 1:
+        return []
+    load = replace(problem.load, single=(*problem.load.single, "p"))
+    return [Pair(shared.first, (node, replace(problem, load=load)))]
 
 
 def are_loaded_once(asked: Asked, known: Times) -> bool:

@@ -9,7 +9,8 @@ pair comes last.
 """
 
 from collections.abc import Iterable, Iterator
-from itertools import chain, product
+from itertools import chain
+from operator import itemgetter
 
 from msgspec.structs import replace
 
@@ -33,6 +34,7 @@ from ..mapping.sharing import (
     shares,
     sharing,
     side_by_side,
+    single_rows,
 )
 from ..memory.lifetimes import storage
 from .attach_lanes import THOROUGH, estimated, fits_in
@@ -47,20 +49,31 @@ def overlap_lanes(graph: Graph, ctx: Context) -> Graph:
         return graph
     wholes = list(pairs(graph, ctx))
     alone = times(wholes, ctx) if wholes else Times({}, {})
-    for pair in promising(wholes, alone):
-        known, tried = ways(pair, alone, ctx)
-        best = min(tried, key=lambda shared: side_by_side(shared, pair, known), default=None)
-        if best and side_by_side(best, pair, known) < (1 - WORTH) * alone.apart(pair):
+    asked = promising(wholes, alone)
+    tried, known = ways(asked, alone, ctx)
+    for pair, some in zip(asked, tried, strict=True):
+        took = [(side_by_side(shared, pair, known), shared) for shared in some]
+        least, best = min(took, key=itemgetter(0), default=(0.0, None))
+        if best and least < (1 - WORTH) * alone.apart(pair):
             graph = overlapped(graph, best, known.found)
     return graph
 
 
-def ways(pair: Pair, alone: Times, ctx: Context) -> tuple[Times, list[Pair]]:
-    """Ways in which both can share the memories, and what is known of them."""
-    asked = (sharing(pair, *way) for way in product(shares(pair, alone), (False, True)))
-    tried = [shared for shared in asked if all(fits_in(problem) for _, problem in shared)]
-    known = Times(estimated(tried, ctx), alone.array)
-    return known, [shared for shared in tried if are_loaded_once(shared.second, known)]
+def ways(some: list[Pair], alone: Times, ctx: Context) -> tuple[list[list[Pair]], Times]:
+    """By pair, ways in which both can share the memories, and what is known of them. Tiles of a
+    single row are asked for where higher ones seem better."""
+    first = [able(sharing(pair, parts) for parts in shares(pair, alone)) for pair in some]
+    known = estimated(chain.from_iterable(first), ctx)
+    tried = [
+        able(w for shared in of for w in (shared, *single_rows(shared, known))) for of in first
+    ]
+    known |= estimated(chain.from_iterable(tried), ctx)
+    times = Times(known, alone.array)
+    return [[w for w in of if are_loaded_once(w.second, times)] for of in tried], times
+
+
+def able(some: Iterable[Pair]) -> list[Pair]:
+    return [shared for shared in some if all(fits_in(problem) for _, problem in shared)]
 
 
 def given_pairs(graph: Graph, ctx: Context) -> list[Pair]:
