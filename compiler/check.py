@@ -34,7 +34,7 @@ from .debug.origins import Origins
 from .debug.text import graph_of
 from .debug.verifying import BrokenProgram, Verifying
 from .ir.graph import Array, Graph
-from .ir.interpret import interpret
+from .ir.interpret import computed, held, with_real_outputs
 from .ir.storage import through_storage
 from .ir.tile import TileProgram
 from .ir.tile_interpret import interpret_tile
@@ -153,8 +153,9 @@ def feeds_from(source: str | Mapping[str, Array], graph: Graph) -> dict[str, Arr
 def run(made: Program, feeds: Mapping[str, Array], target: Target) -> dict[str, Array]:
     """The value of every tensor that the program has, by name."""
     if isinstance(made, Graph):
-        values = interpret(made, feeds)
-        return values | through_storage(made, values) if has_layout(made) else values
+        values = computed(made, feeds)
+        values |= through_storage(made, values) if has_layout(made) else {}
+        return with_real_outputs(made, values)
     if isinstance(made, TileProgram):
         return interpret_tile(made, feeds)
     return run_stream(made, feeds, target)
@@ -172,17 +173,17 @@ def run_stream(stream: Stream, feeds: Mapping[str, Array], target: Target) -> di
     session = load(image(stream, target, "", {}), host="reference")
     machine = session.machine(1)
     machine.poison()
-    for name, value in feeds.items():
-        machine.symbol(session.symbols[name])[...] = value
     graph, values = stream.tile.graph, dict[str, Array]()
+    for name in graph.inputs:
+        machine.symbol(session.symbols[name])[...] = held(graph, name, feeds)
     ends = last_instructions(stream)
     parts = [n.outputs for n in graph.nodes if n.op in ("group", "host")]
     for index in range(stream.count):
         session.step(index, machine)
         for name in parts[ends[index]] if index in ends else ():
             if name in session.symbols:
-                held = machine.symbol(session.symbols[name])[0]
-                values[name] = held.astype(graph.tensors[name].dtype)
+                value = machine.symbol(session.symbols[name])[0]
+                values[name] = value.astype(graph.tensors[name].dtype)
     if has_waits(stream):
         outputs = session.run(list(graph.outputs), feeds, SCHEDULE)
         values |= zip(graph.outputs, outputs, strict=True)

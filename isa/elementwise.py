@@ -26,7 +26,7 @@ from .core import (
     dtype_size,
     too_many,
 )
-from .numerics import fma, quantize, round_and_shift, saturate
+from .numerics import dequantize, fma, quantize, round_and_shift, saturate
 
 QADD, QMUL, REAL_ADD, REAL_MUL = 0, 1, 8, 9
 REAL_DIV, REAL_MAX, REAL_MIN, REAL_PRELU = 10, 11, 12, 13
@@ -309,18 +309,11 @@ class Map(Instruction, opcode=0x32, engine="vector"):
         if self.op == COPY:
             return x
         if self.op == DEQUANTIZE:
-            return self.dequantized(x)
+            return dequantize(x, self.scale, self.zero)
         if self.op == QUANTIZE:
             limits = (self.zero, self.low, self.high, DTYPES[self.out_dtype])
             return quantize(x, self.scale, *limits)
         return unary(self.op, x)
-
-    def dequantized(self, x: Array) -> Array:
-        if x.dtype.kind == "f":
-            real: Array = (x - np.float32(self.zero)) * np.float32(self.scale)
-            return real
-        difference: Array = x.astype(np.int32) - self.zero
-        return difference.astype(np.float32) * np.float32(self.scale)
 
 
 class Tabled(Protocol):

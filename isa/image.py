@@ -41,6 +41,8 @@ class Symbol(Struct, frozen=True):
     `kind` is "input", "output" or "tensor"; `dtype` is NumPy's name; `strides` are in elements;
     scale and zero are those of its quantisation, scale 0 where it has none. Constants lie in
     .rodata, which DRAM starts with. What is in the `head` of a tensor is not where the symbol says.
+    An input or output that is `real` is float32 to the caller: who copies it to memory quantises
+    it by scale and zero, as ONNX QuantizeLinear, and who copies it from there dequantises it.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Symbol(Struct, frozen=True):
     scale: float = 0.0
     zero: int = 0
     head: Head | None = None
+    real: bool = False
 
     @property
     def element_bytes(self) -> int:
@@ -226,6 +229,10 @@ def symbol_faults(symbol: Symbol, dram_bytes: int) -> Iterator[str]:
         yield f"bytes {symbol.address}..{symbol.stop} are not in memory {symbol.memory}"
     if symbol.head is not None:
         yield from head_faults(symbol, symbol.head, dram_bytes)
+    if symbol.real and (
+        symbol.kind == "tensor" or symbol.scale <= 0 or symbol.type.kind not in "iu"
+    ):
+        yield f"{symbol.kind} of {symbol.dtype}, scale {symbol.scale}, is no quantised input or output"
 
 
 def head_faults(symbol: Symbol, head: Head, dram_bytes: int) -> Iterator[str]:

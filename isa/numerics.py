@@ -45,6 +45,15 @@ def quantize(real: Array, scale: Any, zero: int, low: int, high: int, dtype: Any
         return round_and_shift(scaled, zero, low, high, np.dtype(dtype))
 
 
+def dequantize(values: Array, scale: Any, zero: int) -> Array:
+    """ONNX DequantizeLinear: (values - zero) * scale in float32, of integers or floats."""
+    if values.dtype.kind == "f":
+        real: Array = (values - np.float32(zero)) * np.float32(scale)
+        return real
+    difference: Array = values.astype(np.int32) - zero
+    return difference.astype(np.float32) * np.float32(scale)
+
+
 def round_and_shift(scaled: Array, zero: int, low: int, high: int, dtype: np.dtype[Any]) -> Array:
     """rint(scaled) + zero within low..high, as onnxruntime: clamped before it is rounded."""
     low, high = limits(low, high, dtype)

@@ -23,7 +23,7 @@ from .host import HOSTS, HostRunner
 from .machine import Array, Machine, private_rows
 from .observe import Observer, observed
 from .order import order
-from .signature import Tensor, batched, described, listed, merged
+from .signature import Tensor, batched, described, given, listed, merged, taken
 from .threads import limited
 from .timing import Timeline, simulate
 
@@ -157,7 +157,7 @@ class InferenceSession:
             raise RunError(f"tensor {name!r}: run the model first")
         if self._grouped and not self.groups([name]):
             self.execute(self._grouped, [], list(range(self.program.count)))
-        return merged(self._machine.symbol(symbol).copy())
+        return merged(taken(symbol, self._machine.symbol(symbol)))
 
     @cached_property
     def profile(self) -> Profile:
@@ -217,7 +217,7 @@ class InferenceSession:
             for index in sequence:
                 self.step(index, machine)
         self._ran = True
-        return [machine.symbol(self.symbols[name]).copy() for name in names]
+        return self.taken(names, machine)
 
     def execute_groups(self, feeds: dict[str, Array], names: list[str]) -> list[Array]:
         """Run one chunk, a layer at a time."""
@@ -230,7 +230,12 @@ class InferenceSession:
             for instruction in piece.merged:
                 self.perform(instruction, self.plan.order[piece.first], machine)
         self._ran = True
-        return [machine.symbol(self.symbols[name]).copy() for name in names]
+        return self.taken(names, machine)
+
+    def taken(self, names: Sequence[str], machine: Machine) -> list[Array]:
+        """Copies of the tensors, (B, *shape), as callers get them."""
+        symbols = [self.symbols[name] for name in names]
+        return [taken(symbol, machine.symbol(symbol)) for symbol in symbols]
 
     def ready(
         self, feeds: dict[str, Array], ranges: list[list[tuple[int, int]]] | None = None
@@ -241,7 +246,7 @@ class InferenceSession:
         self._ran = False
         machine.poison(ranges)
         for name, value in feeds.items():
-            machine.symbol(self.symbols[name])[...] = value
+            machine.symbol(self.symbols[name])[...] = given(self.symbols[name], value)
         return machine
 
     def step(self, index: int, machine: Machine) -> None:

@@ -7,10 +7,14 @@ import numpy as np
 from msgspec import Struct
 
 from dnncc.isa import image as images
+from dnncc.isa.numerics import dequantize, quantize
 from dnncc.isa.types import ALL_NAMES, element_type
 
 from .errors import RunError
 from .machine import Array
+
+REAL = "float32"
+"""What callers give and take where memory holds integers of a scale."""
 
 
 class Tensor(Struct, frozen=True):
@@ -27,8 +31,8 @@ class Tensor(Struct, frozen=True):
 
 def described(symbols: Sequence[images.Symbol], kind: str) -> list[Tensor]:
     """The inputs, or the outputs, in the model's order."""
-    found = [s for s in symbols if s.kind == kind]
-    return [Tensor(s.name, list(s.shape), f"tensor({ALL_NAMES[s.dtype]})") for s in found]
+    found = [(s, REAL if s.real else s.dtype) for s in symbols if s.kind == kind]
+    return [Tensor(s.name, list(s.shape), f"tensor({ALL_NAMES[name]})") for s, name in found]
 
 
 def batched(inputs: Sequence[Tensor], feeds: Mapping[str, Any]) -> tuple[int, dict[str, Array]]:
@@ -46,6 +50,22 @@ def batched(inputs: Sequence[Tensor], feeds: Mapping[str, Any]) -> tuple[int, di
             counts = f"batch of {sizes[tensor.name]}, others of {batch}"
             raise RunError(f"input {tensor.name!r}: {counts}; give as many of each")
     return batch, {t.name: arrays[t.name].reshape(batch, *t.shape) for t in inputs}
+
+
+def given(symbol: images.Symbol, values: Array) -> Array:
+    """A caller's values of an input as memory holds them."""
+    if not symbol.real:
+        return values
+    info = np.iinfo(symbol.type)
+    limits = int(info.min), int(info.max)
+    return quantize(values, symbol.scale, symbol.zero, *limits, symbol.type)
+
+
+def taken(symbol: images.Symbol, held: Array) -> Array:
+    """What memory holds of a tensor as callers get it: a copy."""
+    if not symbol.real:
+        return held.copy()
+    return dequantize(held, symbol.scale, symbol.zero)
 
 
 def check_names(inputs: Sequence[Tensor], feeds: Mapping[str, Any]) -> None:

@@ -101,6 +101,7 @@ def symbol(tensor: Tensor, kind: str, target: Target) -> isa.Symbol:
         float(quant.scale[0]) if quant else 0.0,
         int(quant.zero[0]) if quant else 0,
         head(tensor, first, target),
+        tensor.real,
     )
 
 

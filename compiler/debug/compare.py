@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from ..diagnostics import CompileError
 from ..ir.graph import Array, Graph, Node
-from ..ir.interpret import checked, execute
+from ..ir.interpret import checked, execute, given_as, held
 from ..ops import is_view
 
 MOVING = ("pad", "maxpool", "copy")
@@ -126,7 +126,7 @@ def first_step_mismatch(graph: Graph, reference: Reference, tally: Tally) -> Mis
     up, since the next node gets what is expected.
     """
     expected = reference.values
-    values = {name: checked(graph, name, reference.feeds) for name in graph.inputs}
+    values = {name: held(graph, name, reference.feeds) for name in graph.inputs}
     unknown = set[str]()
     for node in graph.nodes:
         execute(graph, node, values)
@@ -220,9 +220,10 @@ def random_feeds(graph: Graph, seed: int) -> dict[str, Array]:
 def random_inputs(graph: Graph, rng: np.random.Generator) -> Iterator[tuple[str, Array]]:
     for name in graph.inputs:
         tensor = graph.tensors[name]
-        if tensor.dtype.kind in "iu":
-            info = np.iinfo(tensor.dtype)
-            value = rng.integers(info.min, info.max, tensor.shape, tensor.dtype, endpoint=True)
+        dtype = given_as(tensor)
+        if dtype.kind in "iu":
+            info = np.iinfo(dtype)
+            value = rng.integers(info.min, info.max, tensor.shape, dtype, endpoint=True)
         else:
-            value = rng.standard_normal(tensor.shape).astype(tensor.dtype)
+            value = rng.standard_normal(tensor.shape).astype(dtype)
         yield name, np.asarray(value)

@@ -63,7 +63,8 @@ class Tensor(Struct, frozen=True):
     """The type of a value; `memory` is the memory that holds all of it ("dram" or a scratchpad).
 
     `address` is where the storage of a root begins there, in bytes; -1 until it is allocated. Of a
-    storage in DRAM a `head` may stay on chip.
+    storage in DRAM a `head` may stay on chip. An input or output that is `real` is float32 to the
+    caller: the runtime quantises it, or dequantises, by its `quant`.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Tensor(Struct, frozen=True):
     memory: str = "dram"
     address: int = -1
     head: Head | None = None
+    real: bool = False
 
     @property
     def size(self) -> int:

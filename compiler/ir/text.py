@@ -132,6 +132,8 @@ class Printer:
         tensor = self.graph.tensors.get(name)
         if tensor is not None and tensor.memory != "dram":
             known["memory"] = tensor.memory
+        if tensor is not None and tensor.real:
+            known["real"] = True
         if tensor is not None and tensor.address >= 0:
             known["address"] = tensor.address
         if tensor is not None and tensor.head is not None:
@@ -256,7 +258,9 @@ class Parser:
         dtype, quant = np.dtype(ELEMENTS[kind.element]), self.quant(kind.encoding)
         memory, address = described.get("memory", "dram"), described.get("address", -1)
         head = Head(**described["head"]) if "head" in described else None
-        self.tensors[name] = Tensor(name, kind.shape, dtype, quant, view, memory, address, head)
+        real = described.get("real", False)
+        made = Tensor(name, kind.shape, dtype, quant, view, memory, address, head, real)
+        self.tensors[name] = made
         return name
 
     def quant(self, encoding: Mapping[str, Any]) -> Quant | None:

@@ -18,7 +18,7 @@ from dnncc.isa import tensor as array
 
 from ..diagnostics import CompileError
 from .graph import Array, Graph, Tensor
-from .interpret import checked, execute_onnx
+from .interpret import execute_onnx, held, with_real_outputs
 from .ring import Ring
 from .tile import (
     Compute,
@@ -42,10 +42,10 @@ def interpret_tile(program: TileProgram, feeds: Mapping[str, Array]) -> dict[str
     """The value of every tensor that has storage, by name. Raises CompileError."""
     storage = Storage(program.graph)
     for name in program.graph.inputs:
-        storage[name][...] = checked(program.graph, name, feeds)
+        storage[name][...] = held(program.graph, name, feeds)
     for nest in program.nests:
         Interpreter(storage, nest).run()
-    return storage.values()
+    return with_real_outputs(program.graph, storage.values())
 
 
 class Storage:

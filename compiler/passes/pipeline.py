@@ -33,6 +33,7 @@ from .part_pools import part_pools
 from .partition import partition
 from .place_buffers import nothing_resident, place_buffers
 from .prefetch import prefetch
+from .quantize_outside import quantize_outside
 from .recenter import recenter
 from .reorder_ops import reorder_ops
 from .synchronize import one_by_one, synchronize
@@ -93,6 +94,7 @@ PIPELINE: tuple[Pass, ...] = (
     within(Level.GRAPH, canonicalize, unchanged),
     within(Level.GRAPH, legalize, unchanged),
     within(Level.GRAPH, lower_floats, unchanged),
+    within(Level.GRAPH, quantize_outside, unchanged),
     within(Level.GRAPH, form_regions, unchanged),
     within(Level.GRAPH, fuse, singletons),
     within(Level.GRAPH, partition, needed="ONNX nodes would be left that nothing runs"),

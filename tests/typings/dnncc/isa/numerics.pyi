@@ -1,0 +1,1 @@
+from isa.numerics import *

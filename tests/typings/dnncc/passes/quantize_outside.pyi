@@ -1,0 +1,1 @@
+from compiler.passes.quantize_outside import *
