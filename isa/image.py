@@ -229,10 +229,12 @@ def symbol_faults(symbol: Symbol, dram_bytes: int) -> Iterator[str]:
         yield f"bytes {symbol.address}..{symbol.stop} are not in memory {symbol.memory}"
     if symbol.head is not None:
         yield from head_faults(symbol, symbol.head, dram_bytes)
-    if symbol.real and (
-        symbol.kind == "tensor" or symbol.scale <= 0 or symbol.type.kind not in "iu"
-    ):
-        yield f"{symbol.kind} of {symbol.dtype}, scale {symbol.scale}, is no quantised input or output"
+    if symbol.real and not may_be_real(symbol):
+        yield f"{symbol.dtype} of scale {symbol.scale} stands for no real numbers"
+
+
+def may_be_real(symbol: Symbol) -> bool:
+    return symbol.kind != "tensor" and symbol.scale > 0 and symbol.type.kind in "iu"
 
 
 def head_faults(symbol: Symbol, head: Head, dram_bytes: int) -> Iterator[str]:

@@ -49,13 +49,12 @@ def is_inner(graph: Graph, name: str) -> bool:
 def without(graph: Graph, border: Node, integer: str) -> Graph:
     """The real value that `border` reads or makes is `integer` itself, if its scale is known."""
     (real,) = {border.inputs[0], border.outputs[0]} - {integer}
-    quant, known = dequantizer(Editor(graph), border), graph.tensors[integer]
-    held = replace(known, quant=quant)
-    if known.quant not in (None, quant) or border_reason(
-        real, integer, graph.tensors | {integer: held}
-    ):
+    quant, tensors = dequantizer(Editor(graph), border), dict(graph.tensors)
+    known = tensors[integer]
+    held = tensors[integer] = replace(known, quant=quant)
+    if known.quant not in (None, quant) or border_reason(real, integer, tensors):
         return graph
-    tensors = {k: v for k, v in graph.tensors.items() if k != integer}
+    del tensors[integer]
     tensors[real] = replace(held, name=real, real=True)
     nodes = (renamed(n, integer, real, border) for n in graph.nodes if n is not border)
     return prune(replace(graph, nodes=tuple(nodes), tensors=tensors))
