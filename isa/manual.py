@@ -64,7 +64,7 @@ ELF64, little-endian, type EXEC, e_machine {machine:#x} (unassigned), e_flags th
 | `.rodata` | packed weights and parameter tables; the first bytes of DRAM |
 | `.symtab`, `.strtab` | the model's inputs and outputs (global), inner tensors (local) |
 | `.note.dnncc` | ISA and tool version, the target file and its SHA-256, options, DRAM bytes |
-| `.dnncc.symbols` | the same tensors with type, shape, strides, scale, zero, head, as JSON |
+| `.dnncc.symbols` | the same tensors with type, shape, strides, scale, zero, head, real, as JSON |
 | `.dnncc.debug` | for each instruction the ONNX node and the tile step, as MessagePack |
 | `.host` | what the host runs, as ONNX models, as MessagePack |
 | `.dnncc.sum` | SHA-256 of each section and of the file before it |

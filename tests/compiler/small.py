@@ -16,12 +16,13 @@ from dnncc.passes.fuse import fuse
 from dnncc.passes.legalize import legalize
 from dnncc.passes.lower_floats import lower_floats
 from dnncc.passes.partition import partition
+from dnncc.passes.quantize_outside import quantize_outside
 from dnncc.passes.recenter import recenter
 from tests.models import make_model
 
 PASSES = (
-    *(fold_constants, recenter, canonicalize, legalize, lower_floats, form_regions),
-    *(fuse, partition, assign_layout),
+    *(fold_constants, recenter, canonicalize, legalize, lower_floats, quantize_outside),
+    *(form_regions, fuse, partition, assign_layout),
 )
 
 

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from dnncc.isa import control, core, elf, image
 
 SYMBOLS = (
-    image.Symbol("image", "input", "uint8", (1, 3, 4), (12, 4, 1), 0, 256, 0.1, 3),
+    image.Symbol("image", "input", "uint8", (1, 3, 4), (12, 4, 1), 0, 256, 0.1, 3, None, True),
     image.Symbol("weights é", "tensor", "int8", (3,), (1,), 0, 0),
     image.Symbol("inner", "tensor", "int8", (3,), (1,), 2, 64),
     image.Symbol("scores", "output", "float32", (), (), 0, 512),
@@ -165,6 +165,8 @@ def is_refused(data: bytes) -> bool:
         ({"symbols": (replace(SYMBOLS[0], name="a\0b"),)}, "null"),
         ({"symbols": (replace(SYMBOLS[0], name="\ud800"),)}, "cannot be written"),
         ({"symbols": (replace(SYMBOLS[0], scale=float("nan")),)}, "not finite"),
+        ({"symbols": (replace(SYMBOLS[0], real=True, scale=0.0),)}, "no real numbers"),
+        ({"symbols": (replace(SYMBOLS[1], real=True, scale=0.1),)}, "no real numbers"),
         ({"symbols": SYMBOLS[:1]}, "host part 0: tensor 'scores' has no symbol"),
         ({"options": {"x": object()}}, "cannot be written"),
         (
