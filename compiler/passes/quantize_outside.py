@@ -1,5 +1,4 @@
-"""After it, an input that is only quantised comes quantised, and an output that is dequantised
-leaves before that.
+"""After it, inputs come as they are quantised, and outputs leave before they are dequantised.
 
 The runtime converts where it copies them to DRAM and back, as drivers do: those of the TPU (Jouppi
 et al., ISCA 2017, section 2) and of NVDLA reformat what a caller gives. A byte crosses the link for
