@@ -15,6 +15,7 @@ from dnncc.driver import Artifact
 from dnncc.isa import elf
 from dnncc.isa.image import Symbol
 from dnncc.runtime import InferenceSession, load
+from dnncc.runtime.signature import batched, given, taken
 from tests.models import find_model
 
 ODD = str(Path(__file__).parents[1] / "targets" / "odd-13x7.toml")
@@ -44,21 +45,16 @@ class Compiled:
         assert image.debug is not None
         made = [n.outputs for n in self.artifact.graph.nodes if n.op in ("group", "host")]
         last = {int(n): i for i, n in enumerate(image.debug.node_of) if n >= 0}
-        (batch,) = {len(v) // t.shape[0] for t in session.get_inputs() for v in [feeds[t.name]]}
-        machine = session.machine(batch)
-        machine.poison()
-        for name, value in feeds.items():
-            target = machine.symbol(session.symbols[name])
-            target[...] = np.asarray(value).reshape(target.shape)
+        machine = session.ready(batched(session.get_inputs(), feeds)[1])
         values = {}
         for index in range(session.program.count):
             session.step(index, machine)
             for number in (n for n, end in last.items() if end == index):
                 for name in (name for name in made[number] if name in session.symbols):
                     symbol = session.symbols[name]
-                    values[name] = machine.symbol(symbol)[0].copy()
+                    values[name] = taken(symbol, machine.symbol(symbol))[0]
                     if forced and name in forced:
-                        put(machine, symbol, forced[name])
+                        put(machine, symbol, given(symbol, forced[name]))
         return values
 
 
