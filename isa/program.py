@@ -275,17 +275,19 @@ def in_order(indices: Array, records: Array) -> tuple[Array, Array]:
     if np.all(indices[1:] > indices[:-1]):
         return indices, records
     order = np.argsort(indices, kind="stable")
-    return indices[order], records[order]
+    return indices[order], short.rows(records, order)
 
 
 def encoded(indices: Array, records: Array) -> list[tuple[Array, Array]]:
     """The records of a class, those that can be in short form, with their places."""
     cls = instruction_set()[int(records["opcode"][0])]
     template, brief = short.forms(cls, records)
-    full = short.number(records[~brief], template[~brief])
-    pieces = [(indices[~brief], full)]
-    if brief.any():
-        pieces.append((indices[brief], short.shorten(cls, records[brief], template[brief])))
+    whole, rest = np.flatnonzero(~brief), np.flatnonzero(brief)
+    full = short.number(short.rows(records, whole), template[whole])
+    pieces = [(indices[whole], full)]
+    if len(rest):
+        some = short.rows(records, rest)
+        pieces.append((indices[rest], short.shorten(cls, some, template[rest])))
     return pieces
 
 

@@ -72,7 +72,7 @@ def forms(cls: type[Instruction], records: Array) -> tuple[Int64, npt.NDArray[np
     template = shape % TEMPLATES
     if not cls.moving:
         return template * 0, np.zeros(len(records), np.bool_)
-    order = np.argsort(template, kind="stable")
+    order = np.argsort(template.astype(np.uint8), kind="stable")
     again = shape[order][1:] == shape[order][:-1]
     short = np.zeros(len(records), np.bool_)
     short[order[1:]] = again
@@ -98,11 +98,16 @@ def number(records: Array, template: Int64) -> Array:
 
 def expand(cls: type[Instruction], full: Array, template: Int64, brief: Array) -> Array:
     """Records in full form: rows `template` of `full`, with what `brief` holds in short form."""
-    words = full.view(np.uint64).reshape(len(full), -1)
-    records = words.take(template, axis=0).view(cls.record)[:, 0]  # records by numbers are slower
+    records = rows(full, template)
     for name in (*WAITS, *cls.moving):
         records[name] = brief[name]
     return records
+
+
+def rows(records: Array, numbers: Int64) -> Array:
+    """Some records, whose size is in words: these are moved faster than records are."""
+    words = records.view(np.uint64).reshape(len(records), -1)
+    return words.take(numbers, axis=0).view(records.dtype)[:, 0]
 
 
 def templates(is_short: Array, number: Array) -> Int64:
