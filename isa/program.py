@@ -30,6 +30,11 @@ class Regions(NamedTuple):
     start: Int64
     stop: Int64
 
+    def at(self, rows: Int64) -> "Regions":
+        """Some of them."""
+        columns = (self.memory[rows], self.start[rows], self.stop[rows])
+        return Regions(self.instruction[rows], self.is_write[rows], *columns)
+
 
 class Program(Struct, frozen=True, eq=False, dict=True):
     """What `.text` holds, decoded.

@@ -16,6 +16,7 @@ from dnncc.isa.distinct import distinct
 from .units import MEMORY_SHIFT, Units
 
 Ints = npt.NDArray[np.int64]
+Counts = npt.NDArray[np.int32]
 Bools = npt.NDArray[np.bool_]
 
 MOST = 64
@@ -81,8 +82,8 @@ def begins(units: Units, unit: Ints, start: Ints, many: Bools) -> Ints:
     return np.asarray(cuts[rank % share[owner] == 0])
 
 
-def handed_over(values: Ints, bands: Bands, units: Units) -> Ints:
-    """int64[engines, bands]: the largest of the `values` of those that had any of a band's bytes in
+def handed_over(values: Counts, bands: Bands, units: Units) -> Counts:
+    """int32[engines, bands]: the largest of the `values` of those that had any of a band's bytes in
     earlier nests."""
     memory = units.memory[bands.unit] << MEMORY_SHIFT
     low, high = memory + bands.start, memory + bands.stop
@@ -90,17 +91,17 @@ def handed_over(values: Ints, bands: Bands, units: Units) -> Ints:
     band, segment = spread(np.searchsorted(edges, low), np.searchsorted(edges, high))
     order = np.lexsort((units.first[bands.unit[band]], segment))
     band, segment = band[order], segment[order]
-    handed = np.zeros(values.shape, np.int64)
+    handed = np.zeros_like(values)
     for mine, before in zip(handed, running(values[:, band], segment), strict=True):
         np.maximum.at(mine, band, before)
     return handed
 
 
-def running(values: Ints, group: Ints) -> Ints:
-    """int64[engines, entries]: for each entry the largest value before it in its group; groups are
+def running(values: Counts, group: Ints) -> Counts:
+    """int32[engines, entries]: for each entry the largest value before it in its group; groups are
     contiguous."""
-    raised = group << 40
+    raised = group << 32
     largest = np.maximum.accumulate(values + raised, axis=1)
-    largest[:, 1:] = largest[:, :-1]
-    largest[:, 0] = 0
-    return np.asarray(np.maximum(largest - raised, 0))
+    found = np.zeros_like(values)
+    np.maximum(largest[:, :-1] - raised[1:], 0, out=found[:, 1:], casting="unsafe")
+    return found

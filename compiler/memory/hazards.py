@@ -1,7 +1,8 @@
 """What must be retired before an instruction begins: whatever wrote what it reads, or touched what
 it writes.
 
-Accesses are looked at by the band that they touch (bands.py), some of the bands at a time.
+Accesses are looked at by the band that they touch (bands.py): those of a memory, and of these some
+of the bands at a time.
 """
 
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from msgspec import Struct
 from dnncc.isa import core, program
 from dnncc.isa.distinct import distinct
 
-from .bands import bands_of, handed_over, running
+from .bands import Bands, bands_of, handed_over, running
 from .units import Units
 
 Ints = npt.NDArray[np.int64]
@@ -23,7 +24,7 @@ Bools = npt.NDArray[np.bool_]
 ENGINES = len(core.ENGINES)
 
 TOGETHER = 1 << 13
-"""Accesses, about: what is known of them at all engines stays in the cache."""
+"""Accesses, about: what is known of them stays in the cache."""
 
 
 class Place(Struct, frozen=True):
@@ -48,41 +49,55 @@ class Place(Struct, frozen=True):
 
 def hazards(regions: program.Regions, units: Units, nest_of: Ints, place: Place) -> Counts:
     """int32[n, engines]: how many of each other engine's instructions must be retired first."""
-    unit = units.find(nest_of[regions.instruction], regions.memory, regions.start)
+    count = len(place.engine)
+    waits = np.zeros((ENGINES, count), np.int32)
+    for memory in distinct(units.memory):
+        inside = regions.at(np.flatnonzero(regions.memory == memory))
+        bands, touches = touched(inside, units, nest_of[inside.instruction], place)
+        handed = handed_over(touches.last(len(bands.unit)), bands, units)
+        for part in touches.parted():
+            for engine, need in zip(touches.engines, part.needs(handed), strict=True):
+                np.maximum.at(waits[engine], part.instruction, need)
+    waits[place.engine, np.arange(count)] = 0
+    return np.ascontiguousarray(waits.T)
+
+
+def touched(
+    regions: program.Regions, units: Units, nest: Ints, place: Place
+) -> tuple[Bands, "Touches"]:
+    """The bands of accesses that each belong to a nest, and how they are touched."""
+    unit = units.find(nest, regions.memory, regions.start)
     known = np.flatnonzero(unit >= 0)
-    start, stop = regions.start[known], regions.stop[known]
-    bands = bands_of(units, unit[known], start, stop, regions.is_write[known])
-    access, band = bands.touched(unit[known], start, stop)
+    unit, some = unit[known], regions.at(known)
+    bands = bands_of(units, unit, some.start, some.stop, some.is_write)
+    access, band = bands.touched(unit, some.start, some.stop)
     order = np.argsort(band, kind="stable")  # accesses are in the order of the program
-    touches = Touches.of(regions, known[access[order]], band[order], place)
-    handed = handed_over(touches.last(len(bands.unit)), bands, units)
-    waits = np.zeros((ENGINES, len(place.engine)), np.int64)
-    for some in touches.parted():
-        for other, need in zip(waits, some.needs(handed), strict=True):
-            np.maximum.at(other, some.instruction, need)
-    waits[place.engine, np.arange(len(place.engine))] = 0
-    return np.ascontiguousarray(waits.T, np.int32)
+    access, mine = access[order], place.engine[some.instruction]
+    engines = distinct(mine)
+    return bands, Touches(
+        engines,
+        band[order],
+        some.instruction[access],
+        np.searchsorted(engines, mine)[access],
+        place.number[some.instruction][access],
+        some.is_write[access],
+    )
 
 
 class Touches(Struct, frozen=True):
     """Columns, one row per access and band, by band, in the order of the program: the instruction,
-    its engine and its number there, and whether it writes."""
+    which of the `engines` it is on and its number there, and whether it writes."""
 
+    engines: Ints
     band: Ints
     instruction: Ints
     engine: Ints
-    number: Ints
+    number: Counts
     write: Bools
 
-    @classmethod
-    def of(cls, regions: program.Regions, access: Ints, band: Ints, place: Place) -> "Touches":
-        mine = regions.instruction[access]
-        number = place.number[mine].astype(np.int64)
-        return cls(band, mine, place.engine[mine], number, regions.is_write[access])
-
-    def last(self, bands: int) -> Ints:
-        """int64[engines, bands]: the number of the last instruction that touches a band."""
-        found = np.zeros((ENGINES, bands), np.int64)
+    def last(self, bands: int) -> Counts:
+        """int32[engines, bands]: the number of the last instruction that touches a band."""
+        found = np.zeros((len(self.engines), bands), np.int32)
         found[self.engine, self.band] = self.number  # of one band the last assignment stays
         return found
 
@@ -91,15 +106,21 @@ class Touches(Struct, frozen=True):
         begins = np.flatnonzero(np.diff(self.band, prepend=-1))
         first = np.searchsorted(begins, np.arange(0, len(self.band), TOGETHER))
         cuts = distinct(np.append(begins[first[first < len(begins)]], len(self.band)))
-        columns = [getattr(self, name) for name in self.__struct_fields__]
-        for begin, end in pairwise(cuts.tolist()):
-            yield Touches(*(column[begin:end] for column in columns))
+        for rows in (slice(*ends) for ends in pairwise(cuts.tolist())):
+            yield Touches(
+                self.engines,
+                self.band[rows],
+                self.instruction[rows],
+                self.engine[rows],
+                self.number[rows],
+                self.write[rows],
+            )
 
-    def needs(self, handed: Ints) -> Ints:
-        """int64[engines, rows]: what must be retired of each engine, where of each engine and band
-        so many must that had its bytes before: int64[engines, bands]."""
+    def needs(self, handed: Counts) -> Counts:
+        """int32[engines, rows]: what must be retired of each engine, where of each engine and band
+        so many must that had its bytes before: int32[engines, bands]."""
         rows = np.arange(len(self.band))
-        number = np.zeros((ENGINES, len(rows)), np.int64)
+        number = np.zeros((len(self.engines), len(rows)), np.int32)
         number[self.engine, rows] = self.number
         touched, written = running(number, self.band), running(number * self.write, self.band)
         return np.where(self.write, np.maximum(touched, handed[:, self.band]), written)
