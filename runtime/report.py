@@ -40,7 +40,8 @@ def report(
     `cycles` at `clock_mhz` are `time_us`. `utilisation` is MACs over cycles times PEs. DRAM bytes
     are those asked for; `dram_bus_bytes` those moved in whole bursts. Energies are in
     `energy.unit`. The engines' `busy` and `stalls` sum to `cycles`; cycles in which host parts run
-    are not the accelerator's, and not in it. `gap`, by cause (gap.py), sums to `cycles` less
+    are not the accelerator's, and not in it; nor is what the runtime takes to convert the inputs and
+    outputs in `converted`. `gap`, by cause (gap.py), sums to `cycles` less
     `bound.cycles`, in every layer and in total; a binary without bounds has neither.
     """
     each, whole = bound_rows(image, program, target, timeline)
@@ -60,6 +61,7 @@ def report(
         "engines": engine_rows(timeline, target),
         "layers": layers,
         "host_parts": host_rows(image),
+        "converted": [converted_row(s) for s in image.symbols if s.real],
         **quantisation(image),
     }
 
@@ -203,6 +205,12 @@ def layer_engines(table: list[list[int]], target: Target) -> Row:
 
 def engine_names(target: Target) -> set[str]:
     return {e.name for e in target.engines} | {"tensor", "vector"}
+
+
+def converted_row(symbol: images.Symbol) -> Row:
+    """An input or output that is float32 to the caller and another type in memory."""
+    elements = symbol.bytes // symbol.element_bytes
+    return {"tensor": symbol.name, "kind": symbol.kind, "held": symbol.dtype, "elements": elements}
 
 
 def host_rows(image: images.Image) -> list[Row]:

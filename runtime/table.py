@@ -82,10 +82,15 @@ def levels(energy: Row) -> str:
 
 
 def host_lines(report: Row) -> list[str]:
-    """One line per ONNX node that the host runs."""
+    """One line per ONNX node that the host runs, and tensor that the runtime converts."""
     nodes = [node for part in report["host_parts"] for node in part["nodes"]]
     lines = [printable(f"on the host  {node['node']}: {node['reason']}") for node in nodes]
-    return [*lines, *host_time(report)]
+    return [*lines, *map(converted_line, report["converted"]), *host_time(report)]
+
+
+def converted_line(row: Row) -> str:
+    name, count = printable(row["tensor"]), f"{row['elements']:,} elements"
+    return f"converted    {row['kind']} {name}, {count} held as {row['held']}, not in the cycles"
 
 
 def host_time(report: Row) -> list[str]:

@@ -74,8 +74,13 @@ def test_without_the_pass_the_lanes_convert() -> None:
     sessions = [load(artifact.image) for artifact in made]
     with_it, without = (s.run(None, feeds)[0] for s in sessions)
     np.testing.assert_array_equal(with_it, without)
-    moved = [s.profile.report["dram_read_bytes"] for s in sessions]
-    assert moved[0] < moved[1]
+    reports = [s.profile.report for s in sessions]
+    assert reports[0]["dram_read_bytes"] < reports[1]["dram_read_bytes"]
+    assert not reports[1]["converted"]
+    assert reports[0]["converted"] == [
+        {"tensor": "x", "kind": "input", "held": "int8", "elements": 120},
+        {"tensor": "y_real", "kind": "output", "held": "int8", "elements": 120},
+    ]
 
 
 def check(pipeline: Sequence[Pass]) -> None:
