@@ -40,8 +40,8 @@ def report(
     `cycles` at `clock_mhz` are `time_us`. `utilisation` is MACs over cycles times PEs. DRAM bytes
     are those asked for; `dram_bus_bytes` those moved in whole bursts. Energies are in
     `energy.unit`. The engines' `busy` and `stalls` sum to `cycles`; cycles in which host parts run
-    are not the accelerator's, and not in it; nor is what the runtime takes to convert the inputs and
-    outputs in `converted`. `gap`, by cause (gap.py), sums to `cycles` less
+    are not the accelerator's, and not in it; nor is what the runtime takes for the inputs and
+    outputs that are `converted`. `gap`, by cause (gap.py), sums to `cycles` less
     `bound.cycles`, in every layer and in total; a binary without bounds has neither.
     """
     each, whole = bound_rows(image, program, target, timeline)
