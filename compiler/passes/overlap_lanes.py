@@ -8,7 +8,7 @@ a tenth of their cycles. Of convolutions whose results are put together, the fir
 pair comes last.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from operator import itemgetter
 
@@ -41,11 +41,16 @@ from .attach_lanes import THOROUGH, estimated, fits_in
 from .choose_mapping import PRICED
 from .context import Context, target_of
 
+Fits = Callable[[Problem], bool]
+Able = Callable[[Graph, Node, Node], bool]
+
 
 def overlap_lanes(graph: Graph, ctx: Context) -> Graph:
-    for pair in given_pairs(graph, ctx):
+    if not is_tight(target_of(ctx)):
+        return graph
+    for pair in given_pairs(graph, ctx, is_plain, can_move):
         graph = overlapped(graph, pair, {p.key: chosen(p, ctx) for _, p in pair})
-    if ctx.effort < THOROUGH or ctx.goal != "latency" or not is_tight(target_of(ctx)):
+    if ctx.effort < THOROUGH or ctx.goal != "latency":
         return graph
     wholes = list(pairs(graph, ctx))
     alone = times(wholes, ctx) if wholes else Times({}, {})
@@ -76,16 +81,17 @@ def able(some: Iterable[Pair]) -> list[Pair]:
     return [shared for shared in some if all(fits_in(problem) for _, problem in shared)]
 
 
-def given_pairs(graph: Graph, ctx: Context) -> list[Pair]:
-    """Raises CompileError."""
+def given_pairs(graph: Graph, ctx: Context, fits: Fits, able: Able) -> list[Pair]:
+    """Of groups that fit, where the second is able to stand beside the first. Raises
+    CompileError."""
     given, known = assigned(graph, ctx.mapping), meanings(graph)
     wishes = {name: wish for name, wish in given.items() if wish.beside}
-    ready = plain(graph, list(known.values()) if wishes else [], ctx)
+    ready = plain(graph, list(known.values()) if wishes else [], ctx, fits)
     found = []
     for name, wish in wishes.items():
         other = known[wish.beside].outputs[0] if wish.beside in known else ""
-        able = {name, other} <= ready.keys()
-        if not able or not can_move(graph, ready[other][0], ready[name][0]):
+        there = {name, other} <= ready.keys()
+        if not there or not able(graph, ready[other][0], ready[name][0]):
             raise wish.refusal("beside", f"it cannot work beside '{wish.beside}'")
         pair = Pair(*(with_given(ready[n], given.get(n, ANY)) for n in (other, name)))
         check_room(pair, wish, ctx)
@@ -116,7 +122,7 @@ def pairs(graph: Graph, ctx: Context) -> Iterator[Pair]:
     """Each group with a convolution that makes its input, or a part of it."""
     given = assigned(graph, ctx.mapping)
     free = [n for n in graph.nodes if n.op == "group" and n.outputs[0] not in given]
-    ready = plain(graph, free, ctx)
+    ready = plain(graph, free, ctx, is_plain)
     for second in ready.values():
         read = {storage(graph, name) for name in second[0].inputs if name not in graph.constants}
         for first in ready.values():
@@ -125,13 +131,13 @@ def pairs(graph: Graph, ctx: Context) -> Iterator[Pair]:
                 yield Pair(first, second)
 
 
-def plain(graph: Graph, nodes: Iterable[Node], ctx: Context) -> dict[str, Asked]:
+def plain(graph: Graph, nodes: Iterable[Node], ctx: Context, fits: Fits) -> dict[str, Asked]:
     """What is asked about those that can be in a pair, by name."""
     asked, target = {}, target_of(ctx)
     for node in (n for n in nodes if "cascade" not in n.attrs):
         load = workload(node, graph, target)
         asked[node.outputs[0]] = node, Problem(load, graph, target, node.attrs["free"])
-    return {name: one for name, one in asked.items() if is_plain(one[1])}
+    return {name: one for name, one in asked.items() if fits(one[1])}
 
 
 def is_plain(problem: Problem) -> bool:

@@ -28,6 +28,7 @@ from .keep_parts import keep_parts
 from .legalize import legalize
 from .lower_floats import lower_floats
 from .overlap_lanes import overlap_lanes
+from .overlap_siblings import overlap_siblings
 from .pack_parameters import pack_parameters
 from .part_pools import part_pools
 from .partition import partition
@@ -108,6 +109,7 @@ PIPELINE: tuple[Pass, ...] = (
     within(Level.GRAPH, attach_lanes, unchanged),
     within(Level.GRAPH, place_buffers, nothing_resident),
     within(Level.GRAPH, overlap_lanes, unchanged),
+    within(Level.GRAPH, overlap_siblings, unchanged),
     within(Level.GRAPH, choose_mapping, needed="loops are tiled as the mapping says"),
     Pass("tile_loops", tile_loops, Level.TILE, Level.GRAPH, needed="what follows works on loops"),
     within(Level.TILE, prefetch, unchanged),
