@@ -16,8 +16,9 @@ from ..mapping.asking import Known
 from ..mapping.bound import floors
 from ..mapping.cost import layout
 from ..mapping.workload import scratchpad_dtype
+from ..memory.fifo import fifo_of
 from ..memory.lifetimes import storage
-from ..memory.units import units_of
+from ..memory.units import Units, units_of
 from .stream import Stream
 
 Ints = npt.NDArray[np.int64]
@@ -152,12 +153,27 @@ def units(stream: Stream, target: Target) -> Iterator[isa.Unit]:
     pinned = {root for root, names in held.items() if {*graph.inputs, *graph.outputs} & {*names}}
     begin, end = nest_spans(stream)
     columns = (table.memory, table.start, table.stop, table.first, table.last)
-    for name, row in zip(table.names, np.stack(columns, axis=1).tolist(), strict=True):
-        memory, start, stop, *nests = row
+    queue = next((m.id for m in target.memories if m.name == fifo_of(target)), None)
+    used = [] if queue is None else spans_of(stream, table)
+    for number, name in enumerate(table.names):
+        memory, start, stop, *nests = (int(column[number]) for column in columns)
         alive = slice(nests[0], nests[1] + 1)
         ends = int(begin[alive].min()), int(end[alive].max())
+        ends = used[number] if memory == queue else ends
         ends = (0, stream.count - 1) if name in pinned else ends
-        yield isa.Unit(name, memory, start, stop, *ends, held.get(name, ()))
+        if ends[0] <= ends[1]:
+            yield isa.Unit(name, memory, start, stop, *ends, held.get(name, ()))
+
+
+def spans_of(stream: Stream, table: Units) -> list[tuple[int, int]]:
+    """The first and the last instruction that touch each unit; none of what nothing touches."""
+    regions, count = stream.decoded.regions, len(table.names)
+    unit = table.find(stream.nest_of[regions.instruction], regions.memory, regions.start)
+    known = np.flatnonzero(unit >= 0)
+    first, last = np.full(count, stream.count), np.full(count, -1)
+    np.minimum.at(first, unit[known], regions.instruction[known])
+    np.maximum.at(last, unit[known], regions.instruction[known])
+    return list(zip(first.tolist(), last.tolist(), strict=True))
 
 
 def nest_spans(stream: Stream) -> tuple[Ints, Ints]:

@@ -86,13 +86,13 @@ def in_buffer(
     buffer = site.buffers[operand.buffer]
     if buffer.ring:
         return in_ring(site, operand, Ring.of(operand, buffer, env))
-    slot = slot_index(operand, buffer.slots, env) * buffer.slot_bytes
+    slot = np.array(buffer.starts)[slot_index(operand, buffer.slots, env)]
     box = operand.buffered()
     held = extents if box is operand.box else ranges(box, env)
     strides = dense([e.size for e in held], order_of(site, operand))
     places = zip(extents, held, strides, strict=True)
     first: Any = sum((mine.low - all_.low) * stride for mine, all_, stride in places)
-    place = buffer.address + slot + first * operand.dtype.itemsize
+    place = slot + first * operand.dtype.itemsize
     return Located(core.address(site.memory_id(buffer.memory), place), extents, strides, code)
 
 

@@ -18,6 +18,7 @@ from . import dma, tensor, vector
 from .ahead import brought_forward, in_order
 from .interleave import beside
 from .locate import Site
+from .queue import Queue
 
 Emit = Callable[[Site, Any, Any], Any]
 
@@ -66,12 +67,14 @@ def pieces(tile: TileProgram, target: Target) -> list[Piece]:
     on_array: list[tuple[Compute, Any]] = []
     starts = [0, *accumulate(size_of(nest.body) for nest in tile.nests)]
     items: list[Unrolled] = []
+    queue = Queue.of(target)
     for number, nest in enumerate(tile.nests):
         site = Site(tile.graph, target, nest, {b.name: b for b in nest.buffers})
         before, items = items, list(in_order(nest, target))
         if nest.beside:
             items = list(beside(items, before, tile.graph))
-        for item in brought_forward(items, site.buffers, starts[: number + 2 - nest.beside]):
+        early = brought_forward(items, site.buffers, starts[: number + 2 - nest.beside])
+        for item in queue.brought_forward(early, nest, starts[number], tile.graph):
             made += emitted(site, item, number)
             if isinstance(item.step, Compute) and item.step.op == "tensor":
                 on_array.append((item.step, made[-1].records))

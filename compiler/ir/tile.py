@@ -115,7 +115,8 @@ class Buffer(Struct, frozen=True):
 
     `kind` is what it holds: "ifmap", "weight", "params", "psum" or "ofmap". With `ring`, a loop,
     its one slot is a ring of rows that go on from tile to tile along it (ring.py). Constants fill
-    their slots for the first time while the nest works that is `ahead` nests before.
+    their slots for the first time while the nest works that is `ahead` nests before. `places` are
+    the addresses of slots that are not one behind the other.
     """
 
     name: str
@@ -127,6 +128,13 @@ class Buffer(Struct, frozen=True):
     address: int = -1
     ring: str = ""
     ahead: int = 0
+    places: tuple[int, ...] = ()
+
+    @property
+    def starts(self) -> tuple[int, ...]:
+        """Addresses of the slots."""
+        own = (self.address + i * self.slot_bytes for i in range(self.slots))
+        return self.places or tuple(own)
 
     @property
     def slot_bytes(self) -> int:

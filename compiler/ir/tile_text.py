@@ -70,6 +70,8 @@ def buffer_operation(buffer: Buffer) -> Operation:
         attrs["ring"] = buffer.ring
     if buffer.ahead:
         attrs["ahead"] = buffer.ahead
+    if buffer.places:
+        attrs["places"] = buffer.places
     types = (buffer_type(buffer),)
     return Operation("dnncc.buffer", (), (buffer.name,), attrs, result_types=types)
 
@@ -196,7 +198,9 @@ def buffer(op: Operation) -> Buffer:
     dtype, attrs = np.dtype(text.ELEMENTS[kind.element]), op.attrs
     where = attrs.get("address", -1)
     fields = attrs["kind"], attrs["memory"], kind.shape, dtype, attrs["slots"], where
-    return Buffer(name, *fields, attrs.get("ring", ""), attrs.get("ahead", 0))
+    return Buffer(
+        name, *fields, attrs.get("ring", ""), attrs.get("ahead", 0), attrs.get("places", ())
+    )
 
 
 Buffers = Mapping[str, Buffer]

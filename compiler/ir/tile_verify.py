@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import prod
 from typing import NamedTuple
 
@@ -243,11 +243,16 @@ class Rooms:
             if total > limit:
                 raise error(nest, f"it needs {total} bytes of '{memory}', which has {limit}")
             more = self.constants if memory == "dram" else []
-            check_apart(nest, memory, limit, [*here, *map(buffer_room, buffers), *more])
+            check_apart(nest, memory, limit, [*here, *rooms_of(buffers), *more])
 
 
-def buffer_room(buffer: Buffer) -> Room:
-    return Room(buffer.address, buffer.address + buffer.bytes, buffer.name)
+def rooms_of(buffers: Iterable[Buffer]) -> Iterator[Room]:
+    """Of each slot, where they lie apart."""
+    for buffer in buffers:
+        if not buffer.places:
+            yield Room(buffer.address, buffer.address + buffer.bytes, buffer.name)
+        for start in buffer.places:
+            yield Room(start, start + buffer.slot_bytes, buffer.name)
 
 
 def check_apart(nest: Nest, memory: str, limit: int, rooms: list[Room]) -> None:

@@ -131,10 +131,10 @@ def paces(problem: Problem, ways: Ways, all_: Common, room: Steps) -> tuple[Ints
     """By memory, how long a slot waits for its next tile, and how many there are. Of all operands
     the longest, as each has its slots; a lone one counts in other ways."""
     if not problem.tight:
-        deep = ways.deep & all_.turns.keys()
+        deep = (ways.deep | ({"psum"} if problem.psums_apart else set())) & all_.turns.keys()
         usual = [t for role, t in all_.turns.items() if role not in deep]
         shared = reduce(np.maximum, usual, np.zeros((), np.int64)), ways.depth
-        own = ((all_.turns[role], np.maximum(ways.room(role), ways.depth)) for role in deep)
+        own = ((all_.turns[role], np.maximum(room[role], ways.depth)) for role in deep)
         each = longest_by([shared, *own])
         return each[None], ways.depth[None]
     made = {a.role: all_.handing for s in problem.load.inner if (a := problem.load.prepared(s))}

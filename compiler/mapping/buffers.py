@@ -9,7 +9,7 @@ import numpy as np
 from ..ir.tile import SLOT_ALIGN
 from .cost import Problem, Steps, elements, held, repetitions, route, times
 from .rings import Rolling
-from .space import MOST, Bools, Ints, Ways, once, product_of, trips
+from .space import MOST, SUMMED, Bools, Ints, Ways, once, product_of, trips
 from .workload import Access
 
 
@@ -65,7 +65,8 @@ def rooms(problem: Problem, ways: Ways, steps: Steps) -> dict[str, Ints]:
     """The most tiles that each buffer holds, by role."""
     load = problem.load
     if not ways.fits:
-        return {a.role: ways.room(a.role) for a in load.accesses()}
+        usual = {a.role: ways.room(a.role) for a in load.accesses()}
+        return usual | psum_rooms(problem, ways, steps)
     found: dict[str, Ints] = {}
     for memory in dict.fromkeys(memory for _, memory in problem.buffers):
         together = [access for access, place in problem.buffers if place == memory]
@@ -75,6 +76,19 @@ def rooms(problem: Problem, ways: Ways, steps: Steps) -> dict[str, Ints]:
         a.role: "psum" if a is load.result and problem.in_place else a.role for a in load.accesses()
     }
     return {role: found.get(of, np.ones_like(ways.depth)) for role, of in place.items()}
+
+
+def psum_rooms(problem: Problem, ways: Ways, steps: Steps) -> dict[str, Ints]:
+    """Psums with a memory of their own have as many slots as fit, up to SUMMED: the array holds one
+    from the first weight that enters until the lanes have taken the last of its sums."""
+    psum, given = problem.load.psum, problem.given
+    fixed = given.depth or "psum" in given.slots
+    if psum is None or not problem.psums_apart or problem.load.sums or fixed:
+        return {}
+    size = slot_bytes(psum, ways.resident, steps)
+    fit = np.minimum(problem.free[problem.target.memory_for("psum").name] // size, SUMMED)
+    own = ways.room("psum")
+    return {"psum": np.where(own > 1, np.maximum(own, fit), own)}
 
 
 def deepest(

@@ -125,6 +125,11 @@ class Problem(Struct, frozen=True, dict=True):
         return tuple((access, self.target.memory_for(kind).name) for access, kind in kinds)
 
     @cached_property
+    def psums_apart(self) -> bool:
+        """Whether there are psums, and nothing else is in their memory."""
+        return self.load.psum is not None and self.target.memory_for("psum").holds == ("psum",)
+
+    @cached_property
     def in_place(self) -> bool:
         """Results take the place of their psums: as narrow or narrower, and in the same order, no
         result is written where a psum is still to be read."""

@@ -33,6 +33,9 @@ LONE_OPERAND: tuple[Slots, ...] = ({}, {"ifmap": 1}, {"weight": 1})
 MOST, DEEPEST = 8, 16
 """Slots of a buffer that has as many as there is room for: of results that wait, and of others."""
 
+SUMMED = 4
+"""Slots of psums that have a memory of their own."""
+
 DEPTHS, RING_DEPTHS = (4, 3, 2, 1), (3, 2, 1)
 """Slots of buffers that are looked at; a ring is the smaller, the fewer rows are loaded ahead."""
 

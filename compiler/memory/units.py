@@ -66,15 +66,15 @@ def slots(program: TileProgram, target: Target) -> list[Row]:
     return [
         (
             numbers[b.memory],
-            b.address + i * b.slot_bytes,
-            b.address + (i + 1) * b.slot_bytes,
+            start,
+            start + b.slot_bytes,
             nest - max(b.ahead, item.beside),
             nest,
             f"{b.name}[{i}]",
         )
         for nest, item in enumerate(program.nests)
         for b in item.buffers
-        for i in range(b.slots)
+        for i, start in enumerate(b.starts)
     ]
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -10,6 +11,7 @@ from dnncc.targets import Target
 from ..ir.graph import Graph
 from ..ir.tile import SLOT_ALIGN, Buffer, Nest, TileProgram
 from ..memory.arena import Block, pack
+from ..memory.fifo import NEVER, Held, buffers_in, fifo_of, held_by, soonest
 from ..memory.lifetimes import lifetimes, storage, storage_bytes
 from .context import Context, target_of
 
@@ -26,16 +28,32 @@ def allocate(program: TileProgram, ctx: Context) -> TileProgram:
     free = [n.attrs["free"] if n.op == "group" else {} for n in program.graph.nodes
             if n.op in ("group", "host")]  # fmt: skip
     nests: list[Nest] = []
+    fifo, past = fifo_of(target_of(ctx)), Held.nothing()
     paired = [nest.beside for nest in program.nests[1:]] + [False]
     for number, nest in enumerate(program.nests, 1):
         apart = not (nest.beside or paired[number - 1])
+        nest = in_turn(nest, past, fifo, free[number - 1]) if fifo and apart else nest
         buffers = least_recent(nest, free[:number], nests) if apart else ()
         if not buffers:
             nest = replace(nest, buffers=tuple(replace(b, ahead=0) for b in nest.buffers))
             buffers = least_recent(nest, free[:number], nests) if apart else ()
         below = nests[-1].buffers if nest.beside else ()
         nests.append(replace(nest, buffers=buffers or from_the_bottom(nest, below)))
+        for held in held_by(nests[-1], number, fifo):
+            past = past.then(held)
     return TileProgram(place_in_dram(program.graph, target_of(ctx)), tuple(nests))
+
+
+def in_turn(nest: Nest, past: Held, fifo: str, free: Mapping[str, int]) -> Nest:
+    """With buffers placed that lie in a memory that is first in, first out, if they fit."""
+    placed: dict[str, Buffer] = {}
+    for buffer in buffers_in(nest, fifo):
+        places = soonest(past, buffer, free[fifo])
+        if places:
+            placed[buffer.name] = replace(buffer, address=places[0], places=places)
+            taken = np.full(buffer.slots, NEVER)
+            past = past.then(Held.by(placed[buffer.name], taken))
+    return replace(nest, buffers=tuple(placed.get(b.name, b) for b in nest.buffers))
 
 
 class Taken(Struct, frozen=True):
@@ -56,6 +74,9 @@ def least_recent(nest: Nest, free: Rooms, before: Sequence[Nest]) -> tuple[Buffe
     placed: dict[str, Buffer] = {}
     past = [Taken.by(b) for n in before[-REMEMBERED:] for b in n.buffers][-REMEMBERED:]
     for buffer in sorted(nest.buffers, key=lambda b: -b.bytes):
+        if buffer.address >= 0:
+            placed[buffer.name] = buffer
+            continue
         size, memory, begin = buffer.bytes, buffer.memory, len(before) - buffer.ahead
         alive = (*placed.values(), *(b for n in before[begin:] for b in n.buffers))
         own = [Taken.by(b) for b in alive if b.memory == memory]
@@ -100,7 +121,7 @@ def from_the_bottom(nest: Nest, below: Sequence[Buffer]) -> tuple[Buffer, ...]:
     placed = []
     for buffer in nest.buffers:
         address = used.get(buffer.memory, 0)
-        placed.append(replace(buffer, address=address))
+        placed.append(replace(buffer, address=address, places=()))
         used[buffer.memory] = address + buffer.bytes
     return tuple(placed)
 

@@ -27,6 +27,7 @@ from ..ir.graph import Graph
 from ..ir.ring import Ring
 from ..ir.tile import Buffer, Env, Load, Nest, Operand, Store, TileProgram, operands_of, unroll
 from ..mapping.bound import floors
+from ..memory.fifo import fifo_of
 from .context import Context, target_of
 
 ENOUGH = 0.5
@@ -79,11 +80,13 @@ def prefetch(program: TileProgram, ctx: Context) -> TileProgram:
     nests = list(program.nests)
     moves = [list(moves_of(nest, graph, target)) for nest in nests]
     spare = spare_of(program, target, moves, floors(graph, target, ctx.known))
+    fifo = fifo_of(target)
     for number, some in enumerate(moves):
         if any(nest.beside for nest in nests[number : number + 2]):
             continue
         for buffer, moved in constants(nests[number], some, graph):
-            nests[number] = with_buffer(nests[number], ahead(number, buffer, moved, spare))
+            way = deepened if buffer.memory == fifo else ahead
+            nests[number] = with_buffer(nests[number], way(number, buffer, moved, spare))
     return TileProgram(graph, tuple(nests))
 
 
@@ -101,6 +104,14 @@ def ahead(nest: int, buffer: Buffer, moved: Moved, spare: Spare) -> Buffer:
             spare.bytes[nest][buffer.memory] -= wanted.bytes - buffer.bytes
             return wanted
     return buffer
+
+
+def deepened(nest: int, buffer: Buffer, moved: Moved, spare: Spare) -> Buffer:
+    """The buffer with a slot for each tile, as far as there is room."""
+    more = spare.bytes[nest][buffer.memory] // buffer.slot_bytes
+    deeper = replace(buffer, slots=min(buffer.slots + more, len(moved.cycles)))
+    spare.bytes[nest][buffer.memory] -= deeper.bytes - buffer.bytes
+    return deeper
 
 
 def with_buffer(nest: Nest, buffer: Buffer) -> Nest:
