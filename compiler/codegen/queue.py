@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from dnncc.targets import Target
 
 from ..ir.graph import Graph
-from ..ir.tile import Buffer, Load, Nest, Unrolled, slot_index, unroll
+from ..ir.tile import Buffer, Compute, Load, Nest, Unrolled, slot_index, unroll
 from ..memory.fifo import Floats, Held, buffers_in, fifo_of, last_reads
 
 BEHIND = 0.5
@@ -22,13 +22,15 @@ BEHIND = 0.5
 
 class Queue(Struct):
     """What the `memory` holds, with places in the program; where loads would stand that come no
-    sooner than they are used, and where the last one does."""
+    sooner than they are used, and where the last one does. None comes before the program's first
+    step on a tile, which would be issued later."""
 
     memory: str
     ahead: int
     past: Held
     used: list[float]
     last: float = -1.0
+    first: float = -1.0
 
     @classmethod
     def of(cls, target: Target) -> "Queue":
@@ -39,6 +41,9 @@ class Queue(Struct):
     ) -> Iterator[Unrolled]:
         """The steps of a nest that begins at place `start`, with their own places."""
         every, buffers = list(items), {b.name: b for b in buffers_in(nest, self.memory)}
+        if self.first < 0:
+            begins = (i.order.min() for i in every if isinstance(i.step, Compute))
+            self.first = float(min(begins, default=-1.0))
         for item in every:
             step = item.step
             if isinstance(step, Load) and step.out.buffer in buffers:
@@ -60,7 +65,7 @@ class Queue(Struct):
         slots, first = np.unique(np.broadcast_to(slot, order.shape), return_index=True)
         free = self.past.free(np.array(buffer.starts, np.int64)[slots], buffer.slot_bytes) + BEHIND
         for at in np.argsort(order[first], kind="stable").tolist() if constant else ():
-            limit = self.used[before - self.ahead] if before >= self.ahead else -1.0
+            limit = self.used[before - self.ahead] if before >= self.ahead else self.first
             place = max(self.last, float(free[at]), limit)
             order[first[at]] = self.last = min(place, float(order[first[at]]))
             before += 1

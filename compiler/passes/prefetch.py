@@ -4,6 +4,7 @@ Where DRAM's link has less to do in a nest than the array and the lanes, it can 
 the weights and parameters of a later one: as many as their buffer has slots, or, where the link is
 what the later nest waits for, all of them, each with a slot of its own. That saves cycles and no
 energy, and takes room that parts of maps could have: it is not done where energy is the goal.
+In a memory that is first in, first out, tiles only get slots here (memory/fifo.py).
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+from compiler.memory.fifo import *
