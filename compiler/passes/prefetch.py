@@ -4,7 +4,8 @@ Where DRAM's link has less to do in a nest than the array and the lanes, it can 
 the weights and parameters of a later one: as many as their buffer has slots, or, where the link is
 what the later nest waits for, all of them, each with a slot of its own. That saves cycles and no
 energy, and takes room that parts of maps could have: it is not done where energy is the goal.
-In a memory that is first in, first out, tiles only get slots here (memory/fifo.py).
+In a memory that is first in, first out, tiles only get slots here (memory/fifo.py). A layer alone
+stays as its mapping was rehearsed.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ class Spare(Struct):
 
 
 def prefetch(program: TileProgram, ctx: Context) -> TileProgram:
-    if ctx.goal == "energy":
+    if ctx.goal == "energy" or len(program.nests) == 1:
         return program
     target, graph = target_of(ctx), program.graph
     nests = list(program.nests)
