@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dnncc.isa import core
 from dnncc.isa import image as isa
 from dnncc.targets import Target
 from dnncc.targets.floor import total
@@ -154,26 +155,33 @@ def units(stream: Stream, target: Target) -> Iterator[isa.Unit]:
     begin, end = nest_spans(stream)
     columns = (table.memory, table.start, table.stop, table.first, table.last)
     queue = next((m.id for m in target.memories if m.name == fifo_of(target)), None)
-    used = [] if queue is None else spans_of(stream, table)
+    used = None if queue is None else spans_of(stream, table, queue)
     for number, name in enumerate(table.names):
         memory, start, stop, *nests = (int(column[number]) for column in columns)
         alive = slice(nests[0], nests[1] + 1)
         ends = int(begin[alive].min()), int(end[alive].max())
-        ends = used[number] if memory == queue else ends
+        if used and memory == queue:
+            ends = int(used[0][number]), int(used[1][number])
         ends = (0, stream.count - 1) if name in pinned else ends
         if ends[0] <= ends[1]:
             yield isa.Unit(name, memory, start, stop, *ends, held.get(name, ()))
 
 
-def spans_of(stream: Stream, table: Units) -> list[tuple[int, int]]:
-    """The first and the last instruction that touch each unit; none of what nothing touches."""
-    regions, count = stream.decoded.regions, len(table.names)
-    unit = table.find(stream.nest_of[regions.instruction], regions.memory, regions.start)
-    known = np.flatnonzero(unit >= 0)
-    first, last = np.full(count, stream.count), np.full(count, -1)
-    np.minimum.at(first, unit[known], regions.instruction[known])
-    np.maximum.at(last, unit[known], regions.instruction[known])
-    return list(zip(first.tolist(), last.tolist(), strict=True))
+def spans_of(stream: Stream, table: Units, memory: int) -> tuple[Ints, Ints]:
+    """The first and the last instruction that touch each unit of a memory of weights, int64[units];
+    none of what nothing touches."""
+    first = np.full(len(table.names), stream.count)
+    last = np.full(len(table.names), -1)
+    for piece in stream.pieces:
+        fields = piece.records.dtype.names
+        field = "weight" if "weight" in fields else "spad"
+        if field in fields:
+            where, start = core.split_address(piece.records[field].astype(np.int64))
+            unit = table.find_in(piece.nest, where, start)
+            known = (where == memory) & (unit >= 0)
+            np.minimum.at(first, unit[known], piece.order[known])
+            np.maximum.at(last, unit[known], piece.order[known])
+    return first, last
 
 
 def nest_spans(stream: Stream) -> tuple[Ints, Ints]:

@@ -85,10 +85,10 @@ def psum_rooms(problem: Problem, ways: Ways, steps: Steps) -> dict[str, Ints]:
     fixed = given.depth or "psum" in given.slots
     if psum is None or not problem.psums_apart or problem.load.sums or fixed:
         return {}
-    size = slot_bytes(psum, ways.resident, steps)
-    fit = np.minimum(problem.free[problem.target.memory_for("psum").name] // size, SUMMED)
-    own = ways.room("psum")
-    return {"psum": np.where(own > 1, np.maximum(own, fit), own)}
+    size, own = slot_bytes(psum, (), steps), ways.room("psum")
+    room = problem.free[problem.target.memory_for("psum").name]
+    fit = once(steps, "psum", lambda: np.minimum(room // size, SUMMED))
+    return {"psum": np.maximum(own, fit * (own > 1))}
 
 
 def deepest(

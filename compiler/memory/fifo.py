@@ -57,9 +57,12 @@ class Held(Struct, frozen=True):
         """With what comes after it."""
         covered = (new.start <= self.start[:, None]) & (self.stop[:, None] <= new.stop)
         left = ~covered.any(axis=1)
-        columns = ("start", "stop", "until")
-        joined = (np.append(getattr(self, name)[left], getattr(new, name)) for name in columns)
-        return Held(*joined)
+        return Held(self.start[left], self.stop[left], self.until[left]).beside(new)
+
+    def beside(self, new: "Held") -> "Held":
+        """All of both."""
+        start, stop = np.append(self.start, new.start), np.append(self.stop, new.stop)
+        return Held(start, stop, np.append(self.until, new.until))
 
 
 def last_reads(items: Iterable[Unrolled], buffer: Buffer) -> Floats:
@@ -68,8 +71,9 @@ def last_reads(items: Iterable[Unrolled], buffer: Buffer) -> Floats:
     for item in items:
         for operand in item.step.operands.values() if isinstance(item.step, Compute) else ():
             if operand.buffer == buffer.name:
-                slot = slot_index(operand, buffer.slots, item.env)
-                np.maximum.at(last, np.broadcast_to(slot, item.order.shape), item.order)
+                index = slot_index(operand, buffer.slots, item.env)
+                slot = np.broadcast_to(index, item.order.shape)
+                last[slot] = np.maximum(last[slot], item.order)  # places rise, and the last stays
     return last
 
 
@@ -97,7 +101,7 @@ def soonest(past: Held, buffer: Buffer, room: int) -> tuple[int, ...]:
         begun = max(begun, float(free[best]))
         found.append(int(starts[best]))
         own = np.array(found[-1:], np.int64)
-        past = past.then(Held(own, own + size, np.full(1, NEVER)))
+        past = past.beside(Held(own, own + size, np.full(1, NEVER)))
     return tuple(found)
 
 
