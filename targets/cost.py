@@ -4,10 +4,11 @@ The simulator prices decoded instructions with these functions and the compiler 
 tiles with the same ones, so an estimate and a simulation cannot disagree on a single step.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from dnncc.isa.pool import STREAMED
 
@@ -106,7 +107,7 @@ def vector_cycles(elements: Any, lanes: int, latency: int) -> Any:
     return -(-np.asarray(elements) // lanes) + latency
 
 
-class Pool(NamedTuple):
+class Pool(Struct, frozen=True):
     """Pools of tiles, ints or arrays: elements of `x` and of the results, `taps` and longer `side`
     of a window, `dilation`, the operation of isa/pool.py, and bytes of an element on chip."""
 

@@ -71,9 +71,10 @@ def axis_of(box: Box, var: str) -> int:
 
 def fresh(box: Box, axis: int, var: str, env: Env) -> Extent:
     """The rows that the iteration before did not have; maybe none."""
-    low, _, index, trips = env[var]
-    step = low // np.maximum(index, 1)
+    now = env[var]
+    step = now.low // np.maximum(now.index, 1)
     rows = box[axis].range(env)
-    before = box[axis].range({**env, var: Range(low - step, low, index - 1, trips)})
-    begin = np.where(index > 0, np.maximum(rows.low, before.high), rows.low)
+    last = Range(now.low - step, now.low, now.index - 1, now.trips)
+    before = box[axis].range({**env, var: last})
+    begin = np.where(now.index > 0, np.maximum(rows.low, before.high), rows.low)
     return Extent(begin, np.maximum(rows.high, begin), 0, 0)

@@ -10,7 +10,7 @@ Double buffering is explicit: iteration i of the loops in `Operand.slots` uses s
 
 from collections.abc import Iterator, Mapping
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from msgspec import Struct, field
@@ -18,7 +18,7 @@ from msgspec import Struct, field
 from .graph import Graph
 
 
-class Range(NamedTuple):
+class Range(Struct, frozen=True):
     """The present indices [low, high) of a loop variable, in its iteration `index` of `trips`."""
 
     low: Any
@@ -27,7 +27,7 @@ class Range(NamedTuple):
     trips: int
 
 
-class Extent(NamedTuple):
+class Extent(Struct, frozen=True):
     """Indices [low, high) of a dimension; `before`, `after` more were asked for outside of it.
 
     There is always an index inside: where all that was asked for is outside, one behind that.
@@ -299,8 +299,8 @@ def unroll_loop(loop: Loop, start: Any, env: dict[str, Range]) -> Iterator[Unrol
 
 
 def repeated(present: Range, times: int) -> Range:
-    low, high, index, trips = present
-    return Range(np.repeat(low, times), np.repeat(high, times), np.repeat(index, times), trips)
+    low, high, index = (np.repeat(n, times) for n in (present.low, present.high, present.index))
+    return Range(low, high, index, present.trips)
 
 
 def slot_index(operand: Operand, slots: int, env: Env) -> Any:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from dnncc.targets import cost
 
@@ -50,7 +51,7 @@ class Beside(NamedTuple):
         return Beside(*(column[where] for column in self))
 
 
-class Common(NamedTuple):
+class Common(Struct, frozen=True):
     """What choices have in common that differ in slots only: all moves, cycles of the lanes, and of
     these those on tiles for the array, instructions, cycles of the busiest engine, those of the
     `ends`, and of all tiles what a slot is taken for: beside the array's work on its tile (`turns`,

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from functools import reduce
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from ..ir.tile import SLOT_ALIGN
 from .cost import Problem, Steps, elements, held, repetitions, route, times
@@ -142,7 +143,7 @@ def within(problem: Problem, used: Mapping[str, Ints], share: int) -> Bools:
     return np.asarray(fits)
 
 
-class Queue(NamedTuple):
+class Queue(Struct, frozen=True):
     """Of results that are stored over a link on which operands are loaded, too: how many there are
     to a `load` of what is loaded again and again, and `slots` that they wait in."""
 

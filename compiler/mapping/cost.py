@@ -6,7 +6,7 @@ The array is priced by the target's dataflow and the rest by targets/cost.py, as
 import math
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,7 @@ Bools = npt.NDArray[np.bool_]
 Steps = Mapping[str, Ints]
 
 
-class Route(NamedTuple):
+class Route(Struct, frozen=True):
     """How an operand goes between DRAM and its scratchpad: by an engine, over a channel, which is
     the `link` of that number; `port` bytes a cycle in the scratchpad. A `constant` may come before
     the group begins."""

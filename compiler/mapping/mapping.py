@@ -1,7 +1,7 @@
 """A mapping: how the loops of one group are tiled, ordered and buffered."""
 
 from collections.abc import Mapping as Dict
-from typing import Any, NamedTuple
+from typing import Any
 
 from msgspec import Struct, field
 
@@ -39,7 +39,7 @@ class Mapping(Struct, frozen=True):
         return cls(attr["steps"], order, whole, attr["slots"], array, ring)
 
 
-class Priced(NamedTuple):
+class Priced(Struct, frozen=True):
     """A mapping, and the cycles that it is estimated to take."""
 
     mapping: Mapping

@@ -5,6 +5,8 @@ from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dnncc.targets import cost
 
@@ -51,7 +53,7 @@ def bytes_of(
     return cost.dma_bus_bytes(runs, run, burst), elements(shape) * access.dtype.itemsize
 
 
-class Moves(NamedTuple):
+class Moves(Struct, frozen=True):
     """`busy`: per DRAM link the cycles that it is held, but for `fill` and `drain`; `number` of
     moves; `bytes` on buses; `turn` is what all tiles of each operand take one after the other, if
     there are several.
@@ -167,7 +169,7 @@ def dma(problem: Problem, choice: Loops, steps: Steps, each: Transfers) -> Moves
             first, name = found.early if way.constant else found.fill, way.engine.name
             first[name] = first[name] + share.first if name in first else share.first
         found.turn[role] = share.turn
-    return found._replace(number=number, bytes=total, drain=drain)
+    return replace(found, number=number, bytes=total, drain=drain)
 
 
 def share_of(problem: Problem, way: Route, choice: Loops, steps: Steps, each: Transfers) -> Share:

@@ -86,7 +86,7 @@ def one_search(goal: str, problem: Problem, limit: int, rounds: int) -> Asking[F
     score = spent * pool.cycles if goal == "edp" else spent
     best = np.lexsort((pool.beside.code, pool.cycles, score))[0]
     row = found(problem, options, pool, int(best))
-    return row._replace(energy=float(spent[best]))
+    return replace(row, energy=float(spent[best]))
 
 
 def promising(pool: Pool, outside: Floats, split: Ints, limit: int) -> Ints:

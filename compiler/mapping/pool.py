@@ -2,10 +2,11 @@
 be the best."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
+from msgspec.structs import replace
 
 from .beside import Beside, beside, common
 from .buffers import footprint, queue, rooms, within
@@ -26,7 +27,7 @@ size before the last."""
 UNKNOWN = np.iinfo(np.int64).max
 
 
-class Fitting(NamedTuple):
+class Fitting(Struct, frozen=True):
     """What fits under which choice, bool[choices, tiles], and columns that broadcast to it."""
 
     fits: Bools
@@ -42,7 +43,7 @@ class Fitting(NamedTuple):
         return np.where(self.fits, self.beside.with_array(*array.T), UNKNOWN)
 
 
-class Pool(NamedTuple):
+class Pool(Struct, frozen=True):
     """Candidates under several choices, which fit: columns of one length. `tile` is a row of the
     tilings `steps`; `array` has a row for each of these: `array_cycles`, or a bound."""
 
@@ -101,7 +102,7 @@ def pooled(found: Fitting, where: Bools, array: Ints, steps: Steps) -> Pool:
 def taken(pool: Pool, rows: Bools) -> Pool:
     """Some of its candidates."""
     more = Beside(*(column[..., rows] for column in pool.beside))
-    return pool._replace(choice=pool.choice[rows], tile=pool.tile[rows], beside=more)
+    return replace(pool, choice=pool.choice[rows], tile=pool.tile[rows], beside=more)
 
 
 def near(pool: Pool, known: Bools, slack: float) -> Pool:

@@ -10,6 +10,7 @@ from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
+from msgspec.structs import replace
 
 from .array import array_parts
 from .asking import Asking
@@ -129,7 +130,7 @@ def priced(problem: Problem, options: list[Choice], limit: int, rounds: int) -> 
             break
         asked = {v: s[new] for v, s in pool.steps.items()}
         learned.learn(new, (yield from asked_cycles(problem, asked)))
-        pool = near(pool._replace(array=learned.array), learned.known, slack)
+        pool = near(replace(pool, array=learned.array), learned.known, slack)
     return taken(pool, learned.known[pool.tile])
 
 

@@ -13,10 +13,11 @@ its ends overlap with nothing: of the fastest, by rehearsal, the one of the fewe
 
 from collections.abc import Callable
 from itertools import takewhile
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
+from msgspec.structs import replace
 
 from .array import array_parts, uneven
 from .asking import Asking
@@ -46,7 +47,7 @@ REHEARSALS, EVEN = 64, 1.005
 """Of candidates for a layer alone, at most; and how much slower one may be, for its fewer bytes."""
 
 
-class Found(NamedTuple):
+class Found(Struct, frozen=True):
     """A mapping, and what it is estimated to cost: cycles, and those of the array alone; bytes;
     energy only where it was asked for."""
 
@@ -76,7 +77,7 @@ def searching(problem: Problem, limit: int, rounds: int = ROUNDS) -> Asking[Foun
         return rehearsed(problem, found(problem, options, pool, row).mapping)
 
     best, cycles = settled(pool, best, rehearse)
-    return found(problem, options, pool, best)._replace(cycles=cycles)
+    return replace(found(problem, options, pool, best), cycles=cycles)
 
 
 def found(problem: Problem, options: list[Choice], pool: Pool, row: int) -> Found:
@@ -168,7 +169,7 @@ def refined(problem: Problem, pool: Pool) -> Asking[Pool]:
     array = pool.array.copy()
     steps = {v: s[tiles] for v, s in pool.steps.items()}
     array[tiles] = yield from exact_cycles(problem, steps)
-    return taken(pool._replace(array=array), np.isin(pool.tile, tiles))
+    return taken(replace(pool, array=array), np.isin(pool.tile, tiles))
 
 
 def exact_cycles(problem: Problem, steps: Steps) -> Asking[Ints]:

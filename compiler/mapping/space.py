@@ -3,7 +3,7 @@
 import operator
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from functools import reduce
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -205,7 +205,7 @@ def boxes(load: Workload, steps: Mapping[str, Ints]) -> Bools:
     return np.asarray(whole | (steps["g"] == 1))
 
 
-class Tiles(NamedTuple):
+class Tiles(Struct, frozen=True):
     """Some tilings, as columns, in the order of their `number` in a mesh. Those of one `split` are
     alike but for the loops in ALONG."""
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from dnncc.isa.distinct import distinct
 
@@ -30,7 +31,7 @@ class Touches(NamedTuple):
     band: Ints
 
 
-class Bands(NamedTuple):
+class Bands(Struct, frozen=True):
     """Columns, int64[bands], sorted: the unit, and bytes [start, stop) of its memory."""
 
     unit: Ints

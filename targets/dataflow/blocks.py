@@ -6,11 +6,12 @@ from itertools import product
 from typing import NamedTuple
 
 import numpy as np
+from msgspec import Struct
 
-from .work import Ints
+from .work import Ints, floor_div
 
 
-class Blocks(NamedTuple):
+class Blocks(Struct, frozen=True):
     """`full` blocks of `size`, and one of `rest` unless that is 0; int64 arrays."""
 
     size: Ints
@@ -19,7 +20,7 @@ class Blocks(NamedTuple):
 
     @classmethod
     def of(cls, extent: Ints, size: Ints) -> "Blocks":
-        full = extent // size
+        full = floor_div(extent, size)
         return cls(size, full, extent - full * size)
 
     @property

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from functools import reduce
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
+from msgspec.structs import replace
 
 from dnncc.isa.distinct import alike, distinct
 
@@ -83,7 +85,7 @@ def bundles(tiles: Ints) -> list[Ints]:
     return [part[i : i + TILES] for part in parts for i in range(0, len(part), TILES)]
 
 
-class Offer(NamedTuple):
+class Offer(Struct, frozen=True):
     """The candidates of the tiles in `rows`, `number` parameters packed in one of `keys`, which of
     them are legal, and what they cost at least: [rows, candidates]."""
 
@@ -119,7 +121,7 @@ def promising(tiles: Ints, offers: list[Offer], price: Price) -> list[Offer]:
     limits[able] = price(Work.from_table(tiles[rows[able]]), params)[0]
     limit = np.split(limits[:, None], np.cumsum([len(at) for at in lowest])[:-1])
     return [
-        offer._replace(fits=least <= most)
+        replace(offer, fits=least <= most)
         for offer, least, most in zip(offers, floors, limit, strict=True)
     ]
 
@@ -150,7 +152,7 @@ def contenders(offer: Offer) -> tuple[Ints, Ints]:
     return offer.rows[pairs >> bits], pairs & ((1 << bits) - 1)
 
 
-class Fixed(NamedTuple):
+class Fixed(Struct, frozen=True):
     """Choosing with the parameters that are not 0 in `values` given.
 
     Larger parameters are never legal where smaller ones are not: ones tell whether a tile can.

@@ -36,9 +36,9 @@ take, also where no words are sent for it.
 """
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 import numpy as np
+from msgspec import Struct
 
 from ..schema import RowStationary, Target
 from . import candidates
@@ -62,7 +62,7 @@ CHANNELS_INNERMOST = False
 TAPS_ON_ROWS = False
 
 
-class Pass(NamedTuple):
+class Pass(Struct, frozen=True):
     """What one pass really works on: sizes, and the sets and channels that are in use; arrays."""
 
     n: Ints
@@ -227,7 +227,7 @@ def active_pes(target: Target, work: Work, params: Ints) -> Ints:
 def passes(array: RowStationary, work: Work, m: Mapping) -> Iterator[tuple[Ints, Ints, Pass]]:
     """(which tiles, how often, the pass) for passes that are alike; tiles are 1-D."""
     taps_y, taps_x = folded_filter(array, work)
-    groups = takes_groups(work, m)
+    groups = np.broadcast_to(takes_groups(work, m), work.g.shape)
     nest = (
         Blocks.of(work.n, m.images),
         Blocks.of(work.g, np.where(groups, m.sets_k, 1)),

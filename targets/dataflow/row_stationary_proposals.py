@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from msgspec import Struct
 
 from ..schema import RowStationary, Target
 from .blocks import Blocks
@@ -36,8 +37,14 @@ def sets_side_by_side(array: RowStationary, taps_y: Ints, set_rows: Ints, sets_c
 
 
 def takes_groups(work: Work, m: Mapping) -> Bools:
-    """Whether the `sets_k` sets work on different groups."""
-    return np.asarray((work.g > 1) & (work.k <= m.filters))
+    """Whether the `sets_k` sets work on different groups; one False for all of tiles of one."""
+    several = np.asarray(work.g > 1)
+    return np.asarray(several & (work.k <= m.filters)) if several.any() else np.zeros((), np.bool_)
+
+
+def where_groups(groups: Bools, taken: Ints | int, otherwise: Ints | int) -> Ints:
+    """As np.where, which takes its time for nothing where no tile has several groups."""
+    return np.where(groups, taken, otherwise) if groups.any() else np.asarray(otherwise)
 
 
 # Candidates
@@ -111,7 +118,7 @@ def wishes(
 # Floor
 
 
-class Extent(NamedTuple):
+class Extent(Struct, frozen=True):
     """Of all passes: the number of blocks along each loop, and sums over the blocks of some."""
 
     n: Ints
@@ -159,7 +166,7 @@ def floor(target: Target, work: Work, m: Mapping) -> Ints:
 def extent_of(array: RowStationary, work: Work, m: Mapping) -> Extent:
     groups, (taps_y, taps_x) = takes_groups(work, m), folded_filter(array, work)
     r, s = ceil_div(work.r, taps_y), ceil_div(work.s, taps_x)
-    k = Blocks.of(work.k, np.where(groups, work.k, m.filters * m.sets_k))
+    k = Blocks.of(work.k, where_groups(groups, work.k, m.filters * m.sets_k))
     c, p = Blocks.of(work.c, m.channels * m.sets_c), Blocks.of(work.p, m.set_rows)
     last_y, last_x = work.r - (r - 1) * taps_y, work.s - (s - 1) * taps_x
     full, rest = (
@@ -167,9 +174,9 @@ def extent_of(array: RowStationary, work: Work, m: Mapping) -> Extent:
         for rows in (p.size, p.rest)
     )
     return Extent(
-        *(ceil_div(work.n, m.images), ceil_div(work.g, np.where(groups, m.sets_k, 1))),
+        *(ceil_div(work.n, m.images), ceil_div(work.g, where_groups(groups, m.sets_k, 1))),
         *(k.number, c.number, p.number, r, s),
-        filters=np.where(groups, work.k, k.full * m.filters + ceil_div(k.rest, m.sets_k)),
+        filters=where_groups(groups, work.k, k.full * m.filters + ceil_div(k.rest, m.sets_k)),
         channels=c.full * m.channels + ceil_div(c.rest, m.sets_c),
         sets_c=c.full * m.sets_c + np.minimum(c.rest, m.sets_c),
         ifmap_rows=r * (p.full * full + rest),
