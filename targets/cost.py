@@ -22,6 +22,11 @@ def ceil_div(value: Any, divisor: Any) -> Any:
     return np.ceil(np.asarray(value) / divisor).astype(np.int64)
 
 
+def floor_div(value: Any, divisor: Any) -> Any:
+    """Whole steps of `divisor` in `value`, arrays of integers below 2^53."""
+    return np.floor(np.true_divide(value, divisor)).astype(np.int64)
+
+
 def bursts(run_bytes: Any, burst: int) -> Any:
     """Bytes on the bus for one contiguous run: whole bursts."""
     return -(-np.asarray(run_bytes) // burst) * burst

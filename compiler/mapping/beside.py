@@ -40,8 +40,8 @@ class Beside(NamedTuple):
 
     def with_array(self, array: Ints, held: Ints) -> Ints:
         """Cycles of all of it, if the array takes so many, and each tile alone the sum `held`."""
-        each = (turn + held // slots for turn, slots in zip(self.turn, self.slots, strict=True))
-        turn = reduce(np.maximum, each)
+        memories = zip(self.turn, self.slots, strict=True)
+        turn = reduce(np.maximum, (t + cost.floor_div(held, slots) for t, slots in memories))
         busiest = np.maximum(array + self.between, self.overlap)
         return np.asarray(np.maximum(busiest, turn) + self.alone)
 
@@ -157,7 +157,7 @@ def stacked(columns: Iterable[Ints]) -> Ints:
 def joined(problem: Problem, ways: Ways, all_: Common, room: Steps) -> Ints:
     """What slots are taken for that the array has nothing to do with, one after the other. Of a map
     that joins the sums one may do: it comes while the array works."""
-    joining = problem.load.joining()
+    joining = problem.load.joining
     known = room if problem.tight else dict.fromkeys(all_.lanes, ways.depth)
     lone = {role: room[role] == 1 for role in joining}
     each = {r: np.where(lone[r], 1, n) if r in lone else n for r, n in known.items()}
@@ -207,7 +207,7 @@ def lead(problem: Problem, ways: Ways, steps: Steps) -> Ints:
 
 def waits_between(problem: Problem, ways: Ways, all_: Common) -> Ints:
     """What happens to a tile that has the only slot of its buffer, while the array has to wait."""
-    load, apart = problem.load, problem.load.joining()
+    load, apart = problem.load, problem.load.joining
     lone = {role: ways.lone(role) for role in ways.own if role not in apart}
     held = lone.keys() if problem.in_place else lone.keys() - {load.result.role}
     waits = [all_.moves.turn[role] * lone[role] for role in held & all_.moves.turn.keys()]

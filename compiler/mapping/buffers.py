@@ -122,17 +122,18 @@ def slot_bytes(access: Access, resident: Sequence[str], steps: Steps) -> Ints:
     whole = access.role in resident
 
     def made() -> Ints:
-        return aligned(elements(held(access, whole, steps)) * access.dtype.itemsize)
+        return np.asarray(aligned(elements(held(access, whole, steps)) * access.dtype.itemsize))
 
     return once(steps, ("slot", access.role, whole), made)
 
 
 def ring_bytes(ring: Rolling, steps: Steps, slots: Ints) -> Ints:
-    return aligned(elements(ring.shape(steps, slots)) * ring.access.dtype.itemsize)
+    return np.asarray(aligned(elements(ring.shape(steps, slots)) * ring.access.dtype.itemsize))
 
 
-def aligned(size: Ints) -> Ints:
-    return np.asarray(-(-size // SLOT_ALIGN) * SLOT_ALIGN)
+def aligned(size: Any) -> Any:
+    """An int, or int64 array."""
+    return -(-size // SLOT_ALIGN) * SLOT_ALIGN
 
 
 def within(problem: Problem, used: Mapping[str, Ints], share: int) -> Bools:

@@ -210,7 +210,7 @@ class Body(Struct, frozen=True):
     def of(cls, nest: Nest) -> "Body":
         load, moves = nest.load, nest.problem.moves
         inputs = sorted(filter(moves, load.inputs), key=nest.depth)
-        joining = load.joining()
+        joining = load.joining
         late = [a for a in inputs if a.role in joining and nest.depth(a) == nest.outside]
         early = [a for a in inputs if a not in late]
         lines = [nest.move(access) for access in early]

@@ -116,7 +116,7 @@ def lightest(pool: Pool, cycles: Ints) -> int:
 
 def options_of(problem: Problem) -> list[Choice]:
     tried = worth_trying(problem)
-    single = dict.fromkeys(sorted(problem.load.joining()), 1)
+    single = dict.fromkeys(sorted(problem.load.joining), 1)
     more = ({**slots, **single} for slots in tried if single)
     return list(choices(problem.load, problem.given, (*tried, *more), problem.tight))
 

@@ -1,5 +1,7 @@
 """The smallest tiles of a group, and why not even these can be taken."""
 
+import math
+from collections import Counter
 from functools import reduce
 
 import numpy as np
@@ -7,8 +9,9 @@ import numpy as np
 from dnncc.targets import dataflow
 
 from .array import array_parts
-from .buffers import footprint
+from .buffers import aligned, footprint
 from .cost import Ints, Problem
+from .given import ANY
 from .rings import rolling
 from .space import Bools, Choice, Mesh, Ways
 
@@ -54,11 +57,22 @@ def hindrance(problem: Problem) -> NoMapping:
 def smallest(problem: Problem) -> dict[str, int]:
     """Bytes of each scratchpad that the smallest tiles take, single-buffered."""
     given = problem.given
+    if given is ANY:
+        return dict(one_index(problem))
     order = tuple(problem.load.dims) if given.order is None else given.order
     ring = rolling(problem.load) if given.ring else None
     choice = Choice(order, given.whole or (), given.depth or 1, given.slots, ring)
     used = footprint(problem, Ways.of({0: choice}), smallest_steps(problem))
     return {m: int(np.max(b)) for m, b in used.items()}
+
+
+def one_index(problem: Problem) -> Counter[str]:
+    """Bytes that buffers of one tile take, of one index of each loop."""
+    used = Counter[str]()
+    for access, memory in problem.buffers:
+        shape = (min(d.bound, d.extent) for d in access.box)
+        used[memory] += aligned(math.prod(shape) * access.dtype.itemsize)
+    return used
 
 
 def smallest_steps(problem: Problem) -> Mesh:

@@ -2,6 +2,7 @@
 touches of its tensor per iteration, and the steps in the innermost loops and after them."""
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -72,7 +73,7 @@ class StepSpec(Struct, frozen=True):
         return 1 + sum("psum" in self.uses and name in self.uses for name in ("side", "table"))
 
 
-class Workload(Struct, frozen=True):
+class Workload(Struct, frozen=True, dict=True):
     """`inner` steps run in every iteration; `outer` ones when the loops of `reduction` are done.
 
     A tile takes one index of the loops in `single`. `temps` hold what steps hand to each other, and
@@ -95,8 +96,17 @@ class Workload(Struct, frozen=True):
     limits: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     def accesses(self) -> tuple[Access, ...]:
+        return self.every
+
+    @cached_property
+    def every(self) -> tuple[Access, ...]:
         psum = (self.psum,) if self.psum else ()
         return (*self.inputs, *psum, *self.sums, *self.temps, self.result)
+
+    @cached_property
+    def held(self) -> dict[str, Access]:
+        """By role."""
+        return {a.role: a for a in self.every}
 
     def steps(self) -> tuple[StepSpec, ...]:
         """In program order, each with the loops that it is not in."""
@@ -111,6 +121,7 @@ class Workload(Struct, frozen=True):
         """Whether it holds the sums over slices of a cascade, or is used when these are done."""
         return bool(self.sums) and "slice" in access.apart
 
+    @cached_property
     def joining(self) -> frozenset[str]:
         """Maps that are needed when sums are done, and not before."""
         parts = {a.role: a.within or a.role for a in self.accesses()}
@@ -128,8 +139,7 @@ class Workload(Struct, frozen=True):
 
     def used(self, spec: StepSpec) -> dict[str, Access]:
         """What a step works on, by the names of its instruction."""
-        held = {a.role: a for a in self.accesses()}
-        return {name: held[role] for name, (role, _) in spec.uses.items()}
+        return {name: self.held[role] for name, (role, _) in spec.uses.items()}
 
     def summed(self, spec: StepSpec) -> tuple[str, ...]:
         """The loops over which a step on the array adds to its psums."""

@@ -141,7 +141,7 @@ class Tiler:
         return max(fits)
 
     def may_use(self, spec: StepSpec, access: Access) -> bool:
-        if self.load.prepared(spec) or access.role in self.load.joining():
+        if self.load.prepared(spec) or access.role in self.load.joining:
             return access in self.load.used(spec).values()
         return set(access.apart) <= set(spec.apart)
 

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from msgspec import Struct
 
-from .work import Ints, floor_div
+from ..cost import floor_div
+from .work import Ints
 
 
 class Blocks(Struct, frozen=True):

@@ -189,8 +189,9 @@ def pass_cycles(target: Target, one: Pass) -> Ints:
     fill = ceil_div(one.weight_words * data.operand_bits, array.filter_bus_bits)
     psums = one.g * one.k * one.p * data.accumulator_bits
     column_psums = ceil_div(psums, array.psum_bus_bits)
-    column = np.maximum(one.s * one.filters * one.channels, column_psums)
-    drain = one.height + np.maximum(one.filters, column_psums)
+    filters = one.filters
+    column = np.maximum(one.s * filters * one.channels, column_psums)
+    drain = one.height + np.maximum(filters, column_psums)
     return np.asarray(fill + array.ramp_cycles + run_cycles(target, one, column) + drain)
 
 
@@ -202,7 +203,7 @@ def run_cycles(target: Target, one: Pass, column: Ints) -> Ints:
     """
     bits = one.g * one.c * one.ifmap_rows * target.datapath.operand_bits
     images, longest = one.n * one.q, np.zeros_like(column)
-    for image in (0, one.n - 1):
+    for image in (0, one.n - 1) if one.n.max() > 1 else (0,):
         for x, cols in (
             (0, one.s),
             (one.fresh - 1, one.fresh * one.s),

@@ -151,8 +151,3 @@ def ceil_div(a: Ints, b: Ints | int) -> Ints:
     """Whole blocks of `b` that cover `a`, both below 2^53, where quotients of floats are never on
     the wrong side of a whole number; they take a fifth of the time of those of integers."""
     return np.ceil(np.true_divide(a, b)).astype(np.int64)
-
-
-def floor_div(a: Ints, b: Ints | int) -> Ints:
-    """Whole blocks of `b` in `a`, likewise."""
-    return np.floor(np.true_divide(a, b)).astype(np.int64)
