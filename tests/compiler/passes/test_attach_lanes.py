@@ -225,7 +225,7 @@ def test_rows_that_are_carried_are_computed_once(seed: int) -> None:
     assert isinstance(made.step, Compute)
     rows = made.step.operands["out"].box[2].range(made.env)
     _, again = np.unique(made.env["p"].index, return_index=True)
-    low, high = (np.broadcast_to(end, made.order.shape)[again] for end in rows[:2])
+    low, high = (np.broadcast_to(end, made.order.shape)[again] for end in (rows.low, rows.high))
     np.testing.assert_array_equal(low[1:], high[:-1])
 
 
