@@ -29,7 +29,7 @@ estimated."""
 BUSY = 0.9
 """Of its cycles, those on the array of a group that does not wait for memory."""
 
-RESULTS, CONSTANTS = 5 / 8, 3 / 4
+RESULTS, CONSTANTS = 1 / 2, 3 / 4
 """Of the memories of results and of weights, what the first has."""
 
 ROWS = ("g", "n", "p", "q", "k", "c"), ("g", "n", "p", "k", "q", "c")
