@@ -77,9 +77,10 @@ def through_dram(target: Target) -> bool:
 
 
 def is_lone(problem: Problem) -> bool:
-    """Whether it is a convolution, and all that it moves comes from DRAM and goes there."""
+    """Whether it is a convolution, and all that it moves comes from DRAM and goes there, as all
+    maps do."""
     load = problem.load
-    moved = all(map(problem.moves, (*load.inputs, load.result)))
+    moved = all(map(problem.moves, (*load.inputs, load.result))) and through_dram(problem.target)
     return moved and [spec.op for spec in load.inner] == ["tensor"]
 
 

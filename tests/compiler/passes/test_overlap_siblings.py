@@ -103,8 +103,11 @@ def test_it_leaves_the_same(seed: int, first: str) -> None:
     check(artifact, model, feeds)
 
 
-def test_what_reads_the_other_is_refused() -> None:
+@pytest.mark.parametrize(("target", "other"), [(TARGET, "s"), ("eyeriss-like", "e3")])
+def test_what_cannot_be_is_refused(target: str, other: str) -> None:
+    """It reads what the other one makes; or maps stay on chip."""
     model, _ = module(1, 9, 4, (8, 8))
-    mapping: dict[str, dict[str, Any]] = {"N_s_y": {}, "N_e1_y": {"beside": "N_s_y"}}
-    with pytest.raises(CompileError, match="it cannot work beside 'N_s_y'"):
-        dnncc.compile(model, TARGET, mapping=mapping, cache=False)
+    name = f"N_{other}_y"
+    mapping: dict[str, dict[str, Any]] = {name: {}, "N_e1_y": {"beside": name}}
+    with pytest.raises(CompileError, match=f"it cannot work beside '{name}'"):
+        dnncc.compile(model, target, mapping=mapping, cache=False)
