@@ -9,6 +9,7 @@ from typing import NamedTuple
 from dnncc.targets import Target
 
 from ..memory.lifetimes import lifetimes
+from ..memory.makers import Makers
 from .graph import Graph, Node
 from .graph import Tensor as Value
 from .heads import leading, outermost
@@ -47,7 +48,7 @@ def verify_tile(program: TileProgram, target: Target) -> None:
 def filled_early(program: TileProgram) -> list[list[Buffer]]:
     """Of each nest, the buffers of later ones that are filled in it, or were before it."""
     early: list[list[Buffer]] = [[] for _ in program.nests]
-    constants = {*program.graph.constants}
+    made = Makers.of(program.graph)
     for number, nest in enumerate(program.nests):
         if nest.beside:
             check_beside(nest, program.nests[:number])
@@ -56,9 +57,8 @@ def filled_early(program: TileProgram) -> list[list[Buffer]]:
         loaded = [s.out for s in steps(nest.body) if isinstance(s, Load)]
         for buffer in (b for b in nest.buffers if b.ahead):
             held = {o.tensor for o in loaded if o.buffer == buffer.name}
-            if not held or not held <= constants:
-                raise error(nest, f"'{buffer.name}' is filled ahead, and not with constants")
-            if not 0 < buffer.ahead <= number:
+            most = number - 1 - max((made.last(name, number) for name in held), default=number)
+            if not 0 < buffer.ahead <= most:
                 raise error(nest, f"'{buffer.name}' is filled {buffer.ahead} nests ahead")
             for before in early[number - buffer.ahead : number]:
                 before.append(buffer)

@@ -71,7 +71,8 @@ class Move(Struct, frozen=True, dict=True):
         """Where its tiles are no longer in the first elements of their storage; rings of rows go on
         as they are."""
         rings = {buffer.name: buffer.ring for buffer in self.nest.buffers if buffer.ring}
-        if self.ahead or self.operand.buffer in rings:
+        early = {buffer.name for buffer in self.nest.buffers if buffer.ahead}
+        if self.ahead or self.operand.buffer in {*rings, *early}:
             return None
         dims = self.nest.dims
         found = cut(self.tensor, self.operand.box, elements, dims, {**dims, **self.loops})

@@ -30,13 +30,11 @@ from ..ir.ring import Ring
 from ..ir.tile import Buffer, Env, Load, Nest, Operand, Store, TileProgram, operands_of, unroll
 from ..mapping.bound import floors
 from ..memory.fifo import fifo_of
+from ..memory.makers import PARTS, Makers
 from .context import Context, target_of
 
 ENOUGH = 0.5
 """Of the cycles of loads that the link is the limit of, what must be spare where they go."""
-
-PARTS = ("group", "host")
-"""Nodes that a nest is made of."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -46,6 +44,7 @@ class Moved(Struct, frozen=True):
     they go over, with the cycles that each takes there."""
 
     operand: Operand
+    stores: bool
     once: bool
     link: int
     cycles: Floats
@@ -58,11 +57,11 @@ class Spare(Struct):
     cycles: Floats
     bytes: list[dict[str, int]]
 
-    def nearest(self, nest: int, wanted: Buffer, link: int, cycles: float) -> int:
-        """How many nests before it there is time to fill that buffer, and room from then on; 0 if
-        there is none."""
+    def nearest(self, nest: int, most: int, wanted: Buffer, link: int, cycles: float) -> int:
+        """How many nests before it, at `most`, there is time to fill that buffer, and room from
+        then on; 0 if there is none."""
         size, memory = wanted.bytes, wanted.memory
-        for ahead in range(1, nest + 1):
+        for ahead in range(1, most + 1):
             if self.bytes[nest - ahead].get(memory, 0) < size:
                 return 0
             if self.cycles[nest - ahead, link] >= cycles:
@@ -82,25 +81,31 @@ def prefetch(program: TileProgram, ctx: Context) -> TileProgram:
     nests = list(program.nests)
     moves = [list(moves_of(nest, graph, target)) for nest in nests]
     spare = spare_of(program, target, moves, floors(graph, target, ctx.known))
-    fifo = fifo_of(target)
+    made, fifo = Makers.of(graph), fifo_of(target)
     for number, some in enumerate(moves):
         if any(nest.beside for nest in nests[number : number + 2]):
             continue
-        for buffer, moved in constants(nests[number], some, graph):
-            way = deepened if buffer.memory == fifo else ahead
-            nests[number] = with_buffer(nests[number], way(number, buffer, moved, spare))
+        for buffer, moved in filled_once(nests[number], some):
+            if buffer.memory == fifo:
+                wanted = deepened(number, buffer, moved, spare)
+            else:
+                most = number - 1 - made.last(moved.operand.tensor, number)
+                wanted = ahead(number, most, buffer, moved, spare)
+            nests[number] = with_buffer(nests[number], wanted)
     return TileProgram(graph, tuple(nests))
 
 
-def ahead(nest: int, buffer: Buffer, moved: Moved, spare: Spare) -> Buffer:
-    """The buffer as it is, or filled ahead."""
+def ahead(nest: int, most: int, buffer: Buffer, moved: Moved, spare: Spare) -> Buffer:
+    """The buffer as it is, or filled `most` nests ahead or less."""
     cycles, tiles = moved.cycles, len(moved.cycles)
     more = (tiles - buffer.slots) * buffer.slot_bytes
     fits = more <= spare.bytes[nest].get(buffer.memory, 0)
     waits = bool(spare.cycles[nest, moved.link] < 0)
     for slots in (tiles, buffer.slots) if waits and fits and more > 0 else (buffer.slots,):
         wanted, time = replace(buffer, slots=slots), float(cycles[:slots].sum())
-        if distance := spare.nearest(nest, wanted, moved.link, time * (ENOUGH if waits else 1)):
+        if distance := spare.nearest(
+            nest, most, wanted, moved.link, time * (ENOUGH if waits else 1)
+        ):
             wanted = replace(wanted, ahead=distance)
             spare.take(nest, wanted, moved.link, time)
             spare.bytes[nest][buffer.memory] -= wanted.bytes - buffer.bytes
@@ -121,12 +126,14 @@ def with_buffer(nest: Nest, buffer: Buffer) -> Nest:
     return replace(nest, buffers=tuple(buffers))
 
 
-def constants(nest: Nest, moves: list[Moved], graph: Graph) -> Iterator[tuple[Buffer, Moved]]:
-    """Buffers that one step fills with parts of a constant, each of which is loaded once."""
-    buffers, filled = {b.name: b for b in nest.buffers}, Counter(m.operand.buffer for m in moves)
-    for moved in moves:
+def filled_once(nest: Nest, moves: list[Moved]) -> Iterator[tuple[Buffer, Moved]]:
+    """Buffers that one step fills with parts of a tensor, each of which is loaded once."""
+    buffers = {b.name: b for b in nest.buffers if not b.ring}
+    loads = [moved for moved in moves if not moved.stores]
+    filled = Counter(moved.operand.buffer for moved in loads)
+    for moved in loads:
         name = moved.operand.buffer
-        if moved.operand.tensor in graph.constants and filled[name] == 1 and moved.once:
+        if name in buffers and filled[name] == 1 and moved.once:
             yield buffers[name], moved
 
 
@@ -174,7 +181,7 @@ def moves_of(nest: Nest, graph: Graph, target: Target) -> Iterator[Moved]:
         size = bytes_of(operand, buffer, item.env, graph)
         cycles = np.broadcast_to(cost.ceil_div(size, channel.bytes_per_cycle), count)
         once = count == prod(item.env[v].trips for v in operand.slots)
-        yield Moved(operand, once, link(target, channel, stores), cycles)
+        yield Moved(operand, stores, once, link(target, channel, stores), cycles)
 
 
 def bytes_of(operand: Operand, buffer: Buffer | None, env: Env, graph: Graph) -> Any:
