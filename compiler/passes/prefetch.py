@@ -36,6 +36,9 @@ from .context import Context, target_of
 ENOUGH = 0.5
 """Of the cycles of loads that the link is the limit of, what must be spare where they go."""
 
+SHARES = (1.0, 0.75, 0.5, 0.25)
+"""Of the slots that there is room for."""
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -97,11 +100,13 @@ def prefetch(program: TileProgram, ctx: Context) -> TileProgram:
 
 def ahead(nest: int, most: int, buffer: Buffer, moved: Moved, spare: Spare) -> Buffer:
     """The buffer as it is, or filled `most` nests ahead or less."""
-    cycles, tiles = moved.cycles, len(moved.cycles)
-    more = (tiles - buffer.slots) * buffer.slot_bytes
-    fits = more <= spare.bytes[nest].get(buffer.memory, 0)
+    cycles = moved.cycles
+    free = spare.bytes[nest].get(buffer.memory, 0)
     waits = bool(spare.cycles[nest, moved.link] < 0)
-    for slots in (tiles, buffer.slots) if waits and fits and more > 0 else (buffer.slots,):
+    more = min(len(cycles) - buffer.slots, free // buffer.slot_bytes) if waits else 0
+    for slots in [buffer.slots + int(more * share) for share in SHARES if more > 0] + [
+        buffer.slots
+    ]:
         wanted, time = replace(buffer, slots=slots), float(cycles[:slots].sum())
         if distance := spare.nearest(
             nest, most, wanted, moved.link, time * (ENOUGH if waits else 1)
