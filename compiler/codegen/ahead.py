@@ -4,8 +4,8 @@ Engines take instructions in order. The lanes prepare the next tile of an input 
 what the array made of this one, or the array would wait for both; so that tile is loaded, too.
 Issue is in order and queues are short: a load that stands where its tile is used may be issued
 when other queues have room again, long after its slot is free. So it stands where that is.
-Constants that are filled ahead are loaded among the steps of an earlier nest, spread evenly, as its
-own loads must not wait for all of them at once.
+Tiles that are prefetched are loaded among the steps of an earlier nest, spread evenly, as its own
+loads must not wait for all of them at once.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

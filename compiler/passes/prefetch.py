@@ -1,11 +1,12 @@
-"""After it, constants may be on their way in nests before the one that reads them.
+"""After it, tiles may be on their way in nests before the one that reads them.
 
 Where DRAM's link has less to do in a nest than the array and the lanes, it can bring first tiles of
-the weights and parameters of a later one: as many as their buffer has slots, or, where the link is
-what the later nest waits for, all of them, each with a slot of its own. That saves cycles and no
-energy, and takes room that parts of maps could have: it is not done where energy is the goal.
-In a memory that is first in, first out, tiles only get slots here (memory/fifo.py). A layer alone
-stays as its mapping was rehearsed.
+a later one: of constants, and of maps that an earlier nest has made, such as the other side of a
+sum. As many as their buffer has slots, or, where the link is what the later nest waits for, as many
+as there is room for, each with a slot of its own. That saves cycles and no energy, and takes room
+that parts of maps could have: it is not done where energy is the goal. In a memory that is first
+in, first out, tiles only get slots here (memory/fifo.py). A layer alone stays as its mapping was
+rehearsed.
 """
 
 from __future__ import annotations

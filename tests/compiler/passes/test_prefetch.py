@@ -1,4 +1,4 @@
-"""Constants are on their way in earlier nests, and every value stays what it is."""
+"""Tiles are on their way in earlier nests, and every value stays what it is."""
 
 import os
 from typing import Any
@@ -76,6 +76,37 @@ def test_loads_of_constants_are_among_those_of_earlier_nests(name: str) -> None:
     assert not len(early(without))
 
 
+def residual(seed: int) -> tuple[Any, dict[str, Any]]:
+    """A sum of a map and what two convolutions make of it, one of which keeps the array busy."""
+    rng, sketch, side = np.random.default_rng(seed), Sketch(), 12 + seed
+    x, shape = "x", (1, 16, side, side)
+    for name, depth, taps in (("a", 16, 1), ("b", 16, 5), ("c", 16, 1)):
+        values = rng.integers(-99, 99, (16, depth, taps, taps)).astype(np.int8)
+        weight = sketch.real(sketch.constant(f"w{name}", values))
+        y = sketch.add("Conv", [sketch.real(x), weight], f"y{name}", pads=[taps // 2] * 4)
+        x = sketch.integer(y, name)
+    total = sketch.add("Add", [sketch.real("a"), sketch.real("c")], "sum")
+    model = sketch.model({"x": (np.int8, shape)}, [sketch.integer(total, "out")])
+    return model, {"x": rng.integers(-128, 128, shape).astype(np.int8)}
+
+
+@pytest.mark.parametrize("name", ["nvdla-like-small", "nvdla-like-full", "gemmini-like"])
+@pytest.mark.parametrize("seed", range(3))
+def test_maps_that_are_there_come_early(seed: int, name: str) -> None:
+    """And on NVDLA the sum's other side does, two nests behind the one that makes it."""
+    model, feeds = residual(seed)
+    made = dnncc.compile(model, name, strict=True)
+    program, constants = Program.decode(made.image.text), len(made.image.rodata)
+    moved = [program.instruction(i) for i in early(made)]
+    maps = [one for one in moved if isinstance(one, dma.Load) and one.dram >= constants]
+    assert maps or name == "gemmini-like"
+    session = load(made.image)
+    for grouped in (True, False):
+        got = session.run(None, feeds, grouped=grouped)
+        np.testing.assert_array_equal(got[0], run(model, feeds)["out"])
+    assert not verify(made.image)
+
+
 def test_what_the_link_has_no_time_for_stays() -> None:
     """On the way to a memory that is full of tiles, or over a link that is never idle."""
     program = tiled_model(RESNET8, "tpu-like")
@@ -112,14 +143,25 @@ def test_more_nests_ahead_than_there_are_is_refused() -> None:
         verify_tile(changed(brought(), ahead=99), target("eyeriss-like"))
 
 
-def test_a_map_cannot_be_filled_ahead() -> None:
+def test_a_map_cannot_be_filled_in_the_nest_that_makes_it() -> None:
+    program = tiled_model(RESNET8, "eyeriss-like")
+    maps = ((i, b) for i, n in enumerate(program.nests) for b in n.buffers if b.kind == "ifmap")
+    number, buffer = next((i, b) for i, b in maps if i)
+    others = (b for b in program.nests[number].buffers if b != buffer)
+    nests = list(program.nests)
+    nests[number] = replace(nests[number], buffers=(replace(buffer, ahead=1), *others))
+    with pytest.raises(VerifyError, match="nests ahead"):
+        verify_tile(replace(program, nests=tuple(nests)), target("eyeriss-like"))
+
+
+def test_what_nothing_loads_cannot_be_filled_ahead() -> None:
     program = tiled_model(RESNET8, "eyeriss-like")
     maps = ((i, b) for i, n in enumerate(program.nests) for b in n.buffers if b.kind == "psum")
     number, buffer = next((i, b) for i, b in maps if i)
     others = (b for b in program.nests[number].buffers if b != buffer)
     nests = list(program.nests)
     nests[number] = replace(nests[number], buffers=(replace(buffer, ahead=1), *others))
-    with pytest.raises(VerifyError, match="not with constants"):
+    with pytest.raises(VerifyError, match="nests ahead"):
         verify_tile(replace(program, nests=tuple(nests)), target("eyeriss-like"))
 
 
