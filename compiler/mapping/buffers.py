@@ -27,7 +27,7 @@ def tiles(problem: Problem, access: Access, ways: Ways, count: Steps) -> Ints:
     only, which do one after the other, or comes after the last psums of a cascade, whose first
     steps leave the time for it."""
     load = problem.load
-    in_lanes = not any(access in load.used(spec).values() for spec in load.inner)
+    in_lanes = access.role not in load.inside
     if access in load.temps and (load.sums or in_lanes) or load.is_last(access):
         return np.ones_like(product_of(count, ()))
     if access.kind in ("psum", "ofmap"):

@@ -41,7 +41,7 @@ class Access(Struct, frozen=True):
     ring: str = ""
 
     def variables(self) -> frozenset[str]:
-        return frozenset().union(*(d.variables() for d in self.box))
+        return frozenset(var for dim in self.box for var, _ in dim.terms)
 
     def tile_shape(self, steps: Mapping[str, Any]) -> tuple[Any, ...]:
         """The largest tile, in elements per dimension, for loop steps that may be arrays."""
@@ -107,6 +107,11 @@ class Workload(Struct, frozen=True, dict=True):
     def held(self) -> dict[str, Access]:
         """By role."""
         return {a.role: a for a in self.every}
+
+    @cached_property
+    def inside(self) -> frozenset[str]:
+        """The roles of what steps in every iteration work on."""
+        return frozenset(role for spec in self.inner for role, _ in spec.uses.values())
 
     def steps(self) -> tuple[StepSpec, ...]:
         """In program order, each with the loops that it is not in."""
