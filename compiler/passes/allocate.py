@@ -77,7 +77,7 @@ def least_recent(nest: Nest, free: Rooms, before: Sequence[Nest]) -> tuple[Buffe
         if buffer.address >= 0:
             placed[buffer.name] = buffer
             continue
-        size, memory, begin = buffer.bytes, buffer.memory, len(before) - buffer.ahead
+        size, memory, begin = buffer.bytes, buffer.memory, begin_of(buffer, before)
         alive = (*placed.values(), *(b for n in before[begin:] for b in n.buffers))
         own = [Taken.by(b) for b in alive if b.memory == memory]
         mine = [t for t in past if t.memory == memory]
@@ -89,6 +89,13 @@ def least_recent(nest: Nest, free: Rooms, before: Sequence[Nest]) -> tuple[Buffe
         best = min(starts, key=lambda s: (newest(mine, s, size), s))
         placed[buffer.name] = replace(buffer, address=best)
     return tuple(placed[b.name] for b in nest.buffers)
+
+
+def begin_of(buffer: Buffer, before: Sequence[Nest]) -> int:
+    """The number of the first nest in whose time it is there: of two that work side by side the
+    first, as it is filled among the steps of both."""
+    begin = len(before) - buffer.ahead
+    return begin - (buffer.ahead > 0 and before[begin].beside)
 
 
 def candidates(size: int, others: list[Taken], room: int) -> list[int]:
