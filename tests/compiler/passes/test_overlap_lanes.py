@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 import dnncc
 from dnncc.diagnostics import CompileError
 from dnncc.ir.graph import Graph
 from dnncc.ir.tile_text import parse_tile, print_tile, resources
+from dnncc.passes.allocate import begin_of
 from dnncc.runtime import load
 from tests.compiler.small import Sketch
 from tests.oracle import run
@@ -104,6 +106,15 @@ def test_it_leaves_the_same(seed: int, by: str) -> None:
     artifact = dnncc.compile(model, TARGET, strict=True, mapping=mapping, disable=whole)
     assert len(beside(artifact.graph)) == 1
     check(artifact, model, feeds)
+
+
+def test_buffers_filled_beside_two_nests_are_there_in_the_time_of_both() -> None:
+    model, _ = followed(1, 27, (64,), 16)
+    nests = dnncc.compile(model, TARGET, strict=True).tile.nests
+    second = next(i for i, nest in enumerate(nests) if nest.beside)
+    buffer = nests[second].buffers[0]
+    begins = [begin_of(replace(buffer, ahead=n), nests[: second + 1]) for n in (0, 1, 2)]
+    assert begins == [second + 1, second - 1, second - 1]
 
 
 def test_text_and_mappings_keep_it(tmp_path: Path) -> None:
