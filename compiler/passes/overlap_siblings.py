@@ -88,10 +88,12 @@ def siblings(graph: Graph, ctx: Context) -> Iterator[Pair]:
     """Convolutions that read the same storage."""
     given = assigned(graph, ctx.mapping)
     free = [n for n in graph.nodes if n.op == "group" and n.outputs[0] not in given]
-    for pair in combinations(plain(graph, free, ctx, is_lone).values(), 2):
-        read = [{storage(graph, i) for i in n.inputs if i not in graph.constants} for n, _ in pair]
-        if read[0] & read[1]:
-            yield Pair(*pair)
+    readers: dict[str, list[tuple[Node, Problem]]] = {}
+    for node, problem in plain(graph, free, ctx, is_lone).values():
+        for root in {storage(graph, i) for i in node.inputs if i not in graph.constants}:
+            readers.setdefault(root, []).append((node, problem))
+    pairs = (Pair(*two) for some in readers.values() for two in combinations(some, 2))
+    yield from {frozenset(pair.names): pair for pair in pairs}.values()
 
 
 def promising(wholes: list[Pair], alone: Times) -> Iterator[Pair]:
