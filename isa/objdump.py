@@ -69,7 +69,7 @@ def symbol_table(image: "Image") -> str:
     rows = [f"{'kind':<8}{'place':>14}{'bytes':>12}  {'type':<24}name"]
     for s in image.symbols:
         place = f"{s.memory}:{s.address:#x}"
-        kind = f"{s.dtype}{list(s.shape)}"
+        kind = f"{s.dtype}{list(s.shape)}" + " real" * s.real
         rows.append(f"{s.kind:<8}{place:>14}{s.bytes:>12}  {kind:<24}{s.name}")
         if s.head:
             first = s.first()

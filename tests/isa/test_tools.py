@@ -31,13 +31,15 @@ def binary(tmp_path: Path) -> Path:
 def test_disassembly_assembles_to_the_same_bytes(binary: Path, capsys: Any) -> None:
     loaded = elf.load(binary)
     nodes, steps = np.array([0, 0, -1], np.int32), np.array([0, 1, -1], np.int32)
-    symbols = (image.Symbol("x", "input", "int8", (100,), (1,), 0, 0),)
+    symbols = (image.Symbol("x", "input", "int8", (100,), (1,), 0, 0, 0.5, 3, None, True),)
     debug = image.Debug(("Copy_0",), ("a", "b"), nodes, steps)
     fields = {name: getattr(loaded, name) for name in ("text", "rodata", "dram_bytes", "target")}
     elf.save(image.Image(**fields, symbols=symbols, debug=debug), binary)
     assert objdump.main(["-d", str(binary)]) == 0
     text = capsys.readouterr().out
     assert "; 0x40 | Copy_0 | b" in text
+    assert objdump.main(["-t", str(binary)]) == 0
+    assert "int8[100] real" in capsys.readouterr().out
     again = binary.with_name("again.s")
     again.write_text(text)
     made = binary.with_name("again.elf")
