@@ -23,6 +23,13 @@ WEIGHT_AND_ZERO = {
 }
 
 
+def in_float(options: Any) -> Any:
+    """Session options that leave products in float32 which the model has so: between 16-bit
+    activations and 8-bit weights, onnxruntime 1.32 takes 8 bits of both (MatMulNBits)."""
+    options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
+    return options
+
+
 def exact(model: ModelProto) -> ModelProto:
     """The same model with uint8 for int8 constant weights."""
     copy = ModelProto()

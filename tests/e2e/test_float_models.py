@@ -20,6 +20,7 @@ from dnncc.options import Options
 from dnncc.runtime import load
 from tests.e2e.running import TARGETS, Compiled, saved, through_binary
 from tests.models import SHAPES, find_model
+from tests.oracle import in_float
 
 ort = pytest.importorskip("onnxruntime")
 
@@ -71,7 +72,7 @@ def quantised(name: str, precision: str) -> tuple[ModelProto, Remarks]:
 
 
 def expected(model: ModelProto, feeds: dict[str, Any]) -> list[Any]:
-    options = ort.SessionOptions()
+    options = in_float(ort.SessionOptions())
     options.log_severity_level = 4
     session = ort.InferenceSession(model.SerializeToString(), options)
     return list(session.run(None, feeds))

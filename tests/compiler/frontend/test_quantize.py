@@ -14,8 +14,10 @@ from dnncc.driver import quantised_model
 from dnncc.frontend import quantize
 from dnncc.frontend.floats import UNKNOWN
 from dnncc.options import Options
+from dnncc.runtime import load
 from tests.compiler.frontend.floats import attention, kinds, network, samples, weight_only
 from tests.models import make_model
+from tests.oracle import in_float
 
 ort = pytest.importorskip("onnxruntime")
 
@@ -29,13 +31,14 @@ def through(
 
 
 def default_session(model: ModelProto, feeds: Mapping[str, Any]) -> list[Any]:
-    return list(ort.InferenceSession(model.SerializeToString()).run(None, dict(feeds)))
+    options = in_float(ort.SessionOptions())
+    return list(ort.InferenceSession(model.SerializeToString(), options).run(None, dict(feeds)))
 
 
 def compiled(model: ModelProto, feeds: Mapping[str, Any], target: str = "tpu-like") -> list[Any]:
     artifact = dnncc.compile(model, target)
     assert not artifact.image.host
-    return list(dnncc.runtime.load(artifact.image).run(None, feeds))
+    return list(load(artifact.image).run(None, feeds))
 
 
 @pytest.mark.parametrize("target", ["tpu-like", "eyeriss-like"])
@@ -79,7 +82,7 @@ def test_no_sum_of_int16_products_overflows() -> None:
 def test_without_data_there_is_a_warning() -> None:
     artifact = dnncc.compile(network(), "tpu-like")
     assert artifact.warnings == (UNKNOWN,)
-    report = dnncc.runtime.load(artifact.image).profile.report
+    report = load(artifact.image).profile.report
     assert report["quantisation"]["synthetic"] and report["macs"] == 4 * 64 * 27 + 20
 
 
@@ -101,7 +104,7 @@ def test_float16_keeps_its_borders() -> None:
         kind
     }
     feeds = {"x": samples(1, 9).astype(np.float16)}
-    got = dnncc.runtime.load(dnncc.compile(model, "tpu-like").image).run(None, feeds)
+    got = load(dnncc.compile(model, "tpu-like").image).run(None, feeds)
     np.testing.assert_array_equal(got, default_session(model, feeds))
 
 
