@@ -78,8 +78,8 @@ class Workload(Struct, frozen=True, dict=True):
 
     A tile takes one index of the loops in `single`. `temps` hold what steps hand to each other, and
     `sums` are psums of steps on the array before the last. Only the loop orders in `orders` are
-    legal, if there are any, and tiles of
-    `limits` indices of a loop, (least, most), where these are given.
+    legal, if there are any, and tiles of `limits` indices of a loop, (least, most), where these are
+    given.
     """
 
     dims: Mapping[str, int]

@@ -81,8 +81,8 @@ def able(some: Iterable[Pair]) -> list[Pair]:
     return [shared for shared in some if all(fits_in(problem) for _, problem in shared)]
 
 
-def given_pairs(graph: Graph, ctx: Context, fits: Fits, able: Able) -> list[Pair]:
-    """Of groups that fit, where the second is able to stand beside the first. Raises
+def given_pairs(graph: Graph, ctx: Context, fits: Fits, stands: Able) -> list[Pair]:
+    """Of groups that fit, where the second `stands` beside the first. Raises
     CompileError."""
     given, known = assigned(graph, ctx.mapping), meanings(graph)
     wishes = {name: wish for name, wish in given.items() if wish.beside}
@@ -91,7 +91,7 @@ def given_pairs(graph: Graph, ctx: Context, fits: Fits, able: Able) -> list[Pair
     for name, wish in wishes.items():
         other = known[wish.beside].outputs[0] if wish.beside in known else ""
         there = {name, other} <= ready.keys()
-        if not there or not able(graph, ready[other][0], ready[name][0]):
+        if not there or not stands(graph, ready[other][0], ready[name][0]):
             raise wish.refusal("beside", f"it cannot work beside '{wish.beside}'")
         pair = Pair(*(with_given(ready[n], given.get(n, ANY)) for n in (other, name)))
         check_room(pair, wish, ctx)

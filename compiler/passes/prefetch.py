@@ -37,7 +37,7 @@ from .context import Context, target_of
 ENOUGH = 0.5
 """Of the cycles of loads that the link is the limit of, what must be spare where they go."""
 
-SHARES = (1.0, 0.75, 0.5, 0.25)
+SHARES = (1.0, 0.75, 0.5, 0.25, 0.0)
 """Of the slots that there is room for."""
 
 Floats = npt.NDArray[np.float64]
@@ -105,13 +105,11 @@ def ahead(nest: int, most: int, buffer: Buffer, moved: Moved, spare: Spare) -> B
     free = spare.bytes[nest].get(buffer.memory, 0)
     waits = bool(spare.cycles[nest, moved.link] < 0)
     more = min(len(cycles) - buffer.slots, free // buffer.slot_bytes) if waits else 0
-    for slots in [buffer.slots + int(more * share) for share in SHARES if more > 0] + [
-        buffer.slots
-    ]:
+    enough = ENOUGH if waits else 1
+    for share in SHARES if more > 0 else (0.0,):
+        slots = buffer.slots + int(more * share)
         wanted, time = replace(buffer, slots=slots), float(cycles[:slots].sum())
-        if distance := spare.nearest(
-            nest, most, wanted, moved.link, time * (ENOUGH if waits else 1)
-        ):
+        if distance := spare.nearest(nest, most, wanted, moved.link, time * enough):
             wanted = replace(wanted, ahead=distance)
             spare.take(nest, wanted, moved.link, time)
             spare.bytes[nest][buffer.memory] -= wanted.bytes - buffer.bytes
